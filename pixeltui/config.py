@@ -1,0 +1,292 @@
+"""Every knob, once: type, range, unit, meaning. Loading: built-in default < preset < file < `--set`.
+
+The tables below are the built-in default, which is the preset `pixelcnn`. The repository's config.toml is written from
+them (`python -m pixeltui.config > config.toml`) and a test holds the two together.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pixeltui import registry, toml
+from pixeltui.errors import UsageError, did_you_mean
+from pixeltui.toml import Entry, Problem
+
+PRESETS_DIR = Path(__file__).parent / "presets"
+DEFAULT_PRESET = "pixelcnn"
+PERIOD = re.compile(r"(\d+) ?(steps?|epochs?)")
+
+Share = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Period = Annotated[int, Meta(ge=0)] | str
+
+
+class ConfigError(UsageError):
+    """Everything that is wrong with a config, one line each."""
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Augmentations(Table, frozen=True, kw_only=True):
+    random_crop: Annotated[int, Meta(ge=0, le=32, description="pixels of zero padding before a random crop; 0: off")] = 0
+    horizontal_flip: Annotated[bool, Meta(description="mirror every other image, at random")] = True
+    color_jitter: Annotated[
+        float, Meta(ge=0, le=1, description="largest relative change of brightness, contrast and saturation; 0: off")
+    ] = 0.0
+    cutout: Annotated[int, Meta(ge=0, le=64, description="side in pixels of a square set to 0; 0: off")] = 0
+
+
+class Data(Table, frozen=True, kw_only=True):
+    name: Annotated[
+        str,
+        Meta(description=f"{', '.join(registry.DATASETS)}; or the path of a folder of images or of a .npz"),
+    ] = "cifar10"
+    root: Annotated[str, Meta(description="folder for downloads and decoded folders of images")] = "~/.cache/pixeltui"
+    split_seed: Annotated[Count, Meta(description="seed of the splits that the source lacks")] = 0
+    levels: Annotated[
+        int, Meta(ge=0, le=256, description="values that a sub-pixel can take, 2 to 256; 0: read off the data")
+    ] = 0
+    augmentations: Annotated[
+        Augmentations, Meta(description="of training images, on the device, a fresh draw for each image")
+    ] = Augmentations()
+
+
+class Attention(Table, frozen=True, kw_only=True):
+    after: Annotated[
+        tuple[Positive, ...], Meta(description="blocks, counted from 1, that causal self-attention follows; []: none")
+    ] = ()
+    heads: Annotated[Positive, Meta(description="attention heads; divides model.channels")] = 4
+
+
+class Model(Table, frozen=True, kw_only=True):
+    architecture: Annotated[
+        str,
+        Meta(description="two_stream (vertical and horizontal stack, no blind spot) or single_stack (one masked stack)"),
+    ] = "two_stream"
+    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 128
+    blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
+    first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
+    kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
+    norm: Annotated[str, Meta(description="rms (over the channels of a pixel), batch (BatchNorm) or none")] = "rms"
+    dropout: Annotated[Share, Meta(description="share of a block's features dropped in training")] = 0.0
+    head: Annotated[
+        str,
+        Meta(description="dmol (discretised mixture of logistics) or categorical (a softmax over the levels)"),
+    ] = "dmol"
+    mixtures: Annotated[Positive, Meta(description="logistics in the mixture; head dmol only")] = 10
+    channel_autoregressive: Annotated[
+        bool, Meta(description="a pixel's channels in order, each given those before; false: independent of one another")
+    ] = True
+    conditional: Annotated[bool, Meta(description="learn p(image | class) where the data has labels")] = True
+    label_dropout: Annotated[
+        Share, Meta(description="share of training images without their label: unconditional sampling and guidance need it")
+    ] = 0.1
+    attention: Annotated[Attention, Meta(description="causal self-attention")] = Attention()
+
+
+class Train(Table, frozen=True, kw_only=True):
+    epochs: Annotated[Count, Meta(description="passes over the training images; used where steps is 0")] = 50
+    steps: Annotated[Count, Meta(description="optimizer steps; 0: as many as epochs say")] = 0
+    batch_size: Annotated[Positive, Meta(description="images a step, over all processes")] = 64
+    accumulate: Annotated[
+        Positive, Meta(description="micro-batches that a step's batch is cut into: less memory, the same gradient")
+    ] = 1
+    optimizer: Annotated[Literal["adam", "adamw"], Meta(description="adam (L2 in the gradient) or adamw (decoupled)")] = "adamw"
+    lr: Annotated[float, Meta(gt=0, description="peak learning rate")] = 1e-3
+    betas: Annotated[
+        tuple[Share, Share], Meta(description="decay of the optimizer's first and second moment")
+    ] = (0.9, 0.999)
+    weight_decay: Annotated[float, Meta(ge=0, description="weight decay")] = 0.01
+    warmup_epochs: Annotated[float, Meta(ge=0, description="epochs over which the learning rate rises from 0")] = 1.0
+    schedule: Annotated[
+        Literal["cosine", "constant"], Meta(description="after the warm-up: cosine to 0 at the end, or constant")
+    ] = "cosine"
+    grad_clip: Annotated[float, Meta(ge=0, description="largest L2 norm of the gradient; 0: no clipping")] = 1.0
+    ema_decay: Annotated[
+        Share, Meta(description="decay a step of the weights' exponential moving average; 0: none")
+    ] = 0.9995
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Meta(description="of the network; the loss is always fp32. auto: the fastest that the device does well"),
+    ] = "auto"
+    compile: Annotated[bool, Meta(description="torch.compile the network")] = False
+    device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:1, ...")] = "auto"
+    seed: Annotated[Count, Meta(description="of initialisation, order, augmentation and dropout")] = 0
+    deterministic: Annotated[
+        bool, Meta(description="bit for bit the same on CUDA too, at some cost in speed; the CPU always is")
+    ] = False
+    eval_every: Annotated[Period, Meta(description='validation: steps, or "2 epochs"; 0: only at the end')] = "1 epoch"
+    checkpoint_every: Annotated[Period, Meta(description='steps, or "1 epoch"; 0: only at the end')] = "1 epoch"
+    keep: Annotated[Positive, Meta(description="newest checkpoints kept, beside the best")] = 3
+
+
+class Sample(Table, frozen=True, kw_only=True):
+    every: Annotated[Period, Meta(description='samples while training: steps, or "1 epoch"; 0: never')] = "1 epoch"
+    count: Annotated[Positive, Meta(description="images")] = 16
+    temperature: Annotated[float, Meta(gt=0, description="divides the log-probabilities; 1: the model's own")] = 1.0
+    top_p: Annotated[
+        float, Meta(gt=0, le=1, description="smallest set of levels with this probability (nucleus); 1: all")
+    ] = 1.0
+    guidance: Annotated[
+        float, Meta(ge=0, description="classifier-free guidance: 0 unconditional, 1 conditional, more: stronger")
+    ] = 1.0
+    seed: Annotated[Count, Meta(description="the same seed, the same images")] = 0
+    time_share: Annotated[
+        float, Meta(gt=0, le=1, description="largest share of the time that live samples may take from training")
+    ] = 0.1
+
+
+class Log(Table, frozen=True, kw_only=True):
+    every: Annotated[Positive, Meta(description="steps between step events")] = 10
+    tensorboard: Annotated[bool, Meta(description="write event files for TensorBoard too")] = False
+
+
+class Ui(Table, frozen=True, kw_only=True):
+    theme: Annotated[Literal["dark", "light"], Meta(description="colours")] = "dark"
+    curves_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of curves")] = 4.0
+    images_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of samples")] = 2.0
+
+
+class Config(Table, frozen=True, kw_only=True):
+    preset: Annotated[str, Meta(description="what the keys below were changed from")] = DEFAULT_PRESET
+    data: Annotated[Data, Meta(description="what is learnt")] = Data()
+    model: Annotated[Model, Meta(description="the network and its distribution")] = Model()
+    train: Annotated[Train, Meta(description="how it is learnt")] = Train()
+    sample: Annotated[Sample, Meta(description="images drawn while training, and the defaults of `pixeltui sample`")] = Sample()
+    log: Annotated[Log, Meta(description="what is written down")] = Log()
+    ui: Annotated[Ui, Meta(description="the console")] = Ui()
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS_DIR.glob("*.toml"))
+
+
+def load_config(
+    path: str | Path | None = None, preset: str | None = None, overrides: Iterable[str] = ()
+) -> Config:
+    """The config from a TOML file, a preset and "key=value" strings; built-in default < preset < file < overrides.
+
+    Without `preset` the file's own `preset` key counts, then the default. Raises ConfigError, whose message names
+    everything that is wrong, one line each.
+    """
+    problems: list[Problem] = []
+    entries = toml.read_file(Path(path), problems) if path is not None else []
+    named = preset or next((e.value for e in entries if e.key == ("preset",)), DEFAULT_PRESET)
+    layers = _preset_entries(str(named), problems) + [e for e in entries if e.key != ("preset",)]
+    for override in overrides:
+        layers += toml.read_override(override, Config, problems)
+    layers.append(Entry(("preset",), str(named), "--preset"))
+    config = toml.build(Config, layers, problems)
+    source = {entry.key: entry for entry in layers}
+    for key, message in _impossible(config):
+        entry = source.get(tuple(key.split(".")))
+        problems.append(Problem(entry.where if entry else "config", f"{key}: {message}"))
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(str(problem) for problem in problems)))
+    return config
+
+
+def load_saved_config(path: Path) -> Config:
+    """The config of a run, without the checks that hang on this machine; keys that this version lacks are passed over.
+
+    Raises ConfigError where it cannot be read at all.
+    """
+    problems: list[Problem] = []
+    entries = toml.read_file(path, problems)
+    if problems:
+        raise ConfigError("\n".join(map(str, problems)))
+    return toml.build(Config, entries, [])
+
+
+def dump_config(config: Config) -> str:
+    """TOML that load_config reads back to an equal config."""
+    import tomli_w
+
+    return tomli_w.dumps(msgspec.to_builtins(config))
+
+
+def period_steps(period: int | str, steps_per_epoch: int) -> int:
+    """Steps between two occurrences; 0: never."""
+    if isinstance(period, int):
+        return period
+    match = PERIOD.fullmatch(period)
+    assert match, period
+    return int(match[1]) * (steps_per_epoch if match[2].startswith("epoch") else 1)
+
+
+def total_steps(train: Train, steps_per_epoch: int) -> int:
+    return train.steps or train.epochs * steps_per_epoch
+
+
+def _preset_entries(name: str, problems: list[Problem]) -> list[Entry]:
+    if name not in preset_names():
+        problems.append(Problem("--preset", f"no preset {name!r}{did_you_mean(name, preset_names())}"))
+        return []
+    return toml.read_file(PRESETS_DIR / f"{name}.toml", problems)
+
+
+def _impossible(config: Config) -> Iterator[tuple[str, str]]:
+    """Keys whose values cannot be, alone or together, and why."""
+    model, train, data = config.model, config.train, config.data
+    for key, name, valid in (
+        ("model.architecture", model.architecture, registry.ARCHITECTURES),
+        ("model.head", model.head, registry.HEADS),
+        ("model.norm", model.norm, registry.NORMS),
+    ):
+        if name not in valid:
+            yield key, f"there is no {name!r}{did_you_mean(name, valid)}"
+    looks_like_path = any(mark in data.name for mark in "/\\~.") or Path(data.name).exists()
+    if data.name not in registry.DATASETS and not looks_like_path:
+        yield "data.name", f"no data set and no path {data.name!r}{did_you_mean(data.name, registry.DATASETS)}"
+    if data.levels == 1:
+        yield "data.levels", "1 level holds no information: 2 to 256, or 0 to read it off the data"
+    for key, size in (("model.kernel", model.kernel), ("model.first_kernel", model.first_kernel)):
+        if size % 2 == 0 or size > 63:
+            yield key, f"expected an odd number up to 63, got {size}"
+    if beyond := [block for block in model.attention.after if block > model.blocks]:
+        yield "model.attention.after", f"there is no block {beyond[0]}: model.blocks is {model.blocks}"
+    if model.attention.after and model.channels % model.attention.heads:
+        yield "model.attention.heads", f"{model.attention.heads} does not divide model.channels, {model.channels}"
+    if not train.steps and not train.epochs:
+        yield "train.epochs", "train.steps and train.epochs are both 0: nothing to train"
+    if train.batch_size % train.accumulate:
+        yield "train.accumulate", f"{train.accumulate} does not divide train.batch_size, {train.batch_size}"
+    for key, period in (
+        ("train.eval_every", train.eval_every),
+        ("train.checkpoint_every", train.checkpoint_every),
+        ("sample.every", config.sample.every),
+    ):
+        if isinstance(period, str) and not PERIOD.fullmatch(period):
+            yield key, f'expected steps, as in 500, or "2 epochs"; got {period!r}'
+    for key, number in toml.numbers(config):
+        if not math.isfinite(number):
+            yield key, f"expected a finite number, got {number}"
+
+
+def documented() -> str:
+    """config.toml: every key with its default, range and meaning."""
+    head = (
+        "# pixeltui: every key, its default and its meaning. Keys left out keep the value of the preset.\n"
+        "#   pixeltui train --config config.toml --set train.lr=5e-4\n"
+        "# Order of precedence: built-in default < preset < this file < --set.\n"
+    )
+    return head + toml.documented(Config())
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    builtins: dict[str, Any] = msgspec.to_builtins(config)
+    return builtins
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(documented())

@@ -1,0 +1,28 @@
+"""What goes wrong in a way that the user can mend, and the help that goes with it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """One line that says what is wrong and what to do. The command ends with `exit_status`, without a traceback."""
+
+    exit_status = 1
+
+
+class UsageError(UserError):
+    """A wrong command line or config: exit status 2."""
+
+    exit_status = 2
+
+
+def did_you_mean(name: str, valid: Iterable[str], *, most: int = 3) -> str:
+    """The nearest valid names, as the end of an error message: "; did you mean 'train.lr'?"."""
+    valid = sorted(set(valid))
+    near = difflib.get_close_matches(name.lower(), valid, n=most, cutoff=0.5)
+    near = near or [option for option in valid if name and option.startswith(name[:2].lower())][:most]
+    if near:
+        return f"; did you mean {' or '.join(repr(option) for option in near)}?"
+    if valid and len(valid) <= 12:
+        return f"; there are {', '.join(valid)}"
+    return ""

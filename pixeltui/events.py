@@ -1,0 +1,161 @@
+"""What a trainer reports (events) and obeys (commands): the one language of every front end.
+
+Events are one JSON object a line in events.jsonl, told apart by `type`; `t` is Unix time in seconds. Likelihoods are in
+nats or bits per sub-pixel ("dim"). A float that is not finite is written as null. A field is never renamed or given
+another meaning; a new one has a default, so that logs of every version decode.
+"""
+
+from typing import Literal
+
+import msgspec
+
+EVENTS_VERSION = 1
+
+State = Literal["training", "paused", "finished", "stopped", "failed"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    t: float
+
+
+class Started(Event, frozen=True, kw_only=True, tag="start"):
+    """A process began to train, at `step`; everything that the log holds beyond that step was lost with another."""
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+    parameters: int
+    device: str
+    precision: str
+    processes: int = 1
+    resumed: bool = False
+    version: int = EVENTS_VERSION
+
+
+class Step(Event, frozen=True, kw_only=True, tag="step"):
+    """Training since the step event before: means of loss, last values of the rest. `step` counts those done."""
+
+    step: int
+    epoch: float
+    loss: float | None
+    """nats/dim"""
+    bits_per_dim: float | None
+    lr: float
+    grad_norm: float | None
+    """before clipping"""
+    images_per_second: float
+    data_wait: float = 0.0
+    """share of the time spent waiting for data, 0 to 1"""
+    sample_share: float = 0.0
+    """share of the time spent on live samples, 0 to 1"""
+    skipped: int = 0
+    """steps not applied since the start, because loss or gradient was not finite"""
+
+
+class Evaluated(Event, frozen=True, kw_only=True, tag="eval"):
+    """A likelihood over a split. split "train" with weights "raw" is the mean over the epoch's training batches."""
+
+    step: int
+    epoch: float
+    split: Literal["train", "val", "test"]
+    weights: Literal["ema", "raw"]
+    images: int
+    bits_per_dim: float | None
+    bits_per_dim_se: float | None = None
+    """standard error over images"""
+    nats_per_dim: float | None
+    perplexity: float | None
+    """exp(nats_per_dim)"""
+    best: bool = False
+    """the lowest validation bits/dim so far"""
+    checkpoint: str | None = None
+    """where the weights are not those in training: the checkpoint that they came from"""
+
+
+class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
+    step: int
+    path: str
+    """relative to the run directory"""
+    bytes: int
+    seconds: float
+    best: bool = False
+
+
+class SampleSaved(Event, frozen=True, kw_only=True, tag="sample"):
+    step: int
+    path: str
+    """the PNG, relative to the run directory; what produced it is beside it, .json"""
+    count: int
+
+
+class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
+    state: State
+    step: int
+    reason: str = ""
+
+
+class Notice(Event, frozen=True, kw_only=True, tag="notice"):
+    """Something that the user should see. `kind` is for programs: "disk", "damaged", "nonfinite", "config", ..."""
+
+    level: Literal["info", "warning", "error"]
+    kind: str
+    message: str
+    step: int = 0
+
+
+class Acknowledged(Event, frozen=True, kw_only=True, tag="ack"):
+    """A command that came through control/ was obeyed or refused."""
+
+    id: str
+    command: str
+    ok: bool
+    message: str = ""
+    step: int = 0
+
+
+AnyEvent = (
+    Started | Step | Evaluated | CheckpointSaved | SampleSaved | StateChanged | Notice | Acknowledged
+)
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command"):
+    """Obeyed between two steps."""
+
+
+class Pause(Command, frozen=True, kw_only=True, tag="pause"):
+    pass
+
+
+class Resume(Command, frozen=True, kw_only=True, tag="resume"):
+    pass
+
+
+class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="checkpoint"):
+    pass
+
+
+class DrawSample(Command, frozen=True, kw_only=True, tag="sample"):
+    """None: the config's value."""
+
+    count: int | None = None
+    temperature: float | None = None
+    labels: tuple[int, ...] | None = None
+
+
+class Evaluate(Command, frozen=True, kw_only=True, tag="evaluate"):
+    pass
+
+
+class Stop(Command, frozen=True, kw_only=True, tag="stop"):
+    """Checkpoint, then end."""
+
+    reason: str = "asked to stop"
+
+
+class SetLearningRate(Command, frozen=True, kw_only=True, tag="lr"):
+    """The peak of the schedule from the next step on, kept across a resume."""
+
+    lr: float
+
+
+AnyCommand = Pause | Resume | SaveCheckpoint | DrawSample | Evaluate | Stop | SetLearningRate

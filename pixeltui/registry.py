@@ -1,0 +1,43 @@
+"""Every name that a config may use for a part, and the class or function behind it.
+
+To add a part: write its file, add its line here. Nothing is imported until it is built, so that a config is checked
+without torch.
+"""
+
+import importlib
+from typing import Any
+
+# model.architecture: nn.Module classes, the trunk from images to features (pixeltui.core.trunks)
+ARCHITECTURES = {
+    "single_stack": "pixeltui.core.single_stack:SingleStack",
+    "two_stream": "pixeltui.core.two_stream:TwoStream",
+}
+
+# model.head: nn.Module classes, from features to a distribution over levels (pixeltui.core.heads)
+HEADS = {
+    "categorical": "pixeltui.core.heads.categorical:CategoricalHead",
+    "dmol": "pixeltui.core.heads.dmol:LogisticMixtureHead",
+}
+
+# model.norm: nn.Module classes that take the number of channels
+NORMS = {
+    "batch": "torch.nn:BatchNorm2d",
+    "rms": "pixeltui.core.layers:RMSNorm",
+    "none": "torch.nn:Identity",
+}
+
+# data.name: functions from the [data] config to a pixeltui.data.Source; a path to a folder or .npz needs no name
+DATASETS = {
+    "digits": "pixeltui.data.digits:load",
+    "cifar10": "pixeltui.data.torchvision_sets:cifar10",
+    "cifar100": "pixeltui.data.torchvision_sets:cifar100",
+    "mnist": "pixeltui.data.torchvision_sets:mnist",
+    "fashion_mnist": "pixeltui.data.torchvision_sets:fashion_mnist",
+    "svhn": "pixeltui.data.torchvision_sets:svhn",
+}
+
+
+def resolve(target: str) -> Any:
+    """The object at "package.module:name"."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,244 @@
+"""TOML against typed tables: entries with the place they came from, every problem at once, documented defaults.
+
+Knows msgspec structs, nothing of pixeltui's own tables.
+"""
+
+import math
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from pixeltui.errors import did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+S = TypeVar("S", bound=msgspec.Struct)
+Key = tuple[str, ...]
+
+
+class Entry(NamedTuple):
+    key: Key
+    value: Any
+    where: str
+
+
+class Problem(NamedTuple):
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
+    """The file's leaves, each with its line."""
+    try:
+        text = path.read_bytes().decode()
+        tree = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        problems.append(Problem(str(path), f"cannot be read as TOML: {reason}"))
+        return []
+    lines = _key_lines(text)
+
+    def where(key: Key) -> str:
+        while key and key not in lines:
+            key = key[:-1]
+        return f"{path}:{lines[key]}" if key else str(path)
+
+    return [Entry(key, value, where(key)) for key, value in _leaves(tree)]
+
+
+def read_override(text: str, schema: type[msgspec.Struct], problems: list[Problem]) -> list[Entry]:
+    """The entries of one "key=value"; a value that is no TOML is a string, as `name=runs/a.npz` is."""
+    dotted, separator, raw = text.partition("=")
+    where = f"--set {_shorten(text)}"
+    key = tuple(part.strip() for part in dotted.split("."))
+    if not separator or not all(key):
+        problems.append(Problem(where, "expected KEY=VALUE, as in --set train.lr=5e-4"))
+        return []
+    field_type, _ = _field(schema, key)
+    raw = raw.strip()
+    value: Any = raw
+    if _bare(field_type) is not str:
+        try:
+            value = tomllib.loads(f"value = {raw}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = raw
+    elif len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "\"'":
+        value = raw[1:-1]
+    if isinstance(value, dict):
+        return [Entry(key + inner, leaf, where) for inner, leaf in _leaves(value)]
+    return [Entry(key, value, where)]
+
+
+def build(schema: type[S], entries: list[Entry], problems: list[Problem]) -> S:
+    """The struct from those entries that fit it, later ones winning; what is wrong with the others in `problems`."""
+    tree: dict[str, Any] = {}
+    for entry in entries:
+        field_type, unknown = _field(schema, entry.key)
+        if unknown is not None:
+            problems.append(Problem(entry.where, unknown))
+            continue
+        if _is_table(field_type):
+            if entry.value != {}:
+                problems.append(Problem(entry.where, f"{'.'.join(entry.key)}: expected a table, got {entry.value!r}"))
+            continue
+        try:
+            value = msgspec.convert(entry.value, field_type)
+        except msgspec.ValidationError as error:
+            wanted = _choices(field_type) or _wanted(error)
+            got = _shorten(repr(entry.value))
+            problems.append(Problem(entry.where, f"{'.'.join(entry.key)}: expected {wanted}, got {got}"))
+            continue
+        node = tree
+        for part in entry.key[:-1]:
+            node = node.setdefault(part, {})
+        node[entry.key[-1]] = value
+    return msgspec.convert(tree, schema)
+
+
+def numbers(struct: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every float in the struct and the structs in it, with its dotted key."""
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, msgspec.Struct):
+            yield from numbers(value, f"{prefix}{name}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float):
+                yield f"{prefix}{name}", number
+
+
+def documented(struct: msgspec.Struct, prefix: str = "") -> str:
+    """TOML of the struct, each key under its meaning and range."""
+    import tomli_w
+
+    lines, tables = [], []
+    for name, annotation in typing.get_type_hints(type(struct), include_extras=True).items():
+        value = getattr(struct, name)
+        metas = _metas(annotation)
+        meaning = next((m.description for m in metas if m.description), "")
+        if isinstance(value, msgspec.Struct):
+            tables.append(f"\n# {meaning}\n[{prefix}{name}]\n" + documented(value, f"{prefix}{name}."))
+            continue
+        limits = _limits(annotation)
+        lines.append(f"# {meaning}{f' ({limits})' if limits else ''}\n")
+        lines.append(tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}))
+    return "".join(lines + tables)
+
+
+def _leaves(tree: dict[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*prefix, name))
+        else:
+            yield (*prefix, name), value
+
+
+def _field(schema: type[msgspec.Struct], key: Key) -> tuple[Any, str | None]:
+    """The annotation at a dotted key, or what is wrong with the key."""
+    current: Any = schema
+    for depth, part in enumerate(key):
+        if not _is_table(current):
+            return None, f"{'.'.join(key[:depth])} is a value, not a table: there is no {'.'.join(key)}"
+        hints = typing.get_type_hints(_bare(current), include_extras=True)
+        if part not in hints:
+            return None, f"unknown key {'.'.join(key)}{_nearest_key(key, schema)}"
+        current = hints[part]
+    return current if _is_table(current) or _metas(current) else _bare(current), None
+
+
+def _nearest_key(key: Key, schema: type[msgspec.Struct]) -> str:
+    valid = list(_leaf_keys(schema))
+    for option in valid:
+        if option.rpartition(".")[2] == key[-1]:
+            return f"; did you mean {option!r}?"
+    if key[0] not in schema.__struct_fields__:
+        return did_you_mean(key[0], schema.__struct_fields__)
+    return did_you_mean(".".join(key), valid, most=1)
+
+
+def _leaf_keys(schema: Any, prefix: str = "") -> Iterator[str]:
+    for name, annotation in typing.get_type_hints(_bare(schema), include_extras=True).items():
+        if _is_table(annotation):
+            yield from _leaf_keys(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _bare(annotation: Any) -> Any:
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+
+
+def _is_table(annotation: Any) -> bool:
+    bare = _bare(annotation)
+    return isinstance(bare, type) and issubclass(bare, msgspec.Struct)
+
+
+def _metas(annotation: Any) -> list[msgspec.Meta]:
+    return [m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, msgspec.Meta)]
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in typing.get_args(annotation):
+        if typing.get_origin(part) in (typing.Annotated, typing.Union, types.UnionType, tuple):
+            yield from _parts(part)
+
+
+def _choices(annotation: Any) -> str | None:
+    bare = _bare(annotation)
+    return f"one of {', '.join(typing.get_args(bare))}" if typing.get_origin(bare) is typing.Literal else None
+
+
+def _wanted(error: msgspec.ValidationError) -> str:
+    """What msgspec expected, in words: "Expected `int` >= 1 - at `$[0]`" gives "int >= 1"."""
+    return str(error).replace("`", "").removeprefix("Expected ").partition(", got")[0].partition(" - at")[0]
+
+
+def _limits(annotation: Any) -> str:
+    bare = _bare(annotation)
+    if typing.get_origin(bare) is typing.Literal:
+        return " | ".join(typing.get_args(bare))
+    words = []
+    for meta in (m for part in _parts(annotation) for m in _metas(part)):
+        for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+            limit = getattr(meta, bound)
+            if limit is not None and math.isfinite(limit) and f"{sign} {limit}" not in words:
+                words.append(f"{sign} {limit}")
+    return ", ".join(words)
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    printable = "".join(c if c.isprintable() else "?" for c in text)
+    return printable if len(printable) <= most else printable[: most - 1] + "…"
+
+
+_HEADER = re.compile(r"^\s*\[\s*([A-Za-z0-9_.\-\"' ]+?)\s*\]")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_\-.\"' ]+?)\s*=")
+
+
+def _key_lines(text: str) -> dict[Key, int]:
+    """Line numbers of keys and tables, as far as a look at the beginnings of lines tells."""
+    lines: dict[Key, int] = {}
+    table: Key = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = _split(header[1])
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines[(*table, *_split(key[1]))] = number
+    return lines
+
+
+def _split(dotted: str) -> Key:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
