@@ -36,7 +36,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Augmentations(Table, frozen=True, kw_only=True):
-    random_crop: Annotated[int, Meta(ge=0, le=32, description="pixels of zero padding before a random crop; 0: off")] = 0
+    random_crop: Annotated[
+        int, Meta(ge=0, le=32, description="pixels of zero padding before a random crop; 0: off")
+    ] = 0
     horizontal_flip: Annotated[bool, Meta(description="mirror every other image, at random")] = True
     color_jitter: Annotated[
         float, Meta(ge=0, le=1, description="largest relative change of brightness, contrast and saturation; 0: off")
@@ -69,7 +71,7 @@ class Attention(Table, frozen=True, kw_only=True):
 class Model(Table, frozen=True, kw_only=True):
     architecture: Annotated[
         str,
-        Meta(description="two_stream (vertical and horizontal stack, no blind spot) or single_stack (one masked stack)"),
+        Meta(description="two_stream (vertical and horizontal stack, no blind spot) or single_stack (one, masked)"),
     ] = "two_stream"
     channels: Annotated[Positive, Meta(description="feature maps of a block")] = 128
     blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
@@ -83,11 +85,13 @@ class Model(Table, frozen=True, kw_only=True):
     ] = "dmol"
     mixtures: Annotated[Positive, Meta(description="logistics in the mixture; head dmol only")] = 10
     channel_autoregressive: Annotated[
-        bool, Meta(description="a pixel's channels in order, each given those before; false: independent of one another")
+        bool,
+        Meta(description="a pixel's channels in order, each given those before; false: independent of one another"),
     ] = True
     conditional: Annotated[bool, Meta(description="learn p(image | class) where the data has labels")] = True
     label_dropout: Annotated[
-        Share, Meta(description="share of training images without their label: unconditional sampling and guidance need it")
+        Share,
+        Meta(description="share of images trained on without their label, for unconditional sampling and guidance"),
     ] = 0.1
     attention: Annotated[Attention, Meta(description="causal self-attention")] = Attention()
 
@@ -99,11 +103,14 @@ class Train(Table, frozen=True, kw_only=True):
     accumulate: Annotated[
         Positive, Meta(description="micro-batches that a step's batch is cut into: less memory, the same gradient")
     ] = 1
-    optimizer: Annotated[Literal["adam", "adamw"], Meta(description="adam (L2 in the gradient) or adamw (decoupled)")] = "adamw"
+    optimizer: Annotated[
+        Literal["adam", "adamw"], Meta(description="adam (L2 in the gradient) or adamw (decoupled decay)")
+    ] = "adamw"
     lr: Annotated[float, Meta(gt=0, description="peak learning rate")] = 1e-3
-    betas: Annotated[
-        tuple[Share, Share], Meta(description="decay of the optimizer's first and second moment")
-    ] = (0.9, 0.999)
+    betas: Annotated[tuple[Share, Share], Meta(description="decay of the optimizer's first and second moment")] = (
+        0.9,
+        0.999,
+    )
     weight_decay: Annotated[float, Meta(ge=0, description="weight decay")] = 0.01
     warmup_epochs: Annotated[float, Meta(ge=0, description="epochs over which the learning rate rises from 0")] = 1.0
     schedule: Annotated[
@@ -160,7 +167,9 @@ class Config(Table, frozen=True, kw_only=True):
     data: Annotated[Data, Meta(description="what is learnt")] = Data()
     model: Annotated[Model, Meta(description="the network and its distribution")] = Model()
     train: Annotated[Train, Meta(description="how it is learnt")] = Train()
-    sample: Annotated[Sample, Meta(description="images drawn while training, and the defaults of `pixeltui sample`")] = Sample()
+    sample: Annotated[
+        Sample, Meta(description="images drawn while training, and the defaults of `pixeltui sample`")
+    ] = Sample()
     log: Annotated[Log, Meta(description="what is written down")] = Log()
     ui: Annotated[Ui, Meta(description="the console")] = Ui()
 
@@ -169,9 +178,7 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS_DIR.glob("*.toml"))
 
 
-def load_config(
-    path: str | Path | None = None, preset: str | None = None, overrides: Iterable[str] = ()
-) -> Config:
+def load_config(path: str | Path | None = None, preset: str | None = None, overrides: Iterable[str] = ()) -> Config:
     """The config from a TOML file, a preset and "key=value" strings; built-in default < preset < file < overrides.
 
     Without `preset` the file's own `preset` key counts, then the default. Raises ConfigError, whose message names

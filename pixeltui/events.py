@@ -113,9 +113,7 @@ class Acknowledged(Event, frozen=True, kw_only=True, tag="ack"):
     step: int = 0
 
 
-AnyEvent = (
-    Started | Step | Evaluated | CheckpointSaved | SampleSaved | StateChanged | Notice | Acknowledged
-)
+AnyEvent = Started | Step | Evaluated | CheckpointSaved | SampleSaved | StateChanged | Notice | Acknowledged
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command"):

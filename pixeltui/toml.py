@@ -18,7 +18,7 @@ from pixeltui.errors import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:
+else:  # the same code under its name on the package index
     import tomli as tomllib
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -236,7 +236,8 @@ def _key_lines(text: str) -> dict[Key, int]:
             table = _split(header[1])
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
-            lines[(*table, *_split(key[1]))] = number
+            full_key = table + _split(key[1])
+            lines[full_key] = number
     return lines
 
 
