@@ -26,3 +26,8 @@ def did_you_mean(name: str, valid: Iterable[str], *, most: int = 3) -> str:
     if valid and len(valid) <= 12:
         return f"; there are {', '.join(valid)}"
     return ""
+
+
+def printable(text: str) -> str:
+    """The text with every character that could steer a terminal shown as "�": escapes, other controls, direction marks."""
+    return "".join(c if c.isprintable() else "�" for c in text)

@@ -157,3 +157,17 @@ class SetLearningRate(Command, frozen=True, kw_only=True, tag="lr"):
 
 
 AnyCommand = Pause | Resume | SaveCheckpoint | DrawSample | Evaluate | Stop | SetLearningRate
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest state of samples being drawn. Not logged: a later one replaces it."""
+
+    step: int
+    rows_done: int
+    levels: int
+    shape: tuple[int, int, int, int]
+    """N, C, H, W of `pixels`"""
+    pixels: bytes
+    """levels, uint8, row-major"""
+    labels: tuple[str, ...]
+    """names of the classes, N or none"""

@@ -1,0 +1,103 @@
+"""The command line: arguments and exit status. Each command's module is imported when that command runs."""
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from pixeltui import __version__
+from pixeltui.errors import UserError
+
+# name: (module under pixeltui.commands, what it does); the order of `pixeltui --help`
+COMMANDS = {
+    "train": ("train", "train a model"),
+    "sample": ("sample", "generate images from a checkpoint"),
+    "eval": ("evaluate", "likelihood of a split: nats/dim, bits/dim, perplexity, each with its standard error"),
+    "runs": ("runs", "list, show, compare, rename, tag, annotate, delete and export runs"),
+    "data": ("data", "what a data set is, and where it comes from"),
+    "doctor": ("doctor", "what this machine and this terminal offer"),
+}
+EPILOG = """\
+a RUN is a run's name, a unique prefix of it, or its path
+exit status: 0 done; 1 failed; 2 wrong usage or config; 130, 143 stopped by SIGINT, SIGTERM after a checkpoint
+
+first samples in three minutes:  pixeltui --no-ui train --preset quick
+"""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command's parser, which imports the command's module when that command is the one to run."""
+
+    module = ""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        if self.module:
+            importlib.import_module(f"pixeltui.commands.{self.module}").add_arguments(self)
+            _add_common(self, default=argparse.SUPPRESS)
+            self.module = ""
+        return super().parse_known_args(args, namespace)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="pixeltui",
+        description="Train and sample PixelCNN image models from the terminal.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pixeltui {__version__}")
+    _add_common(parser)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
+    for name, (module, meaning) in COMMANDS.items():
+        subparsers.add_parser(name, help=meaning, description=meaning, allow_abbrev=False).module = module
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    return _run(COMMANDS[args.command][0], args)
+
+
+def _add_common(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Options that may stand before the command and, suppressed in its help, behind it."""
+    hidden = {"help": default} if default else {}
+    no_ui = {"help": "no console: progress, or plain lines where there is no terminal"}
+    runs = {"help": "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)"}
+    debug = {"help": "show tracebacks"}
+    here = Path(os.environ.get("PIXELTUI_RUNS_DIR", "runs"))
+    parser.add_argument("--no-ui", action="store_true", default=default or False, **(hidden or no_ui))
+    parser.add_argument("--runs-dir", type=Path, metavar="DIR", default=default or here, **(hidden or runs))
+    parser.add_argument("--debug", action="store_true", default=default or False, **(hidden or debug))
+
+
+def _run(module: str, args: argparse.Namespace) -> int:
+    try:
+        status: int = importlib.import_module(f"pixeltui.commands.{module}").run(args)
+        sys.stdout.flush()
+    except UserError as error:
+        return _failed(str(error), error.exit_status, args.debug)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130, args.debug)
+    except BrokenPipeError:
+        # The reader has gone, as in `pixeltui runs list | head`: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _failed(f"unexpected {what} (--debug shows where)", 1, args.debug)
+    return status
+
+
+def _failed(message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"pixeltui: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

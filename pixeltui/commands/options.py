@@ -1,0 +1,53 @@
+"""Arguments that several commands take."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
+    """An argparse type: a finite float in a range."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+        if not (over < value and least <= value <= most) or not math.isfinite(value):
+            bounds = [f"over {over:g}"] * (over > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
+            bounds += [f"at most {most:g}"] * (most < math.inf)
+            raise argparse.ArgumentTypeError(f"expected a number {' and '.join(bounds)}, got {text}")
+        return value
+
+    return parse
+
+
+def whole(*, least: int) -> Callable[[str], int]:
+    """An argparse type: an int of at least `least`."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's name, a unique prefix of it, or its path")
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which weights (default: best)")
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or raw (default: ema)")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 (default: auto)")
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """None: the run's own [sample] config."""
+    parser.add_argument("-n", "--count", type=whole(least=1), metavar="N", help="images")
+    parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
+    parser.add_argument("--temperature", type=number(over=0), metavar="T", help="1: the model's own distribution")
+    parser.add_argument("--top-p", type=number(over=0, most=1), metavar="P", help="nucleus sampling; 1: all levels")
+    parser.add_argument("--guidance", type=number(least=0), metavar="G", help="classifier-free guidance; 1: none")
+    parser.add_argument("--seed", type=whole(least=0), metavar="S", help="the same seed, the same images")

@@ -1,0 +1,69 @@
+"""Images as one labelled PNG, with what produced them beside it."""
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixeltui.store.files import write_atomic
+
+BACKGROUND = (24, 24, 27)
+INK = (212, 212, 216)
+GAP = 4
+
+
+def to_rgb(images: Tensor, levels: int) -> Tensor:
+    """uint8 levels [N, C, H, W] to uint8 [N, H, W, 3], 0 to 255."""
+    scaled = images.cpu().float() * (255 / (levels - 1))
+    rgb = scaled.round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+    return rgb.permute(0, 2, 3, 1).contiguous()
+
+
+def grid_png(
+    images: Tensor, *, levels: int, names: Sequence[str] = (), columns: int | None = None, row_names: Sequence[str] = ()
+) -> bytes:
+    """A PNG of uint8 levels [N, C, H, W], each tile enlarged by a whole factor, its name under it.
+
+    `row_names` stand left of the rows.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    count, _, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(count * 1.6))
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    scale = max(1, 96 // max(height, width))
+    font = ImageFont.load_default(11)
+    text_height = 14 if names else 0
+    margin = max((round(font.getlength(name)) + 2 * GAP for name in row_names), default=0)
+    cell_width, cell_height = width * scale + GAP, height * scale + GAP + text_height
+    sheet = Image.new("RGB", (margin + columns * cell_width + GAP, rows * cell_height + GAP), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for index, pixels in enumerate(to_rgb(images, levels).numpy()):
+        row, column = divmod(index, columns)
+        x, y = margin + GAP + column * cell_width, GAP + row * cell_height
+        tile = Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+        sheet.paste(tile, (x, y))
+        if index < len(names):
+            name = names[index]
+            while len(name) > 1 and font.getlength(name) > width * scale:
+                name = name[:-2] + "…"
+            draw.text((x, y + height * scale), name, font=font, fill=INK)
+    for row, name in enumerate(row_names):
+        draw.text((GAP, GAP + row * cell_height + height * scale // 2), name, font=font, fill=INK, anchor="lm")
+    encoded = io.BytesIO()
+    sheet.save(encoded, "PNG", optimize=True)
+    return encoded.getvalue()
+
+
+def write_samples(
+    path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]
+) -> None:
+    """The PNG at `path` and its settings at the same name with .json, each replaced atomically."""
+    write_atomic(path.with_suffix(".json"), json.dumps(settings, indent=1).encode() + b"\n")
+    write_atomic(path, grid_png(images, levels=levels, names=names))

@@ -1,0 +1,142 @@
+"""Training without the console: a progress display on a terminal, plain lines otherwise."""
+
+import sys
+import time
+from typing import Protocol
+
+from pixeltui.errors import printable
+from pixeltui.events import (
+    AnyEvent,
+    CheckpointSaved,
+    Evaluated,
+    Frame,
+    Notice,
+    SampleSaved,
+    Started,
+    StateChanged,
+    Step,
+)
+from pixeltui.session.recorder import Recorder
+
+LINE_SECONDS = 5.0
+
+
+class Display(Protocol):
+    def show(self, event: AnyEvent) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class HeadlessSink:
+    """The trainer's sink: the log first, then whoever watches."""
+
+    def __init__(self, recorder: Recorder, display: Display) -> None:
+        self._recorder = recorder
+        self._display = display
+
+    def emit(self, event: AnyEvent) -> None:
+        self._recorder.emit(event)
+        self._display.show(event)
+
+    def frame(self, frame: Frame) -> None:
+        """Partial images have no place without the console."""
+
+
+def describe(event: AnyEvent, total_steps: int) -> str:
+    """One line for people; "" for an event that needs none."""
+    match event:
+        case Started():
+            resumed = f", resumed at step {event.step}" if event.resumed else ""
+            return (
+                f"{event.parameters:,} parameters on {event.device} in {event.precision}, "
+                f"{event.total_steps} steps, {event.steps_per_epoch} an epoch{resumed}"
+            )
+        case Step():
+            return (
+                f"step {event.step}/{total_steps}  epoch {event.epoch:.2f}  loss {_figure(event.loss)} nats/dim  "
+                f"{_figure(event.bits_per_dim)} bits/dim  lr {event.lr:.2e}  {event.images_per_second:.0f} images/s"
+            )
+        case Evaluated():
+            se = "" if event.bits_per_dim_se is None else f" ± {event.bits_per_dim_se:.4f}"
+            return (
+                f"{event.split:<5} epoch {event.epoch:.2f}  {_figure(event.bits_per_dim)}{se} bits/dim  "
+                f"{_figure(event.nats_per_dim)} nats/dim  perplexity {_figure(event.perplexity)}  "
+                f"({event.images} images, {event.weights} weights)" + ("  best so far" if event.best else "")
+            )
+        case CheckpointSaved():
+            return f"checkpoint {event.path}, {event.bytes / 1e6:.1f} MB in {event.seconds:.2f} s"
+        case SampleSaved():
+            return f"samples {event.path}"
+        case Notice():
+            return f"{event.level}: {printable(event.message)}"
+        case StateChanged(state="paused" | "training") if event.reason not in ("started", "resumed"):
+            return f"{event.state}: {event.reason}"
+    return ""
+
+
+def _figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"
+
+
+class PlainLines:
+    """A line an event on stdout; of the step events one every few seconds, and the first and the last."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._next_step_line = 0.0
+
+    def show(self, event: AnyEvent) -> None:
+        if isinstance(event, Started):
+            self._total = event.total_steps
+        if isinstance(event, Step):
+            now = time.monotonic()
+            if now < self._next_step_line and event.step < self._total:
+                return
+            self._next_step_line = now + LINE_SECONDS
+        line = describe(event, self._total)
+        if line:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class ProgressDisplay:
+    """A bar with the newest figures at the bottom of the terminal, the other events as lines above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            refresh_per_second=4,
+        )
+        self._task = self._progress.add_task("starting", total=None)
+        self._total = 0
+        self._progress.start()
+
+    def show(self, event: AnyEvent) -> None:
+        if isinstance(event, Started):
+            self._total = event.total_steps
+            self._progress.update(self._task, total=event.total_steps, completed=event.step)
+        if isinstance(event, Step):
+            figures = f"{_figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"
+            self._progress.update(self._task, completed=event.step, description=figures)
+            return
+        line = describe(event, self._total)
+        if line:
+            style = {"warning": "yellow", "error": "red"}.get(getattr(event, "level", ""), "")
+            self._console.print(line, style=style, markup=False)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def make_display() -> Display:
+    return ProgressDisplay() if sys.stdout.isatty() else PlainLines()

@@ -1,0 +1,54 @@
+"""Where a trainer's commands come from: signals to this process, and files that other processes drop into control/."""
+
+import signal
+import time
+from collections import deque
+from collections.abc import Sequence
+from types import FrameType
+
+from pixeltui.events import AnyCommand, SaveCheckpoint, Stop
+from pixeltui.store import control
+from pixeltui.store.rundir import RunDir
+
+POLL_SECONDS = 0.5
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Signals:
+    """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A second SIGINT ends at once."""
+
+    def __init__(self) -> None:
+        self.stopped_by: signal.Signals | None = None
+        self._commands: deque[AnyCommand] = deque()
+
+    def install(self) -> None:
+        for number in (*STOP_SIGNALS, signal.SIGUSR1):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGUSR1:
+            self._commands.append(SaveCheckpoint())
+            return
+        if self.stopped_by is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.stopped_by = signal.Signals(number)
+        self._commands.append(Stop(reason=self.stopped_by.name))
+
+    def take(self) -> list[AnyCommand]:
+        return [self._commands.popleft() for _ in range(len(self._commands))]
+
+
+class CommandInbox:
+    """The trainer's inbox: signals at once, the run's control/ folder twice a second."""
+
+    def __init__(self, run: RunDir, signals: Signals) -> None:
+        self._run = run
+        self._signals = signals
+        self._next_poll = 0.0
+
+    def take(self) -> Sequence[tuple[str, AnyCommand]]:
+        commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._signals.take()]
+        if time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + POLL_SECONDS
+            commands += control.take(self._run)
+        return commands

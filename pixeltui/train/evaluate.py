@@ -1,0 +1,87 @@
+"""Likelihood of a split, with its standard error."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pixeltui.core import ConditionalPixelCNN
+from pixeltui.data import Split
+from pixeltui.train.precision import Precision
+
+
+class Interrupted(Exception):
+    """`interrupted()` said so."""
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Means over images of the mean over an image's sub-pixels; standard errors over images."""
+
+    images: int
+    nats_per_dim: float
+    nats_per_dim_se: float | None
+    """None where it is not known"""
+    per_class: dict[int, float]
+    """bits/dim of each class that has images"""
+
+    @property
+    def bits_per_dim(self) -> float:
+        return self.nats_per_dim / math.log(2)
+
+    @property
+    def bits_per_dim_se(self) -> float | None:
+        return None if self.nats_per_dim_se is None else self.nats_per_dim_se / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats/dim): the number of equally likely levels that would be as hard to guess."""
+        return math.exp(min(self.nats_per_dim, 700.0))
+
+
+@torch.no_grad()
+def image_nats(
+    model: ConditionalPixelCNN,
+    split: Split,
+    *,
+    batch_size: int,
+    precision: Precision,
+    progress: Callable[[int, int], None] | None = None,
+    interrupted: Callable[[], bool] | None = None,
+) -> Tensor:
+    """Negative log-likelihood of every image in nats/dim: float64 [N] on the CPU.
+
+    After each batch `progress(done, total)` is called, and Interrupted is raised where `interrupted()` is true. The
+    model is left in the mode that it was in.
+    """
+    was_training = model.training
+    model.eval()
+    results: list[Tensor] = []
+    total = len(split)
+    try:
+        for start in range(0, total, batch_size):
+            images = split.images[start : start + batch_size]
+            labels = None if split.labels is None else split.labels[start : start + batch_size]
+            with precision.autocast():
+                log_prob = model.log_prob(images, labels)
+            results.append(-log_prob.double().flatten(1).mean(1).cpu())
+            if progress is not None:
+                progress(min(start + batch_size, total), total)
+            if interrupted is not None and interrupted():
+                raise Interrupted
+    finally:
+        model.train(was_training)
+    return torch.cat(results)
+
+
+def likelihood(nats: Tensor, labels: Tensor | None = None) -> Likelihood:
+    """The figures of a split from its images' nats/dim [N] and labels [N]."""
+    images = len(nats)
+    se = float(nats.std()) / math.sqrt(images) if images > 1 else None
+    per_class = {}
+    if labels is not None:
+        labels = labels.cpu()
+        per_class = {int(c): float(nats[labels == c].mean()) / math.log(2) for c in labels.unique()}
+    return Likelihood(images, float(nats.mean()), se, per_class)

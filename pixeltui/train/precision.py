@@ -1,0 +1,65 @@
+"""Device and number formats: what `auto` means on this machine."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+import torch
+
+from pixeltui.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name such as auto, cpu, cuda or cuda:1; UserError where this machine has no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"no device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
+        raise UserError(f"no device {name!r} here: this machine has {found}; `pixeltui doctor` tells more")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:N")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """For people: "cuda:0 NVIDIA H200", "cpu, 2 threads"."""
+    if device.type == "cuda":
+        return f"cuda:{device.index or 0} {torch.cuda.get_device_name(device)}"
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The format that the network's products run in; parameters, loss and optimizer stay fp32."""
+
+    name: str
+    device: torch.device
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.name == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.name])
+
+
+def pick_precision(name: str, device: torch.device) -> Precision:
+    """auto: bf16 where the device computes it in hardware, else fp16 on CUDA, else fp32."""
+    if name != "auto":
+        return Precision(name, device)
+    if device.type == "cuda":
+        return Precision("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16", device)
+    return Precision("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32", device)
+
+
+def set_up(*, deterministic: bool) -> None:
+    """Process-wide switches of torch. On CUDA, `deterministic` trades speed for the same bits in every run."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.set_float32_matmul_precision("highest" if deterministic else "high")

@@ -1,0 +1,119 @@
+"""What the trainer tells its sink, and the clock behind the speeds that it tells."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pixeltui import events
+from pixeltui.events import AnyEvent, Frame
+from pixeltui.train.evaluate import Likelihood
+
+
+class Sink(Protocol):
+    """Takes what the trainer reports; neither call blocks or raises."""
+
+    def emit(self, event: AnyEvent) -> None: ...
+
+    def frame(self, frame: Frame) -> None: ...
+
+
+class Clock:
+    """Where the time goes, since the last `restart`."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._began = time.perf_counter()
+        self._elsewhere = 0.0
+        self._sampling = 0.0
+        self.images = 0
+
+    @contextlib.contextmanager
+    def elsewhere(self, *, sampling: bool = False) -> Iterator[None]:
+        """Time that is not training's: evaluation, checkpoints, pauses, samples."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - began
+            self._elsewhere += seconds
+            self._sampling += seconds if sampling else 0.0
+
+    @property
+    def training_seconds(self) -> float:
+        return time.perf_counter() - self._began - self._elsewhere
+
+    @property
+    def sample_share(self) -> float:
+        """Of the time that training and samples took together."""
+        together = self.training_seconds + self._sampling
+        return self._sampling / together if together else 0.0
+
+
+@dataclass
+class Reporter:
+    """Events with the run's place and time filled in."""
+
+    sink: Sink
+    steps_per_epoch: int
+    step: int = 0
+
+    def emit(self, kind: Any, **fields: Any) -> None:
+        fields.setdefault("step", self.step)
+        self.sink.emit(kind(t=time.time(), **fields))
+
+    def notice(self, level: Literal["info", "warning", "error"], kind: str, message: str) -> None:
+        self.emit(events.Notice, level=level, kind=kind, message=message)
+
+    def state(self, state: events.State, reason: str = "") -> None:
+        self.emit(events.StateChanged, state=state, reason=reason)
+
+    def acknowledge(self, command_id: str, command: events.AnyCommand, refused: str = "") -> None:
+        if command_id:
+            name = str(type(command).__struct_config__.tag)
+            self.emit(events.Acknowledged, id=command_id, command=name, ok=not refused, message=refused)
+
+    def trained(self, lr: float, means: dict[str, float | None], clock: Clock, skipped: int) -> None:
+        loss = means["loss"]
+        self.emit(
+            events.Step,
+            epoch=self.step / self.steps_per_epoch,
+            loss=loss,
+            bits_per_dim=None if loss is None else loss / math.log(2),
+            lr=lr,
+            grad_norm=means["grad_norm"],
+            images_per_second=round(clock.images / max(clock.training_seconds, 1e-9), 2),
+            sample_share=round(clock.sample_share, 4),
+            skipped=skipped,
+        )
+
+    def evaluated(self, split: str, weights: str, result: Likelihood, **fields: Any) -> None:
+        self.emit(
+            events.Evaluated,
+            epoch=self.step / self.steps_per_epoch,
+            split=split,
+            weights=weights,
+            images=result.images,
+            bits_per_dim=result.bits_per_dim,
+            bits_per_dim_se=result.bits_per_dim_se,
+            nats_per_dim=result.nats_per_dim,
+            perplexity=result.perplexity,
+            **fields,
+        )
+
+    def sampling(self, sample: Any, levels: int, names: list[str]) -> None:
+        count, channels, height, width = sample.images.shape
+        self.sink.frame(
+            Frame(
+                step=sample.step,
+                rows_done=sample.rows_done,
+                levels=levels,
+                shape=(count, channels, height, width),
+                pixels=sample.images.numpy().tobytes(),
+                labels=tuple(names),
+            )
+        )

@@ -1,0 +1,131 @@
+"""One optimizer step: batch, forward, backward, clip, update, EMA. It never waits for the device."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixeltui.config import Config
+from pixeltui.core import ConditionalPixelCNN, PixelCNNLoss
+from pixeltui.data import DataSet
+from pixeltui.data.augment import augment
+from pixeltui.data.batches import batch_indices, step_generator
+from pixeltui.train import state
+from pixeltui.train.optim import Ema, make_optimizer
+from pixeltui.train.precision import Precision
+
+METRICS = ("loss", "grad_norm")
+
+
+class Updater:
+    """Model, EMA, optimizer and the means of what they did; `data` and both models are on `device`.
+
+    The batch, its augmentation and dropout are functions of (train.seed, step).
+    """
+
+    def __init__(
+        self, config: Config, model: ConditionalPixelCNN, average: ConditionalPixelCNN, data: DataSet, precision: Precision
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.model = model
+        self.ema = Ema(model, average)
+        self.precision = precision
+        self.optimizer = make_optimizer(model, config.train)
+        device = precision.device
+        self.scaler = torch.amp.GradScaler(device.type) if precision.name == "fp16" else None
+        self.window = state.Means(METRICS, device)
+        self.epoch = state.Means(("loss",), device)
+        self.bad_in_a_row = torch.zeros((), dtype=torch.int64, device=device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss = PixelCNNLoss()
+        self._norm_buffers = [b for b in model.buffers() if b.is_floating_point() and b.numel()]
+
+    def update(self, step: int, lr: float) -> None:
+        """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
+        images, labels = self.batch(step)
+        torch.manual_seed(step_generator(self.config.train.seed, "dropout", step).initial_seed())
+        buffers = [buffer.clone() for buffer in self._norm_buffers]
+        loss = self._backward(images, labels)
+        norm = self._clip()
+        finite = loss.isfinite() if self.scaler else loss.isfinite() & norm.isfinite()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self._apply(finite)
+        for buffer, before in zip(self._norm_buffers, buffers, strict=True):
+            buffer.copy_(torch.where(finite, buffer, before))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(step, self.config.train.ema_decay)
+        self.window.add(torch.stack([loss, norm]), finite)
+        self.epoch.add(loss[None], finite)
+        self.bad_in_a_row = torch.where(finite, 0, self.bad_in_a_row + 1)
+        self.skipped += ~finite
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Training images uint8 [B, C, H, W], augmented, and labels int64 [B] of a step."""
+        train, seed = self.data.train, self.config.train.seed
+        index = batch_indices(len(train), self.config.train.batch_size, seed, step).to(train.images.device)
+        generator = step_generator(seed, "augment", step)
+        images = augment(train.images[index], self.config.data.augmentations, self.data.levels, generator)
+        return images, None if train.labels is None else train.labels[index]
+
+    def _backward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Gradients of the batch's mean loss, micro-batch by micro-batch; returns the loss, fp32 []."""
+        self.model.train()
+        total = torch.zeros((), device=images.device)
+        size = -(-len(images) // self.config.train.accumulate)
+        for start in range(0, len(images), size):
+            part = slice(start, start + size)
+            own_labels = None if labels is None else labels[part]
+            with self.precision.autocast():
+                nats = self._loss(self.model, images[part], own_labels).nats_per_dim
+            loss = nats * (len(images[part]) / len(images))
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
+            total += loss.detach()
+        return total
+
+    def _clip(self) -> Tensor:
+        """Clips the gradient's L2 norm; returns it as it was before."""
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        largest = self.config.train.grad_clip or torch.inf
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest, foreach=True)
+
+    def _apply(self, finite: Tensor) -> None:
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            return
+        # The fused kernels leave weights and moments alone where found_inf is 1, on the device: no synchronisation.
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+        self.optimizer.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds."""
+        return {
+            **state.module_tensors("model", self.model),
+            **state.module_tensors("ema", self.ema.average),
+            **state.optimizer_tensors(self.optimizer),
+            "metrics/window": self.window.state,
+            "metrics/epoch": self.epoch.state,
+            "metrics/bad_in_a_row": self.bad_in_a_row,
+            "metrics/skipped": self.skipped,
+        }
+
+    def scaler_state(self) -> dict[str, Any]:
+        return self.scaler.state_dict() if self.scaler else {}
+
+    def load(self, tensors: Mapping[str, Tensor], scaler: dict[str, Any]) -> None:
+        state.load_module("model", self.model, tensors)
+        state.load_module("ema", self.ema.average, tensors)
+        state.load_optimizer(self.optimizer, tensors)
+        with contextlib.suppress(KeyError):
+            self.window.load(tensors["metrics/window"])
+            self.epoch.load(tensors["metrics/epoch"])
+            self.bad_in_a_row = tensors["metrics/bad_in_a_row"].to(self.bad_in_a_row.device)
+            self.skipped = tensors["metrics/skipped"].to(self.skipped.device)
+        if self.scaler and scaler:
+            self.scaler.load_state_dict(scaler)

@@ -1,0 +1,157 @@
+"""Config: precedence, every problem at once, presets, the documented default."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixeltui.config import (
+    ConfigError,
+    documented,
+    dump_config,
+    load_config,
+    load_saved_config,
+    period_steps,
+    preset_names,
+    total_steps,
+)
+
+ROOT = Path(__file__).parent.parent
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    return path
+
+
+def test_precedence_is_default_then_preset_then_file_then_set(tmp_path: Path) -> None:
+    path = write(tmp_path, "[train]\nlr = 0.25\nbatch_size = 7\n")
+    config = load_config(path, preset="baseline", overrides=["train.batch_size=9"])
+    assert config.train.ema_decay == 0.997, "from the preset, over the default"
+    assert config.train.lr == 0.25, "from the file, over the preset"
+    assert config.train.batch_size == 9, "from --set, over the file"
+    assert config.train.grad_clip == load_config().train.grad_clip, "untouched: the default"
+
+
+def test_file_may_name_its_preset_and_the_command_line_wins(tmp_path: Path) -> None:
+    path = write(tmp_path, 'preset = "quick"\n')
+    assert load_config(path).data.name == "digits"
+    assert load_config(path).preset == "quick"
+    assert load_config(path, preset="baseline").data.name == "cifar10"
+
+
+def test_repository_config_is_the_documented_default() -> None:
+    assert (ROOT / "config.toml").read_text() == documented(), "run: python -m pixeltui.config > config.toml"
+    assert load_config(ROOT / "config.toml") == load_config() == load_config(preset="pixelcnn")
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_resolved_config_runs_again(preset: str, tmp_path: Path) -> None:
+    config = load_config(preset=preset, overrides=["train.betas=[0.5, 0.75]", "model.attention={after = [1], heads = 1}"])
+    path = write(tmp_path, dump_config(config))
+    assert load_config(path) == config
+    assert load_saved_config(path) == config
+
+
+def test_the_four_presets_exist() -> None:
+    assert preset_names() == ["baseline", "large", "pixelcnn", "quick"]
+
+
+def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[train]\nlrr = 1\nbatch_size = "many"\nprecision = "bf17"\n\n[modle]\nchannels = 3\n\n[model]\nkernel = 4\n',
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, preset="quik", overrides=["train.lr=-1", "data.name=cifar11", "nonsense", "train.epochs=nan"])
+    lines = str(caught.value).splitlines()
+    for expected in (
+        f"{path}:2: unknown key train.lrr; did you mean 'train.lr'?",
+        f"{path}:3: train.batch_size: expected int, got 'many'",
+        f"{path}:4: train.precision: expected one of auto, fp32, bf16, fp16, got 'bf17'",
+        f"{path}:7: unknown key modle.channels; did you mean 'model.channels'?",
+        f"{path}:10: model.kernel: expected an odd number up to 63, got 4",
+        "--preset: no preset 'quik'; did you mean 'quick'?",
+        "--set train.lr=-1: train.lr: expected float > 0.0, got -1",
+        "--set nonsense: expected KEY=VALUE, as in --set train.lr=5e-4",
+    ):
+        assert expected in lines, expected
+    assert any("data.name" in line and "'cifar10'" in line for line in lines)
+    assert any("train.epochs" in line for line in lines)
+    assert len(lines) == 10
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("model.attention.after=[99]", "there is no block 99"),
+        ("train.accumulate=3", "3 does not divide train.batch_size"),
+        ("train.eval_every=2 moons", '"2 epochs"'),
+        ("train.lr=inf", "finite"),
+        ("data.levels=1", "2 to 256"),
+        ("train.betas=[0.9, 1.0]", "train.betas"),
+        ("model=3", "expected a table"),
+        ("train.seed.x=3", "train.seed is a value"),
+        ("train.deterministic=1", "expected bool"),
+        ("train.batch_size=1e3", "expected int"),
+        ("model.head=softmax", "dmol"),
+        ("sample.top_p=0", "> 0"),
+    ],
+)
+def test_impossible_values_are_refused(override: str, named: str) -> None:
+    with pytest.raises(ConfigError, match="--set") as caught:
+        load_config(overrides=[override])
+    assert named in str(caught.value)
+
+
+def test_overrides_take_strings_numbers_lists_and_tables() -> None:
+    config = load_config(
+        overrides=[
+            "data.name=some/where.npz",
+            "train.device=cuda:1",
+            "train.lr=1",
+            "train.eval_every=2 epochs",
+            "train.checkpoint_every=100",
+            "model.attention={after = [1, 2], heads = 2}",
+        ]
+    )
+    assert config.data.name == "some/where.npz"
+    assert config.train.device == "cuda:1"
+    assert config.train.lr == 1.0
+    assert config.model.attention.after == (1, 2)
+    assert period_steps(config.train.eval_every, 7) == 14
+    assert period_steps(config.train.checkpoint_every, 7) == 100
+    assert total_steps(config.train, 7) == 350
+
+
+@pytest.mark.parametrize("content", [b"[train\n", b"\xff\xfe", b"a = [1,", b"train = 3\n"])
+def test_broken_files_are_config_errors(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"broken\.toml"):
+        load_config(path)
+
+
+def test_missing_file_and_folder_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="directory"):
+        load_config(tmp_path)
+
+
+def test_saved_config_of_another_version_opens(tmp_path: Path) -> None:
+    path = write(tmp_path, 'future = 1\n[train]\nlr = 0.5\nwarp = 9\nprecision = "fp2"\n[model]\nkernel = 4\n')
+    config = load_saved_config(path)
+    assert config.train.lr == 0.5
+    assert config.model.kernel == 4
+    assert config.train.precision == "auto"
+
+
+@given(st.lists(st.text(max_size=40), max_size=3))
+def test_no_override_crashes(overrides: list[str]) -> None:
+    try:
+        load_config(overrides=overrides)
+    except ConfigError as error:
+        assert "--set" in str(error)
