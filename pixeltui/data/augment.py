@@ -46,10 +46,9 @@ def augment(
     return images
 
 
-def _crop_and_flip(
-    images: Tensor, padding: int, flip: bool, y_draw: Tensor, x_draw: Tensor, flip_draw: Tensor
-) -> Tensor:
+def _crop_and_flip(images: Tensor, padding: int, flip: bool, *draws: Tensor) -> Tensor:
     """[B, C, H, W]: a window of the zero-padded image at one of (2p + 1)^2 places, mirrored where flip_draw < 1/2."""
+    y_draw, x_draw, flip_draw = draws
     height, width = images.shape[-2:]
     rows = torch.arange(height, device=images.device) + _uniform_int(y_draw, 2 * padding + 1)[:, None]
     columns = torch.arange(width, device=images.device).expand(len(images), width)

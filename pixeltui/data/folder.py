@@ -1,13 +1,13 @@
 """A folder of images: `CLASS/*.png`, or images alone; under `train/`, `val/` and `test/` if it has splits.
 
-Decoded once: the pixels are kept under `data.root`, and are read from there for as long as the names, sizes and times of
-the files stay as they are.
+Decoded once: the pixels are kept under `data.root`, and are read from there for as long as the names, sizes and times
+of the files stay as they are.
 """
 
 import hashlib
 import json
 import os
-import tempfile
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,15 @@ def load(path: Path, root: Path, progress: Progress | None = None) -> Source:
     for name, listing in listings.items():
         splits[name] = Arrays(images[start : start + len(listing.files)], listing.labels)
         start += len(listing.files)
-    return Source(name=path.name, where=printable(path), **splits, classes=classes, notices=notices)
+    return Source(
+        name=path.name,
+        where=printable(path),
+        train=splits["train"],
+        val=splits.get("val"),
+        test=splits.get("test"),
+        classes=classes,
+        notices=notices,
+    )
 
 
 def _listings(path: Path) -> dict[str, Listing]:
@@ -113,7 +121,8 @@ def _other_classes(path: Path, split: str, train: tuple[str, ...], other: tuple[
     name = sorted(set(train) ^ set(other))[0]
     has, lacks = ("train", split) if name in train else (split, "train")
     return UserError(
-        f"{printable(path)}: {has} has a class {printable(name)!r} that {lacks} lacks; every split needs the same classes"
+        f"{printable(path)}: {has} has a class {printable(name)!r} that {lacks} lacks; "
+        "every split needs the same classes"
     )
 
 
@@ -176,13 +185,13 @@ def _read_cache(cache: Path, key: str, n: int) -> NDArray[np.uint8] | None:
 def _write_cache(cache: Path, key: str, images: NDArray[np.uint8]) -> None:
     """Whole or not at all: a temporary file in the same folder, then a rename."""
     cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.stem}-", suffix=".tmp")
+    temporary = cache.with_name(f".{cache.stem}-{socket.gethostname()}-{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             np.savez(file, key=np.array(key), images=images)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(cache)
+        temporary.replace(cache)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -14,31 +14,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SIDE = 64
-SUFFIXES = frozenset(
-    [
-        ".png",
-        ".apng",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".webp",
-        ".avif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".pcx",
-        ".ico",
-    ]
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".avif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico"),
 )
-# Not every format that Pillow knows: some start other programs (EPS) or are documents (PDF).
+## Not every format that Pillow knows: some start other programs (EPS) or are documents (PDF).
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "TGA", "PCX", "ICO")
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # what Pillow calls 16-bit grey; convert("L") would clip it to white
 
@@ -60,16 +40,17 @@ def decode(paths: Sequence[str]) -> NDArray[np.uint8]:
 
 def mixed_sizes(path: str, image: NDArray[np.uint8], other_path: str, other: NDArray[np.uint8]) -> UserError:
     """The message about two images [H, W, C] of different sizes."""
+    size, other_size = (f"{array.shape[1]}x{array.shape[0]}" for array in (image, other))
     return UserError(
-        f"images of different sizes: {printable(path)} is {image.shape[1]}x{image.shape[0]}, {printable(other_path)} is "
-        f"{other.shape[1]}x{other.shape[0]}; scale or crop all to one size, for instance with ImageMagick: "
-        f"mogrify -resize '{image.shape[1]}x{image.shape[0]}!' FILES"
+        f"images of different sizes: {printable(path)} is {size}, {printable(other_path)} is {other_size}; scale or "
+        f"crop all to one size, for instance with ImageMagick: mogrify -resize '{size}!' FILES"
     )
 
 
 def _decode_one(path: str) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
+    where = printable(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a size that Pillow warns of is refused below, before it is decoded
@@ -83,14 +64,10 @@ def _decode_one(path: str) -> NDArray[np.uint8]:
     except Image.DecompressionBombError:
         raise _too_large(path, "hundreds of millions of") from None
     except UnidentifiedImageError:
-        raise UserError(
-            f"{printable(path)} is not an image that can be read; remove it or replace it by a PNG file"
-        ) from None
+        raise UserError(f"{where} is not an image that can be read; remove it or replace it by a PNG file") from None
     except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, ...
         reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"{printable(path)} cannot be read as an image ({printable(reason)}); replace or remove it"
-        ) from error
+        raise UserError(f"{where} cannot be read as an image ({printable(reason)}); replace or remove it") from error
 
 
 def _too_large(path: str, size: str) -> UserError:

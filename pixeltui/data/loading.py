@@ -26,7 +26,9 @@ def load(config: Data, *, progress: Progress | None = None) -> DataSet:
     splits = complete(source, config.split_seed)
     return DataSet(
         name=source.name,
-        **{name: _split(arrays) for name, arrays in splits.items()},
+        train=_split(splits["train"]),
+        val=_split(splits["val"]),
+        test=_split(splits["test"]),
         levels=levels,
         classes=source.classes,
         checksum=checksum(splits),

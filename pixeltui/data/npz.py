@@ -30,9 +30,7 @@ def load(path: Path) -> Source:
     train = _one_of(where, arrays, "images", "train_images")
     if train is None:
         found = printable(", ".join(arrays)) or "nothing"
-        raise UserError(
-            f"{where}: no 'images' in it (there is: {found}); save as np.savez(path, images=..., labels=...)"
-        )
+        raise UserError(f"{where}: no 'images' (there is: {found}); save with np.savez(path, images=..., labels=...)")
     splits = {"train": (train, _one_of(where, arrays, "labels", "train_labels"))}
     for split in ("val", "test"):
         if f"{split}_images" in arrays:
@@ -52,7 +50,9 @@ def load(path: Path) -> Source:
     return Source(
         name=path.name,
         where=where,
-        **parsed,
+        train=parsed["train"],
+        val=parsed.get("val"),
+        test=parsed.get("test"),
         classes=_classes(where, arrays.get("class_names"), [a.labels for a in parsed.values() if a.labels is not None]),
         levels=_levels(where, arrays.get("levels")),
         notices=(f"{where}: not used: {printable(', '.join(unused))}",) if unused else (),
@@ -132,9 +132,7 @@ def _labels(where: str, key: str | None, arrays: dict[str, Array], images_key: s
     if len(array) != n:
         raise UserError(f"{what}: there must be one label for each image")
     if n and array.min() < 0:
-        raise UserError(
-            f"{where}: {key}: {array.min()} among the labels; they are counted from 0: {RENUMBER.format(key)}"
-        )
+        raise UserError(f"{where}: {key}: {array.min()} among the labels, from 0 on; {RENUMBER.format(key)}")
     if n and int(array.max()) > 2**31:
         raise UserError(f"{where}: {key}: {array.max()} among the labels; {RENUMBER.format(key)}")
     return array.astype(np.int64)

@@ -1,7 +1,7 @@
 """Decoding many image files: in this process where they are few, else in one process for each core.
 
-The processes are started as programs of their own and talk over pipes: no fork of a process that runs threads, no second
-import of the user's main module, and they end by themselves when this process does, however it ends.
+The processes are started as programs of their own and talk over pipes: no fork of a process that runs threads, no
+second import of the user's main module, and they end by themselves when this process does, however it ends.
 """
 
 import os

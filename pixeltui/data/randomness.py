@@ -22,10 +22,10 @@ def mix(seed: int, stream: str, step: int) -> int:
 
 
 def permutation(n: int, seed: int, stream: str, step: int = 0) -> NDArray[np.int64]:
-    """A permutation of 0..n-1: the order of the first n outputs of splitmix64 from the state mix(seed, stream, step), lower index first on a tie.
+    """A permutation of 0..n-1: these sorted by the i-th output of splitmix64 from the state mix(seed, stream, step).
 
-    splitmix64: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", with the finaliser of
-    Vigna's splitmix64.c.
+    splitmix64: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", as in Vigna's
+    splitmix64.c. Where two outputs are equal, the lower index comes first.
     """
     with np.errstate(over="ignore"):
         golden = U64(0x9E3779B97F4A7C15)

@@ -77,7 +77,7 @@ class DataSet:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def to(self, device: torch.device | str) -> "DataSet":
-        return replace(self, **{name: split.to(device) for name, split in self.splits.items()})
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
 
 
 def checksum(splits: dict[str, Arrays]) -> str:
@@ -92,4 +92,4 @@ def checksum(splits: dict[str, Arrays]) -> str:
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -3,61 +3,28 @@
 The official test split stays as it is; the validation split is cut from the official training images.
 """
 
+import hashlib
+import re
 import socket
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
 
 from pixeltui.config import Data
 from pixeltui.data import matlab
+from pixeltui.data.torchvision_files import SETS, on_disk
 from pixeltui.data.sets import Arrays, Progress, Source
 from pixeltui.data.words import printable
 from pixeltui.errors import UserError
 
 NETWORK_TIMEOUT = 30  # seconds without an answer
-
-
-class Files(NamedTuple):
-    """Where a set lies, below data.root."""
-
-    torchvision: str  # its class in torchvision.datasets
-    unpacked: tuple[str, ...]  # there when the set is on disk
-    downloads: tuple[str, ...]  # what to put there by hand, as it is downloaded
-    url: str
-
-
-_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-_SVHN = ("train_32x32.mat", "test_32x32.mat")
-
-
-def _idx_files(name: str, url: str) -> Files:
-    unpacked = tuple(f"{name}/raw/{file}" for file in _IDX)
-    return Files(name, unpacked, tuple(f"{file}.gz" for file in unpacked), url)
-
-
-SETS = {
-    "cifar10": Files(
-        "CIFAR10",
-        (*(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)), "cifar-10-batches-py/test_batch"),
-        ("cifar-10-python.tar.gz",),
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    ),
-    "cifar100": Files(
-        "CIFAR100",
-        ("cifar-100-python/train", "cifar-100-python/test"),
-        ("cifar-100-python.tar.gz",),
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    ),
-    "mnist": _idx_files("MNIST", "https://ossci-datasets.s3.amazonaws.com/mnist/"),
-    "fashion_mnist": _idx_files("FashionMNIST", "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
-    "svhn": Files("SVHN", _SVHN, _SVHN, "http://ufldl.stanford.edu/housenumbers/"),
-}
 
 
 def cifar10(config: Data, progress: Progress | None = None) -> Source:
@@ -78,11 +45,6 @@ def fashion_mnist(config: Data, progress: Progress | None = None) -> Source:
 
 def svhn(config: Data, progress: Progress | None = None) -> Source:
     return _load("svhn", config, progress)
-
-
-def on_disk(name: str, root: Path) -> bool:
-    """Whether the files are there, unpacked; their checksums are looked at when they are loaded."""
-    return all((root / file).is_file() for file in SETS[name].unpacked)
 
 
 def import_datasets() -> Any:
@@ -109,13 +71,14 @@ def import_datasets() -> Any:
     return datasets
 
 
-_library: torch.library.Library | None = None  # declarations live as long as this object
+_library: Any = None  # declarations live as long as this object
 
 
 def _declare_operators() -> None:
     global _library
     if _library is None:
-        _library = torch.library.Library("torchvision", "FRAGMENT")
+        new_library: Any = torch.library.Library
+        _library = new_library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
@@ -139,7 +102,7 @@ def _load(name: str, config: Data, progress: Progress | None) -> Source:
                 train, test = (_arrays(part.data, part.targets) for part in official)
                 classes = tuple("0123456789") if name == "mnist" else tuple(official[0].classes)
         except Exception as error:  # the network, the disk, archives and pickles each have exceptions of their own
-            raise _mendable(name, root, error) from error
+            raise _mendable(name, root, dataset_class, error) from error
     return Source(name=name, where=name, train=train, test=test, classes=classes, levels=256)
 
 
@@ -176,33 +139,53 @@ def _check_writable(root: Path) -> None:
         ) from error
 
 
-def _mendable(name: str, root: Path, error: Exception) -> UserError:
+def _mendable(name: str, root: Path, dataset_class: Any, error: Exception) -> UserError:
     files = SETS[name]
     reason = _one_line(error)
-    if isinstance(error, OSError) and error.filename is not None:  # the disk, not the network
+    network = isinstance(error, URLError | ConnectionError | TimeoutError) or "urlopen error" in str(error)
+    if isinstance(error, OSError) and not network:
         return UserError(f"{name}: {reason}; make room or choose another folder with --set data.root=DIR")
-    if on_disk(name, root):
-        where = ", ".join(printable(root / file) for file in files.unpacked)
+    if on_disk(name, root) and not network:
+        where = " and ".join(printable(root / file) for file in files.remove)
         return UserError(f"{name} on disk is damaged ({reason}); remove {where} and run again to get it anew")
-    where = ", ".join(printable(root / file) for file in files.downloads)
-    source = files.url if not files.url.endswith("/") else f"{files.url}{{{','.join(map(_base, files.downloads))}}}"
+    published = _published(name, dataset_class)
+    there = [root / file for file, md5 in published.items() if (root / file).is_file() and not _is(root / file, md5)]
+    if there:
+        reason += f", and {', '.join(map(printable, there))} is not the published file: its checksum differs"
+    names = [file.rpartition("/")[2] for file in files.downloads]
+    source = files.url if len(names) == 1 else f"{', '.join(names)} from {files.url}"
     return UserError(
-        f"{name} could not be downloaded ({reason}); without a network, get {source} elsewhere and put it, still "
-        f"packed, at {where}"
+        f"{name} could not be downloaded ({reason}); without a network, get {source} elsewhere and put "
+        f"{'it' if len(names) == 1 else 'them'}, as downloaded, into {printable((root / files.downloads[0]).parent)}"
     )
 
 
-def _base(path: str) -> str:
-    return path.rpartition("/")[2]
+def _published(name: str, dataset_class: Any) -> dict[str, str]:
+    """The md5 of each file in `downloads`, from torchvision."""
+    files = SETS[name].downloads
+    if name == "svhn":
+        sums = [md5 for _, file, md5 in dataset_class.split_list.values() if file in files]
+    elif hasattr(dataset_class, "tgz_md5"):
+        sums = [dataset_class.tgz_md5]
+    else:
+        sums = [md5 for _, md5 in dataset_class.resources]
+    return dict(zip(files, sums, strict=True))
+
+
+def _is(path: Path, md5: str) -> bool:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
 
 
 def _one_line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))[:200] or type(error).__name__
+    """The cause alone, where it is one of urllib's: "<urlopen error [Errno -2] Name or service not known>"."""
+    text = printable(" ".join(str(error).split())) or type(error).__name__
+    cause = re.search(r"<urlopen error (?:\[Errno [^]]*\] )?([^>]*)>", text)
+    return cause[1] if cause else text[:200]
 
 
 @contextmanager
 def _download_progress(progress: Progress | None) -> Iterator[None]:
-    """torchvision's downloads report to `progress` in bytes, instead of drawing on stderr, and give up on a dead line."""
+    """torchvision's downloads report bytes to `progress` instead of drawing on stderr, and give up on a dead line."""
     from torchvision.datasets import utils
 
     class Bar:
