@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltui import registry
-from pixeltui.commands.halfblocks import color_support, render
+from pixeltui.commands.halfblocks import render, terminal_color, terminal_columns
 from pixeltui.config import Data
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _show_one(config: Data, as_json: bool) -> None:
         return
     _print_facts(facts)
     if sys.stdout.isatty():
-        print(f"\n{preview(data)}", end="")
+        print(f"\n{preview(data)}")
 
 
 def describe(data: "DataSet") -> dict[str, Any]:
@@ -89,12 +88,12 @@ def describe(data: "DataSet") -> dict[str, Any]:
 
 def preview(data: "DataSet") -> str:
     """The first training images, class after class, as half blocks as wide as the terminal."""
-    channels_height_width = data.image_shape
-    columns = shutil.get_terminal_size().columns
-    per_row = max(1, (columns + 1) // (channels_height_width[2] + 1))
-    rows = max(1, PREVIEW_LINES // ((channels_height_width[1] + 1) // 2 + 1))
+    _, height, width = data.image_shape
+    columns = terminal_columns()
+    per_row = max(1, (columns + 1) // (width + 1))
+    rows = max(1, PREVIEW_LINES // ((height + 1) // 2 + 1))
     indices = _round_robin(data, per_row * rows)
-    return render(data.train.images[indices].numpy(), data.levels, columns, color_support(sys.stdout))
+    return render(data.train.images[indices].numpy(), data.levels, columns, terminal_color())
 
 
 def _round_robin(data: "DataSet", count: int) -> list[int]:

@@ -154,12 +154,12 @@ def _compiler() -> Iterator[Check]:
 
 
 def _terminal() -> Iterator[Check]:
-    from pixeltui.commands.halfblocks import color_support
+    from pixeltui.commands.halfblocks import terminal_color
 
     if not sys.stdout.isatty():
         yield Check("terminal", "ok", "stdout is no terminal: plain lines, no console")
         return
-    color = color_support(sys.stdout)
+    color = terminal_color()
     found = {"truecolor": "24-bit", "256": "256", "none": "none"}[color]
     if color == "256":
         yield Check("colours", "warn", found, "if it shows 24-bit colours, export COLORTERM=truecolor")

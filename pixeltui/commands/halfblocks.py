@@ -1,6 +1,8 @@
 """Images as text: an upper half block a cell, its foreground the upper pixel and its background the lower one."""
 
 import os
+import shutil
+import sys
 from typing import Any, Literal, TextIO
 
 Color = Literal["truecolor", "256", "none"]
@@ -12,11 +14,17 @@ GREYS = (0, *range(8, 239, 10), 255)  # colours 16, 232-255 and 231
 BAYER = ((0, 8, 2, 10), (12, 4, 14, 6), (3, 11, 1, 9), (15, 7, 13, 5))  # ordered dithering, sixteenths
 
 
-def color_support(stream: TextIO) -> Color:
-    """What the terminal behind the stream shows: COLORTERM tells of 24 bits; NO_COLOR (no-color.org) is obeyed."""
+def terminal_color(stream: TextIO | None = None) -> Color:
+    """What the terminal behind the stream, by default stdout, shows: COLORTERM tells of 24 bits, NO_COLOR is obeyed."""
+    stream = stream or sys.stdout
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
         return "none"
     return "truecolor" if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit") else "256"
+
+
+def terminal_columns() -> int:
+    """Characters a line; 80 where there is no terminal."""
+    return shutil.get_terminal_size().columns
 
 
 def render(images: Any, levels: int, columns: int, color: Color) -> str:
@@ -25,7 +33,7 @@ def render(images: Any, levels: int, columns: int, color: Color) -> str:
     images: uint8 [N, C, H, W], numpy array or tensor on the CPU; as many stand side by side, a column apart, as fit
     into `columns` characters, and at least one. levels: values of a sub-pixel; the highest is white. color "256":
     colours by ordered dithering, greys the nearest; "none": block characters, white from half of the levels up. Lines
-    end in "\\n".
+    are joined by "\\n".
     """
     import numpy as np
 
@@ -43,7 +51,7 @@ def render(images: Any, levels: int, columns: int, color: Color) -> str:
             lower = row[:, y + 1] if y + 1 < height else None
             cells = (_cells(row[i, y], None if lower is None else lower[i], y, color) for i in range(len(row)))
             lines.append(" ".join(cells).rstrip(" ") if color == "none" else " ".join(cells))
-    return "".join(f"{line}\n" for line in lines)
+    return "\n".join(lines)
 
 
 def _cells(upper: Any, lower: Any | None, y: int, color: Color) -> str:

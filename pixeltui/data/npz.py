@@ -64,10 +64,10 @@ def read_arrays(path: Path) -> dict[str, Array]:
     where = printable(path)
     remedy = "save the arrays anew with np.savez_compressed(path, images=..., labels=...)"
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise UserError(f"{where} is a single array (.npy), not a .npz; {remedy}")
-        with loaded:
+        with path.open("rb") as file:  # numpy leaves files open that it cannot read
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise UserError(f"{where} is a single array (.npy), not a .npz; {remedy}")
             return {key: loaded[key] for key in loaded.files}
     except UserError:
         raise

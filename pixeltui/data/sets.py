@@ -44,6 +44,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def spread(self, n: int) -> "Split":
+        """At most n of the images, evenly spaced: folders are in the order of their classes, so the first n are not."""
+        indices = torch.arange(min(n, len(self)), device=self.images.device) * len(self) // max(1, min(n, len(self)))
+        return Split(self.images[indices], None if self.labels is None else self.labels[indices])
+
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.images.to(device), None if self.labels is None else self.labels.to(device))
 

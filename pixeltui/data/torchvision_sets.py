@@ -19,8 +19,8 @@ import torch
 
 from pixeltui.config import Data
 from pixeltui.data import matlab
-from pixeltui.data.torchvision_files import SETS, on_disk
 from pixeltui.data.sets import Arrays, Progress, Source
+from pixeltui.data.torchvision_files import SETS, on_disk
 from pixeltui.data.words import printable
 from pixeltui.errors import UserError
 
