@@ -59,4 +59,7 @@ def test_headless_training_never_imports_textual(tiny_npz: Path, tmp_path: Path)
 
 
 def test_core_knows_no_terminal() -> None:
-    assert imported("import pixeltui.core") & {"rich", "textual", "PIL", "argparse_", "torchvision", "safetensors"} == set()
+    assert (
+        imported("import pixeltui.core") & {"rich", "textual", "PIL", "argparse_", "torchvision", "safetensors"}
+        == set()
+    )

@@ -117,7 +117,7 @@ def _class_counts(data: "DataSet", split: "Split") -> dict[str, int]:
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    from pixeltui.data.words import printable
+    from pixeltui.errors import printable
 
     channels, height, width = facts["shape"]
     print(f"name      {printable(facts['name'])}")

@@ -19,7 +19,7 @@ from pixeltui.data.images import SUFFIXES
 from pixeltui.data.npz import read_arrays
 from pixeltui.data.parallel import decode_all
 from pixeltui.data.sets import Arrays, Progress, Source
-from pixeltui.data.words import printable
+from pixeltui.errors import printable
 from pixeltui.errors import UserError
 
 CACHE_VERSION = 1

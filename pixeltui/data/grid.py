@@ -61,9 +61,7 @@ def grid_png(
     return encoded.getvalue()
 
 
-def write_samples(
-    path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]
-) -> None:
+def write_samples(path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]) -> None:
     """The PNG at `path` and its settings at the same name with .json, each replaced atomically."""
     write_atomic(path.with_suffix(".json"), json.dumps(settings, indent=1).encode() + b"\n")
     write_atomic(path, grid_png(images, levels=levels, names=names))

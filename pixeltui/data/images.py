@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeltui.data.words import printable
+from pixeltui.errors import printable
 from pixeltui.errors import UserError
 
 if TYPE_CHECKING:

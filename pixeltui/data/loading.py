@@ -9,7 +9,7 @@ from pixeltui.config import Data
 from pixeltui.data.images import MAX_SIDE
 from pixeltui.data.sets import Arrays, DataSet, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
-from pixeltui.data.words import printable
+from pixeltui.errors import printable
 from pixeltui.errors import UserError, did_you_mean
 
 

@@ -21,7 +21,7 @@ from pixeltui.config import Data
 from pixeltui.data import matlab
 from pixeltui.data.sets import Arrays, Progress, Source
 from pixeltui.data.torchvision_files import SETS, on_disk
-from pixeltui.data.words import printable
+from pixeltui.errors import printable
 from pixeltui.errors import UserError
 
 NETWORK_TIMEOUT = 30  # seconds without an answer

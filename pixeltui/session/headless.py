@@ -7,6 +7,7 @@ from typing import Protocol
 from pixeltui.events import AnyEvent, Frame, Started, Step
 from pixeltui.session.describe import describe, figure
 from pixeltui.session.recorder import Recorder
+from pixeltui.session.tensorboard import TensorBoardWriter
 
 LINE_SECONDS = 5.0
 
@@ -20,13 +21,16 @@ class Display(Protocol):
 class HeadlessSink:
     """The trainer's sink: the log first, then whoever watches."""
 
-    def __init__(self, recorder: Recorder, display: Display) -> None:
+    def __init__(self, recorder: Recorder, display: Display, tensorboard: TensorBoardWriter | None = None) -> None:
         self._recorder = recorder
         self._display = display
+        self._tensorboard = tensorboard
 
     def emit(self, event: AnyEvent) -> None:
         self._recorder.emit(event)
         self._display.show(event)
+        if self._tensorboard is not None:
+            self._tensorboard.emit(event)
 
     def frame(self, frame: Frame) -> None:
         """Partial images have no place without the console."""
@@ -80,7 +84,9 @@ class ProgressDisplay:
             self._total = event.total_steps
             self._progress.update(self._task, total=event.total_steps, completed=event.step)
         if isinstance(event, Step):
-            figures = f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"
+            figures = (
+                f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"
+            )
             self._progress.update(self._task, completed=event.step, description=figures)
             return
         line = describe(event, self._total)

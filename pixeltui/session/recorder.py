@@ -42,7 +42,9 @@ class AppendOnly:
             self._retry_at = 0.0
         except OSError as error:
             if not self._retry_at:
-                self._on_trouble(f"{self._path.name} cannot be written: {error.strerror}; its lines are kept and tried again")
+                self._on_trouble(
+                    f"{self._path.name} cannot be written: {error.strerror}; its lines are kept and tried again"
+                )
             self._retry_at = time.monotonic() + RETRY_SECONDS
 
     def _open(self) -> None:

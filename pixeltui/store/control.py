@@ -32,12 +32,12 @@ def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
     commands = []
     with contextlib.suppress(OSError):
         trusted = {os.getuid(), 0, control_dir.stat().st_uid}
-        for name in sorted(os.listdir(control_dir)):
+        for name in sorted(path.name for path in control_dir.iterdir()):
             if name.startswith(TEMPORARY_PREFIX):
                 continue
             command = _read(control_dir / name, trusted)
             with contextlib.suppress(OSError):
-                os.unlink(control_dir / name)
+                (control_dir / name).unlink()
                 if command is not None:
                     commands.append((name.removesuffix(SUFFIX)[:80], command))
     return commands
@@ -49,5 +49,6 @@ def _read(path: Path, trusted: set[int]) -> AnyCommand | None:
         with os.fdopen(handle, "rb") as file:
             found = os.fstat(file.fileno())
             if stat.S_ISREG(found.st_mode) and found.st_uid in trusted and found.st_size <= LARGEST:
-                return _decoder.decode(file.read(LARGEST))
+                command: AnyCommand = _decoder.decode(file.read(LARGEST))
+                return command
     return None

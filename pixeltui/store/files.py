@@ -26,7 +26,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` to fill; it takes the place of `path` where the block ends without an exception."""
+    """A temporary file beside `path` to fill; it takes the place of `path` where the block does not raise."""
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

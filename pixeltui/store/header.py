@@ -33,7 +33,9 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, i
         tree = json.loads(metadata["pixeltui"])
         checksums = json.loads(metadata["checksums"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise DamagedCheckpoint(f"{_name(path)} is damaged, or no checkpoint of pixeltui: its header cannot be read") from None
+        raise DamagedCheckpoint(
+            f"{_name(path)} is damaged, or no checkpoint of pixeltui: its header cannot be read"
+        ) from None
     if not isinstance(tree, dict) or not isinstance(checksums, dict):
         raise DamagedCheckpoint(f"{_name(path)} is damaged: its header has another shape than pixeltui's")
     if checksums.get("") != zlib.crc32(metadata["pixeltui"].encode()):

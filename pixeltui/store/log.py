@@ -1,4 +1,4 @@
-"""Reading events.jsonl: whole, or what is new since the last look. Lines that are no events are passed over and counted."""
+"""Reading events.jsonl: whole, or what is new since the last look. Lines that are no events are counted."""
 
 import os
 from collections.abc import Iterator

@@ -49,7 +49,7 @@ class RunDir:
             runs_dir.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 raise UsageError(
-                    f"there is a run {name!r} already: choose another --name, or go on with pixeltui train --resume {name}"
+                    f"there is a run {name!r} already: choose another --name, or go on with --resume {name}"
                 )
             run = cls(building)
             building.mkdir()

@@ -113,7 +113,7 @@ class CheckpointStore:
         return dict(sorted(found.items(), reverse=True))
 
     def find(self, which: str) -> Path:
-        """The file of "best" (or "last", before the first validation), "last" or a step. UserError where there is none."""
+        """The file of "best" ("last" before the first validation), "last" or a step. UserError where there is none."""
         if which in ("best", "last"):
             for name in ("best", "last")[which == "last" :]:
                 if (self._folder / f"{name}{SUFFIX}").exists():

@@ -269,8 +269,8 @@ class Trainer:
                 name = "best"
         try:
             self.report.evaluated("test", "ema", self._score(self.data.test), checkpoint=name)
-            like_val = self.data.train.first(len(self.data.val))
-            self.report.evaluated("train", "ema", self._score(like_val), checkpoint=name)
+            as_many = self.data.train.first(len(self.data.val))
+            self.report.evaluated("train", "ema", self._score(as_many), checkpoint=name)
         except Interrupted:
             return
 

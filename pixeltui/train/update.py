@@ -12,6 +12,7 @@ from pixeltui.core import ConditionalPixelCNN, PixelCNNLoss
 from pixeltui.data import DataSet
 from pixeltui.data.augment import augment
 from pixeltui.data.batches import batch_indices, step_generator
+from pixeltui.data.randomness import mix
 from pixeltui.train import state
 from pixeltui.train.optim import Ema, make_optimizer
 from pixeltui.train.precision import Precision
@@ -26,7 +27,12 @@ class Updater:
     """
 
     def __init__(
-        self, config: Config, model: ConditionalPixelCNN, average: ConditionalPixelCNN, data: DataSet, precision: Precision
+        self,
+        config: Config,
+        model: ConditionalPixelCNN,
+        average: ConditionalPixelCNN,
+        data: DataSet,
+        precision: Precision,
     ) -> None:
         self.config = config
         self.data = data
@@ -46,7 +52,7 @@ class Updater:
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
         images, labels = self.batch(step)
-        torch.manual_seed(step_generator(self.config.train.seed, "dropout", step).initial_seed())
+        torch.manual_seed(mix(self.config.train.seed, "dropout", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         loss = self._backward(images, labels)
         norm = self._clip()

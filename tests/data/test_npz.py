@@ -41,8 +41,14 @@ def test_images_and_labels_are_cut_into_splits(save):
     assert data.image_shape == (3, 4, 5)
     assert data.classes == ("0", "1", "2")
     assert (len(data.train), len(data.val), len(data.test)) == (16, 2, 2)
-    everything = {image.numpy().tobytes(): int(label) for s in data.splits.values() for image, label in zip(s.images, s.labels, strict=True)}
-    assert everything == {image.transpose(2, 0, 1).tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    everything = {
+        image.numpy().tobytes(): int(label)
+        for s in data.splits.values()
+        for image, label in zip(s.images, s.labels, strict=True)
+    }
+    assert everything == {
+        image.transpose(2, 0, 1).tobytes(): int(label) for image, label in zip(images, labels, strict=True)
+    }
 
 
 def test_given_splits_names_and_levels_are_taken(save):

@@ -203,9 +203,7 @@ def test_out_of_memory_names_the_batch_and_a_smaller_one(tiny_config: Make, tmp_
     assert "--set train.accumulate=4" in outcome.reason
 
 
-def test_a_full_disk_does_not_stop_training(
-    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixeltui.train.trainer.RETRY_SECONDS", 0.0)
     failures = iter([True, True])
 
