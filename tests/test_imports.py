@@ -1,4 +1,4 @@
-"""What may not be imported where, seen in fresh interpreters: a static graph cannot prove that an import is deferred."""
+"""What may not be imported where, seen in fresh interpreters: no static graph proves that an import is deferred."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def test_starts_without_slow_packages(module: str) -> None:
 
 @pytest.mark.parametrize("arguments", ["['--help']", "['--version']", "['train', '--help']", "['sample', '--help']"])
 def test_help_needs_no_slow_package(arguments: str) -> None:
-    code = f"import contextlib\nfrom pixeltui.cli import main\nwith contextlib.suppress(SystemExit):\n    main({arguments})"
+    code = f"import contextlib\nfrom pixeltui.cli import main\nwith contextlib.suppress(SystemExit): main({arguments})"
     assert imported(code) & SLOW == set()
 
 

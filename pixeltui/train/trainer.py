@@ -251,7 +251,7 @@ class Trainer:
         train = self.config.train
         with self._clock.elsewhere():
             nats = image_nats(
-                self.updater.ema.average,
+                self.updater.average,
                 split,
                 batch_size=max(train.batch_size // train.accumulate, 1),
                 precision=self.precision,
@@ -261,7 +261,7 @@ class Trainer:
 
     def _final_figures(self) -> None:
         """Test likelihood, and training likelihood beside it, of the best validated EMA weights."""
-        average, name = self.updater.ema.average, None
+        average, name = self.updater.average, None
         if self.progress.best_step not in (-1, self.progress.step):
             loaded = self.checkpoints.best_whole()
             if loaded is not None:
@@ -278,7 +278,7 @@ class Trainer:
         """Draws a row of the samples in progress, where their share of the time allows it."""
         if self._sampling is None and self._next_sample is not None:
             wish, self._next_sample = self._next_sample, None
-            self._sampling = LiveSample(self.updater.ema.average, self.config.sample, wish, step=self.progress.step)
+            self._sampling = LiveSample(self.updater.average, self.config.sample, wish, step=self.progress.step)
         sample = self._sampling
         if sample is None or (bounded and self._clock.sample_share > self.config.sample.time_share):
             return

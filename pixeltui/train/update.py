@@ -37,6 +37,7 @@ class Updater:
         self.config = config
         self.data = data
         self.model = model
+        self.average = average
         self.ema = Ema(model, average)
         self.precision = precision
         self.optimizer = make_optimizer(model, config.train)
@@ -113,7 +114,7 @@ class Updater:
         """What a checkpoint holds."""
         return {
             **state.module_tensors("model", self.model),
-            **state.module_tensors("ema", self.ema.average),
+            **state.module_tensors("ema", self.average),
             **state.optimizer_tensors(self.optimizer),
             "metrics/window": self.window.state,
             "metrics/epoch": self.epoch.state,
@@ -126,7 +127,7 @@ class Updater:
 
     def load(self, tensors: Mapping[str, Tensor], scaler: dict[str, Any]) -> None:
         state.load_module("model", self.model, tensors)
-        state.load_module("ema", self.ema.average, tensors)
+        state.load_module("ema", self.average, tensors)
         state.load_optimizer(self.optimizer, tensors)
         with contextlib.suppress(KeyError):
             self.window.load(tensors["metrics/window"])

@@ -38,7 +38,7 @@ def test_a_run_learns_and_reports(tiny_config: Make, tmp_path: Path) -> None:
     assert outcome.step == trainer.total_steps == 12 * trainer.steps_per_epoch
     losses = list(sink.losses().values())
     assert len(losses) == trainer.total_steps
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]
     validation = [e for e in sink.of(events.Evaluated) if e.split == "val"]
     assert len(validation) == 12
     for event in validation:
