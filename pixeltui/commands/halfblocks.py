@@ -39,7 +39,7 @@ def render(images: Any, levels: int, columns: int, color: Color) -> str:
 
     pixels = np.asarray(images)
     _, channels, height, width = pixels.shape
-    rgb = (pixels.astype(np.uint16) * 510 + levels - 1) // (2 * (levels - 1))  # rounded to 0..255
+    rgb = (pixels.astype(np.uint32) * 510 + levels - 1) // (2 * (levels - 1))  # rounded to 0..255
     rgb = rgb.transpose(0, 2, 3, 1).repeat(1 if channels == 3 else 3, axis=3)
     per_row = max(1, (columns + 1) // (width + 1))
     lines: list[str] = []

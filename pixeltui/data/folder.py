@@ -7,7 +7,6 @@ of the files stay as they are.
 import hashlib
 import json
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pixeltui.data.parallel import decode_all
 from pixeltui.data.sets import Arrays, Progress, Source
 from pixeltui.errors import printable
 from pixeltui.errors import UserError
+from pixeltui.store.files import replacing
 
 CACHE_VERSION = 1
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -183,15 +183,6 @@ def _read_cache(cache: Path, key: str, n: int) -> NDArray[np.uint8] | None:
 
 
 def _write_cache(cache: Path, key: str, images: NDArray[np.uint8]) -> None:
-    """Whole or not at all: a temporary file in the same folder, then a rename."""
     cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(f".{cache.stem}-{socket.gethostname()}-{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, key=np.array(key), images=images)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(cache)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(cache) as temporary, temporary.open("wb") as file:
+        np.savez(file, key=np.array(key), images=images)

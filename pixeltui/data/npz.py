@@ -65,20 +65,24 @@ def read_arrays(path: Path) -> dict[str, Array]:
     remedy = "save the arrays anew with np.savez_compressed(path, images=..., labels=...)"
     try:
         with path.open("rb") as file:  # numpy leaves files open that it cannot read
+            head = file.read(6)
+            if not head.startswith(b"PK"):
+                kind = "a single array (.npy)" if head == b"\x93NUMPY" else "no .npz"
+                kind = "a pickle, which could run code and is never loaded" if head[:1] == b"\x80" else kind
+                raise UserError(f"{where} is {kind}; {remedy}")
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise UserError(f"{where} is a single array (.npy), not a .npz; {remedy}")
             return {key: loaded[key] for key in loaded.files}
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"{where} cannot be read: {error.strerror or error}; {remedy}") from error
     except Exception as error:  # a flipped bit can surface in zipfile, zlib, struct, numpy's header parser, ...
-        if "allow_pickle" in str(error) or "pickled" in str(error):
-            reason = "holds Python objects (a pickle), which could run code and are never loaded"
-        else:
-            reason = f"is no .npz or is damaged ({printable(error)})"
-        raise UserError(f"{where} {reason}; {remedy}") from error
+        if "allow_pickle" in str(error):
+            raise UserError(
+                f"{where} holds Python objects (a pickle), which could run code and are never loaded; {remedy}"
+            ) from error
+        raise UserError(f"{where} is damaged ({printable(error)}); {remedy}") from error
 
 
 def _one_of(where: str, arrays: dict[str, Array], first: str, second: str) -> str | None:

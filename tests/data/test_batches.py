@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixeltui.data.batches import batch_indices, epoch_order, step_generator, steps_per_epoch
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 64), seed=st.integers(0, 2**40), epoch=st.integers(0, 5))
 def test_an_epoch_takes_each_image_at_most_once_and_leaves_less_than_a_batch(n, batch_size, seed, epoch):
     steps = steps_per_epoch(n, batch_size)

@@ -1,6 +1,8 @@
 """Folders of real image files: layouts, formats, mistakes, and the cache of decoded pixels."""
 
 import os
+import resource
+import signal
 import struct
 import zlib
 
@@ -219,6 +221,20 @@ def test_a_damaged_cache_is_rebuilt(folder, damage):
     cache.write_bytes(damage(whole))
     assert read(folder).checksum == first.checksum
     assert cache.read_bytes() == whole
+
+
+def test_a_full_disk_leaves_nothing_half_written(folder):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+    try:
+        data = read(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "could not be kept" in data.notices[0]
+    assert list((folder.parent / "root" / "folders").iterdir()) == []
+    assert read(folder).notices == ()
 
 
 def test_without_a_place_for_the_cache_it_works_and_tells(folder):

@@ -41,14 +41,11 @@ def test_images_and_labels_are_cut_into_splits(save):
     assert data.image_shape == (3, 4, 5)
     assert data.classes == ("0", "1", "2")
     assert (len(data.train), len(data.val), len(data.test)) == (16, 2, 2)
-    everything = {
-        image.numpy().tobytes(): int(label)
-        for s in data.splits.values()
-        for image, label in zip(s.images, s.labels, strict=True)
-    }
-    assert everything == {
-        image.transpose(2, 0, 1).tobytes(): int(label) for image, label in zip(images, labels, strict=True)
-    }
+    found = {}
+    for split in data.splits.values():
+        found |= {image.numpy().tobytes(): int(label) for image, label in zip(split.images, split.labels, strict=True)}
+    channels_first = images.transpose(0, 3, 1, 2)
+    assert found == {image.tobytes(): int(label) for image, label in zip(channels_first, labels, strict=True)}
 
 
 def test_given_splits_names_and_levels_are_taken(save):
@@ -88,43 +85,75 @@ def test_a_key_that_is_not_used_is_told(save):
     assert "x_test" in load(Data(name=str(save(images=pixels(), x_test=pixels())))).notices[0]
 
 
+def arrays(**named):
+    return named
+
+
 BAD = {
-    "float in 0..1": (dict(images=pixels() / np.float32(255)), "expected uint8 [N, H, W, C]", "float32 [20, 4, 5, 3]", "(images * 255)"),
-    "float in -1..1": (dict(images=pixels() / 127.5 - 1), "float64", "(images + 1) * 127.5"),
-    "int64": (dict(images=pixels().astype(np.int64)), "int64", "images.astype(np.uint8)"),
-    "16 bits": (dict(images=pixels().astype(np.uint16) * 257), "uint16", ">> 8"),
-    "channels first": (dict(images=pixels(20, 3, 8, 8)), "channels first", "transpose(0, 2, 3, 1)"),
-    "rgba": (dict(images=pixels(20, 8, 8, 4)), "C must be 1 or 3", "images[..., :3]"),
-    "flat": (dict(images=pixels(20, 64)), "[20, 64]", "reshape"),
-    "too large": (dict(images=pixels(3, 65, 64, 3)), "64x65", "64x64", "scale or crop"),
-    "no images": (dict(x=pixels()), "no 'images'", "there is: x", "np.savez"),
-    "empty": (dict(images=pixels(0)), "no images in train", "add some"),
-    "both": (dict(images=pixels(), train_images=pixels()), "both 'images' and 'train_images'", "leave one out"),
-    "labels too few": (dict(images=pixels(), labels=np.zeros(19, int)), "integers [20]", "[19]", "one label for each"),
-    "labels float": (dict(images=pixels(), labels=np.zeros(20)), "float64", "labels.astype(np.int64)"),
-    "labels text": (dict(images=pixels(), labels=np.array(["a"] * 20)), "np.unique(labels, return_inverse=True)[1]"),
-    "labels negative": (dict(images=pixels(), labels=np.full(20, -1)), "-1 among the labels", "np.unique"),
-    "labels one-hot": (dict(images=pixels(), labels=np.eye(20)), "labels.argmax(1)"),
-    "labels column": (dict(images=pixels(), labels=np.zeros((20, 1), int)), "labels.reshape(-1)"),
-    "labels from 1": (dict(images=pixels(), labels=np.arange(20) % 3 + 1), "no image has 0", "np.unique", "class_names"),
-    "labels huge": (dict(images=pixels(), labels=np.full(20, 2**63, np.uint64)), "9223372036854775808", "np.unique"),
-    "names too few": (dict(images=pixels(), labels=np.arange(20), class_names=np.array(["a"])), "label 19", "1 class_names"),
-    "names twice": (dict(images=pixels(), labels=np.zeros(20, int), class_names=np.array(["a", "a"])), "'a'", "twice"),
-    "names numbers": (dict(images=pixels(), labels=np.zeros(20, int), class_names=np.arange(2)), "expected text [K]"),
-    "names alone": (dict(images=pixels(), class_names=np.array(["a"])), "without 'labels'"),
-    "levels 1": (dict(images=pixels(), levels=1), "from 2 to 256", "got 1"),
-    "levels too small": (dict(images=pixels(), levels=200), "'levels' is 200", "values go from 0 to 199", "correct it"),
-    "val labels missing": (dict(images=pixels(), labels=np.zeros(20, int), val_images=pixels()), "no labels for val"),
-    "val without images": (dict(images=pixels(), val_labels=np.zeros(20, int)), "'val_labels' without 'val_images'"),
-    "val of another size": (dict(images=pixels(), val_images=pixels(5, 8, 8, 3)), "train is 5x4", "val is 8x8"),
-    "two images": (dict(images=pixels(2)), "too few", "add images"),
-}  # fmt: skip
+    "float in 0..1": (
+        arrays(images=pixels() / np.float32(255)),
+        "expected uint8 [N, H, W, C]",
+        "float32 [20, 4, 5, 3]",
+        "(images * 255)",
+    ),
+    "float in -1..1": (arrays(images=pixels() / 127.5 - 1), "float64", "(images + 1) * 127.5"),
+    "int64": (arrays(images=pixels().astype(np.int64)), "int64", "images.astype(np.uint8)"),
+    "16 bits": (arrays(images=pixels().astype(np.uint16) * 257), "uint16", ">> 8"),
+    "channels first": (arrays(images=pixels(20, 3, 8, 8)), "channels first", "transpose(0, 2, 3, 1)"),
+    "rgba": (arrays(images=pixels(20, 8, 8, 4)), "C must be 1 or 3", "images[..., :3]"),
+    "flat": (arrays(images=pixels(20, 64)), "[20, 64]", "reshape"),
+    "too large": (arrays(images=pixels(3, 65, 64, 3)), "64x65", "64x64", "scale or crop"),
+    "no images": (arrays(x=pixels()), "no 'images'", "there is: x", "np.savez"),
+    "empty": (arrays(images=pixels(0)), "no images in train", "add some"),
+    "both": (arrays(images=pixels(), train_images=pixels()), "both 'images' and 'train_images'", "leave one out"),
+    "labels too few": (
+        arrays(images=pixels(), labels=np.zeros(19, int)),
+        "integers [20]",
+        "[19]",
+        "one label for each",
+    ),
+    "labels float": (arrays(images=pixels(), labels=np.zeros(20)), "float64", "labels.astype(np.int64)"),
+    "labels text": (arrays(images=pixels(), labels=np.array(["a"] * 20)), "np.unique(labels, return_inverse=True)[1]"),
+    "labels negative": (arrays(images=pixels(), labels=np.full(20, -1)), "-1 among the labels", "np.unique"),
+    "labels one-hot": (arrays(images=pixels(), labels=np.eye(20)), "labels.argmax(1)"),
+    "labels column": (arrays(images=pixels(), labels=np.zeros((20, 1), int)), "labels.reshape(-1)"),
+    "labels from 1": (
+        arrays(images=pixels(), labels=np.arange(20) % 3 + 1),
+        "no image has 0",
+        "np.unique",
+        "class_names",
+    ),
+    "labels huge": (arrays(images=pixels(), labels=np.full(20, 2**63, np.uint64)), "9223372036854775808", "np.unique"),
+    "names too few": (
+        arrays(images=pixels(), labels=np.arange(20), class_names=np.array(["a"])),
+        "label 19",
+        "1 class_names",
+    ),
+    "names twice": (
+        arrays(images=pixels(), labels=np.zeros(20, int), class_names=np.array(["a", "a"])),
+        "'a'",
+        "twice",
+    ),
+    "names numbers": (arrays(images=pixels(), labels=np.zeros(20, int), class_names=np.arange(2)), "expected text [K]"),
+    "names alone": (arrays(images=pixels(), class_names=np.array(["a"])), "without 'labels'"),
+    "levels 1": (arrays(images=pixels(), levels=1), "from 2 to 256", "got 1"),
+    "levels too small": (
+        arrays(images=pixels(), levels=200),
+        "'levels' is 200",
+        "values go from 0 to 199",
+        "correct it",
+    ),
+    "val labels missing": (arrays(images=pixels(), labels=np.zeros(20, int), val_images=pixels()), "no labels for val"),
+    "val without images": (arrays(images=pixels(), val_labels=np.zeros(20, int)), "'val_labels' without 'val_images'"),
+    "val of another size": (arrays(images=pixels(), val_images=pixels(5, 8, 8, 3)), "train is 5x4", "val is 8x8"),
+    "two images": (arrays(images=pixels(2)), "too few", "add images"),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_wrong_is_said_with_what_to_do(save, case):
-    arrays, *words = BAD[case]
-    refused(save(**arrays), *words)
+    named, *words = BAD[case]
+    refused(save(**named), *words)
 
 
 def test_configured_levels_below_the_data_are_refused_not_clipped(save):

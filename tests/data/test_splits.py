@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixeltui.data.randomness import mix, permutation
@@ -16,6 +16,7 @@ def source(n, **splits):
     return Source(name="x", where="x.npz", train=Arrays(images, np.zeros(n, np.int64)), classes=("a",), **splits)
 
 
+@settings(deadline=None)
 @given(n=st.integers(3, 2000), seed=st.integers(0, 2**40), val=st.booleans(), test=st.booleans())
 def test_parts_are_disjoint_cover_everything_and_depend_on_nothing_but_the_seed(n, seed, val, test):
     parts = cut(n, seed, val=val, test=test)
