@@ -18,8 +18,7 @@ from pixeltui.data.images import SUFFIXES
 from pixeltui.data.npz import read_arrays
 from pixeltui.data.parallel import decode_all
 from pixeltui.data.sets import Arrays, Progress, Source
-from pixeltui.errors import printable
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 from pixeltui.store.files import replacing
 
 CACHE_VERSION = 1

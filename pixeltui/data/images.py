@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeltui.errors import printable
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,8 +9,7 @@ from pixeltui.config import Data
 from pixeltui.data.images import MAX_SIDE
 from pixeltui.data.sets import Arrays, DataSet, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
-from pixeltui.errors import printable
-from pixeltui.errors import UserError, did_you_mean
+from pixeltui.errors import UserError, did_you_mean, printable
 
 
 def load(config: Data, *, progress: Progress | None = None) -> DataSet:

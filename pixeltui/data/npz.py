@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixeltui.data.sets import Arrays, Source
-from pixeltui.errors import printable
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 
 Array = NDArray[Any]
 KEYS = {

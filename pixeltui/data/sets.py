@@ -49,9 +49,6 @@ class Split:
         indices = torch.arange(min(n, len(self)), device=self.images.device) * len(self) // max(1, min(n, len(self)))
         return Split(self.images[indices], None if self.labels is None else self.labels[indices])
 
-    def first(self, count: int) -> "Split":
-        return Split(self.images[:count], None if self.labels is None else self.labels[:count])
-
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.images.to(device), None if self.labels is None else self.labels.to(device))
 

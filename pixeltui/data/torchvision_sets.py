@@ -21,8 +21,7 @@ from pixeltui.config import Data
 from pixeltui.data import matlab
 from pixeltui.data.sets import Arrays, Progress, Source
 from pixeltui.data.torchvision_files import SETS, on_disk
-from pixeltui.errors import printable
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 
 NETWORK_TIMEOUT = 30  # seconds without an answer
 

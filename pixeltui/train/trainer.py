@@ -269,7 +269,7 @@ class Trainer:
                 name = "best"
         try:
             self.report.evaluated("test", "ema", self._score(self.data.test), checkpoint=name)
-            as_many = self.data.train.first(len(self.data.val))
+            as_many = self.data.train.spread(min(len(self.data.val), len(self.data.train)))
             self.report.evaluated("train", "ema", self._score(as_many), checkpoint=name)
         except Interrupted:
             return
@@ -358,6 +358,8 @@ class Trainer:
             resumed=resumed,
         )
         self.report.state("training", "resumed" if resumed else "started")
+        for notice in self.data.notices:
+            self.report.notice("warning", "data", notice)
         warmup = self.config.train.warmup_epochs * self.steps_per_epoch
         if warmup >= self.total_steps > 1:
             self.report.notice(
