@@ -34,8 +34,7 @@ def grid_png(
     from PIL import Image, ImageDraw, ImageFont
 
     count, _, height, width = images.shape
-    columns = columns or math.ceil(math.sqrt(count * 1.6))
-    columns = min(columns, count)
+    columns = min(columns or _columns(count, names), count)
     rows = math.ceil(count / columns)
     scale = max(1, 96 // max(height, width))
     font = ImageFont.load_default(11)
@@ -59,6 +58,13 @@ def grid_png(
     encoded = io.BytesIO()
     sheet.save(encoded, "PNG", optimize=True)
     return encoded.getvalue()
+
+
+def _columns(count: int, names: Sequence[str]) -> int:
+    """A column for each class where they come in turn, else a sheet somewhat wider than high."""
+    classes = list(dict.fromkeys(names))
+    in_turn = all(name == classes[i % len(classes)] for i, name in enumerate(names))
+    return len(classes) if 4 <= len(classes) <= 16 and in_turn else math.ceil(math.sqrt(count * 1.6))
 
 
 def write_samples(path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]) -> None:

@@ -118,8 +118,9 @@ class Trainer:
                 if self._stop_waits():
                     continue
             if not last and self._due(config.sample.every, done_at=progress.sampled_at):
-                self._next_sample = self._next_sample or events.DrawSample()
                 progress.sampled_at = step
+                self._next_sample = self._next_sample or events.DrawSample()
+                self._begin_sample()
             saving = self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
             if saving or time.monotonic() >= self._retry_save_at:
                 self._save()
@@ -274,11 +275,15 @@ class Trainer:
         except Interrupted:
             return
 
-    def _advance_sample(self, *, bounded: bool = True) -> None:
-        """Draws a row of the samples in progress, where their share of the time allows it."""
+    def _begin_sample(self) -> None:
+        """Takes the weights as they are now for the samples that were asked for, once the last ones are done."""
         if self._sampling is None and self._next_sample is not None:
             wish, self._next_sample = self._next_sample, None
             self._sampling = LiveSample(self.updater.average, self.config.sample, wish, step=self.progress.step)
+
+    def _advance_sample(self, *, bounded: bool = True) -> None:
+        """Draws a row of the samples in progress, where their share of the time allows it."""
+        self._begin_sample()
         sample = self._sampling
         if sample is None or (bounded and self._clock.sample_share > self.config.sample.time_share):
             return
