@@ -1,0 +1,1 @@
+"""Distributions over the levels of a pixel's channels: one file each."""

@@ -1,0 +1,229 @@
+"""Layers that never look ahead in raster order (row by row, left to right).
+
+Shapes: [B, C, H, W] images of features. "Strictly causal": the output at a pixel hangs on earlier pixels only;
+"causal": on those and on the pixel itself.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixeltui import registry
+
+POSITION_WAVELENGTHS = (128, 32, 8)
+"""pixels; the longest tells 64 rows or columns apart, the shortest tells neighbours apart"""
+POSITION_CHANNELS = 4 * len(POSITION_WAVELENGTHS)
+
+
+def make_norm(name: str, channels: int) -> nn.Module:
+    """The norm that the config calls `name`."""
+    norm: nn.Module = registry.resolve(registry.NORMS[name])(channels)
+    return norm
+
+
+class MaskedConv2d(nn.Module):
+    """Convolution with a raster-order mask (van den Oord et al. 2016a, section 3.4), [B, C, H, W] to [B, C', H, W].
+
+    Type "A" sees the pixels before the centre, "B" the centre too; the channels of a pixel are treated alike. The rows
+    below the centre, which the mask would set to zero, are not there: `weight` is [C', C, kernel_size // 2 + 1,
+    kernel_size]. The rest of the mask multiplies the weight in `forward`; the weight itself is never written to.
+
+    Raises ValueError for another mask type, an even kernel, and a 1x1 kernel of type "A", which would see nothing.
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self, mask_type: str, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        if mask_type not in ("A", "B"):
+            raise ValueError(f"expected mask type 'A' or 'B', got {mask_type!r}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"expected an odd kernel size, got {kernel_size}")
+        if mask_type == "A" and kernel_size == 1:
+            raise ValueError("a kernel of size 1 with a mask of type 'A' sees nothing: expected 3 or more")
+        self.mask_type = mask_type
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        half = kernel_size // 2
+        mask = torch.ones(half + 1, kernel_size)
+        mask[half, half + (mask_type == "B") :] = 0
+        self.register_buffer("mask", mask, persistent=False)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, half + 1, kernel_size))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform with bound 1/sqrt(fan-in), as nn.Conv2d, counting the taps that the mask leaves; the others are 0."""
+        bound = 1 / math.sqrt(self.in_channels * int(self.mask.sum()))
+        with torch.no_grad():
+            self.weight.uniform_(-bound, bound).mul_(self.mask)
+            if self.bias is not None:
+                self.bias.uniform_(-bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.kernel_size // 2
+        if half == 0:
+            return F.conv2d(x, self.weight, self.bias)
+        return F.conv2d(F.pad(x, (half, half, half, 0)), self.weight * self.mask, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.mask_type!r}, {self.in_channels}, {self.out_channels}, {self.kernel_size}"
+
+
+class DownShiftedConv2d(nn.Conv2d):
+    """Unmasked [rows, columns] kernel that ends in the current row, columns centred, odd: sees any column.
+
+    Causal over rows only (Salimans et al. 2017, section 2.3): for features of the rows above.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int]) -> None:
+        if kernel_size[1] % 2 == 0:
+            raise ValueError(f"expected an odd number of columns, got {kernel_size[1]}")
+        super().__init__(in_channels, out_channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.kernel_size
+        return super().forward(F.pad(x, (columns // 2, columns // 2, rows - 1, 0)))
+
+
+class DownRightShiftedConv2d(nn.Conv2d):
+    """Unmasked [rows, columns] kernel whose last tap is the current pixel: rows above and current, columns up to it."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int]) -> None:
+        super().__init__(in_channels, out_channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.kernel_size
+        return super().forward(F.pad(x, (columns - 1, 0, rows - 1, 0)))
+
+
+def shift_down(x: Tensor) -> Tensor:
+    """Row i holds row i - 1; the first row is zero."""
+    return F.pad(x, (0, 0, 1, 0))[:, :, :-1]
+
+
+def shift_right(x: Tensor) -> Tensor:
+    """Column j holds column j - 1; the first column is zero."""
+    return F.pad(x, (1, 0))[:, :, :, :-1]
+
+
+class RMSNorm(nn.Module):
+    """Divides a pixel's features by their root mean square (Zhang and Sennrich 2019, eq. 4); sees no other pixel."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + self.eps)
+        return x * scale.to(x.dtype) * self.weight.to(x.dtype)[:, None, None]
+
+
+def gate(x: Tensor) -> Tensor:
+    """tanh(a) * sigmoid(b) of the two halves a, b of the channels (van den Oord et al. 2016b, eq. 2)."""
+    a, b = x.chunk(2, dim=1)
+    return torch.tanh(a) * torch.sigmoid(b)
+
+
+class ClassBias(nn.Module):
+    """A bias [B, C, 1, 1] for each label in [0, num_classes]; the last stands for "no label". Zero at the start."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes + 1, channels)
+        nn.init.zeros_(self.embedding.weight)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        bias: Tensor = self.embedding(labels)
+        return bias[:, :, None, None]
+
+
+class ResidualBlock(nn.Module):
+    """x + 1x1(gate(norm(masked convolution of type B))) (van den Oord et al. 2016b, eq. 2). Causal; [B, C, H, W].
+
+    With `num_classes` the gate has a bias for each label; labels are then int64 [B] in [0, num_classes].
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int = 3, *, norm: str = "rms", dropout: float = 0.0, num_classes: int = 0
+    ) -> None:
+        super().__init__()
+        self.conv = MaskedConv2d("B", channels, 2 * channels, kernel_size)
+        self.norm = make_norm(norm, 2 * channels)
+        self.class_bias = ClassBias(num_classes, 2 * channels) if num_classes else None
+        self.dropout = nn.Dropout(dropout)
+        self.out = MaskedConv2d("B", channels, channels, 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        if self.class_bias is not None and labels is not None:
+            y = y + self.class_bias(labels)
+        out: Tensor = self.out(self.dropout(gate(y)))
+        return x + out
+
+
+def position_features(height: int, width: int, *, like: Tensor) -> Tensor:
+    """[POSITION_CHANNELS, H, W]: sine and cosine of row and column, counted from the top left corner."""
+    frequency = 2 * math.pi / torch.tensor(POSITION_WAVELENGTHS, device=like.device, dtype=torch.float32)
+
+    def waves(size: int) -> Tensor:
+        phase = frequency[:, None] * torch.arange(size, device=like.device)
+        return torch.cat([phase.sin(), phase.cos()])
+
+    rows, columns = waves(height), waves(width)
+    features = torch.cat([rows[:, :, None].expand(-1, -1, width), columns[:, None, :].expand(-1, height, -1)])
+    return features.to(like.dtype)
+
+
+class CausalSelfAttention(nn.Module):
+    """x + multi-head attention of every pixel to itself and those before it (Chen et al. 2018). Causal; [B, C, H, W].
+
+    A pixel may attend to itself: the features that the trunks put in at a pixel are strictly causal, so that they tell
+    nothing about that pixel's own value, and the first query has one key rather than none. Queries, keys and values are
+    of the normed features and of the pixel's place. Raises ValueError where `heads` does not divide `channels`.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise ValueError(f"expected a number of heads that divides {channels} channels, got {heads}")
+        self.heads = heads
+        self.norm = RMSNorm(channels)
+        self.qkv = nn.Conv2d(channels + POSITION_CHANNELS, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(_bias(self.out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        position = position_features(height, width, like=x).expand(batch, -1, -1, -1)
+        qkv: Tensor = self.qkv(torch.cat([self.norm(x), position], dim=1))
+        heads = qkv.reshape(batch, 3, self.heads, channels // self.heads, height * width).transpose(-1, -2)
+        query, key, value = heads.unbind(1)
+        y = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        out: Tensor = self.out(y.transpose(-1, -2).reshape(batch, channels, height, width))
+        return x + out
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias
+
+
+def init_conv_(conv: nn.Conv2d | MaskedConv2d, gain: float = 1.0) -> None:
+    """Normal weights that keep the variance times gain², zero bias; masked taps stay out."""
+    live: Any = getattr(conv, "mask", None)
+    taps = conv.weight[0, 0].numel() if live is None else int(live.sum())
+    with torch.no_grad():
+        conv.weight.normal_(0, gain / math.sqrt(conv.weight.shape[1] * taps))
+        if live is not None:
+            conv.weight.mul_(live)
+        if conv.bias is not None:
+            conv.bias.zero_()

@@ -1,0 +1,171 @@
+"""A PixelCNN: p(image | label) as a product over sub-pixels in raster order, then channel order.
+
+Shapes: images [B, C, H, W], D features, L levels, labels int64 [B].
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixeltui import registry
+from pixeltui.config import Config, Model
+from pixeltui.core import sampler
+from pixeltui.core.parts import Head, Trunk, scale_levels
+
+
+class ConditionalPixelCNN(nn.Module):
+    """A trunk, which turns an image into features that never look ahead, and a head, which turns these into levels.
+
+    image_shape: (C, H, W). levels: values that a sub-pixel can take, 2 to 256. num_classes: 0 for a model without
+    labels, which takes them and passes them over. label_dropout: share of labels that are hidden from the model in
+    training mode, drawn from torch's global random generator.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        head: Head,
+        image_shape: tuple[int, int, int],
+        levels: int,
+        num_classes: int,
+        label_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.image_shape = image_shape
+        self.levels = levels
+        self.num_classes = num_classes
+        self.label_dropout = label_dropout
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The head's parameters at every pixel, given the true image: [B, P, H, W].
+
+        x: uint8 levels, or floats in [-1, 1], through which gradients flow. labels: of the classes, None for p(image).
+        Raises ValueError for a wrong shape or dtype, and, where they lie on the CPU, levels and labels out of range.
+        """
+        scaled = self._scaled(x)
+        dtype = next(self.parameters()).dtype
+        features: Tensor = self.trunk(scaled.to(dtype), self.label_index(labels, len(x), x.device))
+        params: Tensor = self.head(features, scaled)
+        return params
+
+    def score(self, params: Tensor, x: Tensor) -> Tensor:
+        """Natural log-probability of every sub-pixel of x from what `forward` made of x: fp32 [B, C, H, W]."""
+        return self.head.log_prob(params, self._scaled(x))
+
+    def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Natural log-probability of every sub-pixel given the earlier ones: fp32 [B, C, H, W]; see `forward`.
+
+        A float x is scored at the nearest levels.
+        """
+        return self.score(self(x, labels), x)
+
+    def sample(
+        self,
+        batch_size: int,
+        labels: Tensor | Sequence[int] | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        guidance: float = 1.0,
+        seed: int | None = None,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+        *,
+        first_index: int = 0,
+    ) -> Tensor:
+        """uint8 [B, C, H, W] from the model's distribution; the arguments are those of `sample_stream`."""
+        rows = self.sample_stream(
+            batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index=first_index
+        )
+        for images, _ in rows:
+            result = images
+        return result
+
+    def sample_stream(
+        self,
+        batch_size: int,
+        labels: Tensor | Sequence[int] | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        guidance: float = 1.0,
+        seed: int | None = None,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+        *,
+        first_index: int = 0,
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yields (images so far uint8 [B, C, H, W], rows done) after each row; see core.sampler.sample_stream."""
+        return sampler.sample_stream(
+            self, batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index=first_index
+        )
+
+    def label_index(self, labels: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
+        """Checked labels int64 [B] for the trunk, num_classes standing for none; None for a model without labels."""
+        if not self.num_classes:
+            return None
+        if labels is None:
+            return torch.full((batch,), self.num_classes, dtype=torch.int64, device=device)
+        if labels.shape != (batch,) or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise ValueError(f"expected labels int64 [{batch}], got {_describe(labels)}")
+        labels = labels.long()
+        if _on_cpu(labels) and batch and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            low, high = int(labels.min()), int(labels.max())
+            raise ValueError(f"expected labels from 0 to {self.num_classes - 1}, got {low} to {high}")
+        if self.training and self.label_dropout > 0:
+            hidden = torch.rand(batch, device=labels.device) < self.label_dropout
+            labels = torch.where(hidden, self.num_classes, labels)
+        return labels
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """x in [-1, 1], checked; fp32 where it was uint8."""
+        if x.shape[1:] != self.image_shape or x.ndim != 4:
+            raise ValueError(f"expected images [B, {', '.join(map(str, self.image_shape))}], got {_describe(x)}")
+        if x.is_floating_point():
+            return x
+        if x.dtype != torch.uint8:
+            raise ValueError(f"expected images of dtype uint8, or floats in [-1, 1], got {_describe(x)}")
+        if self.levels < 256 and _on_cpu(x) and x.numel() and int(x.max()) >= self.levels:
+            raise ValueError(f"expected levels from 0 to {self.levels - 1}, got {int(x.max())}")
+        return scale_levels(x, self.levels)
+
+
+def build_model(
+    config: Config | Model, image_shape: tuple[int, int, int] = (3, 32, 32), levels: int = 256, num_classes: int = 10
+) -> ConditionalPixelCNN:
+    """The model that a config, or its `model` table, describes, with fresh weights from torch's global generator.
+
+    image_shape: (C, H, W). Raises ValueError where shape, levels or classes cannot be.
+    """
+    model = config.model if isinstance(config, Config) else config
+    if not isinstance(model, Model):
+        raise ValueError(f"expected a Config or its model table, got {type(model).__name__}")  # noqa: TRY004
+    shape = tuple(int(size) for size in image_shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"expected image_shape (channels, height, width), got {image_shape}")
+    if not 2 <= levels <= 256:
+        raise ValueError(f"expected 2 to 256 levels, got {levels}")
+    if num_classes < 0:
+        raise ValueError(f"expected 0 or more classes, got {num_classes}")
+    classes = num_classes if model.conditional else 0
+    trunk: Trunk = _part(registry.ARCHITECTURES, model.architecture, "architecture")(shape[0], classes, model)
+    head: Head = _part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, model)
+    return ConditionalPixelCNN(trunk, head, shape, levels, classes, model.label_dropout)
+
+
+def _part(names: dict[str, str], name: str, kind: str) -> Callable[..., Any]:
+    if name not in names:
+        raise ValueError(f"expected {kind} to be one of {', '.join(names)}, got {name!r}")
+    part: Callable[..., Any] = registry.resolve(names[name])
+    return part
+
+
+def _on_cpu(x: Tensor) -> bool:
+    """Whether a look at the values neither waits for a device nor breaks a compiled graph."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _describe(x: Tensor) -> str:
+    return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
