@@ -64,7 +64,8 @@ def tiny_arguments(tiny_npz: Path) -> list[str]:
 def finished_runs(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the finished run "done", trained for a few steps on the tiny data. Do not change it."""
     runs = tmp_path_factory.mktemp("finished")
-    steps = ("--set", "train.steps=10", "--set", "train.eval_every=5", "--set", "sample.every=5", "--set", "train.lr=0.03")
+    overrides = ("train.steps=10", "train.eval_every=5", "sample.every=5", "train.lr=0.03")
+    steps = [word for override in overrides for word in ("--set", override)]
     assert main(["--no-ui", "--runs-dir", str(runs), "train", *tiny_arguments(tiny_npz), *steps, "--name", "done"]) == 0
     return runs
 

@@ -68,23 +68,7 @@ def _list(args: argparse.Namespace) -> int:
     elif not runs:
         print(f"no runs in {args.runs_dir}; a first one in three minutes: pixeltui --no-ui train --preset quick")
     else:
-        _table(
-            (
-                "name",
-                "state",
-                "data",
-                "preset",
-                "epoch",
-                "step",
-                "val",
-                "test",
-                "images/s",
-                "parameters",
-                "age",
-                "tags",
-            ),
-            [_row(summary) for summary in runs],
-        )
+        _table(COLUMNS, [_row(summary) for summary in runs], DROPPED_FIRST)
     return 0
 
 
@@ -115,7 +99,7 @@ def _millions(count: int) -> str:
 
 
 def _table(header: Sequence[str], rows: list[list[str]], droppable: Sequence[str] = ()) -> None:
-    """Aligned columns. On a terminal empty columns and, as far as its width asks for it, `droppable` ones are left out."""
+    """Aligned columns; on a terminal without empty ones and, as far as its width asks for it, `droppable` ones."""
     table = [[printable(cell) for cell in row] for row in [list(header), *rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     shown = list(range(len(header)))
