@@ -115,9 +115,7 @@ class Gate:
 class PackedAttention:
     """CausalSelfAttention with a cache of the keys and values of all earlier pixels, [B, heads, H W, D / heads]."""
 
-    def __init__(
-        self, layer: CausalSelfAttention, batch: int, height: int, width: int, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, layer: CausalSelfAttention, batch: int, height: int, width: int, dtype: torch.dtype) -> None:
         channels = layer.out.weight.shape[0]
         self.batch, self.heads, self.width, self.channels = batch, layer.heads, width, channels
         self.norm, factors = pack_norm(layer.norm, dtype)
@@ -166,10 +164,10 @@ class PackedAttention:
         query, stored = self._split(qkv, self.width)
         self.cache[:, :, :, self.first : end] = stored
         before = self.pixels[None, :end] <= self.pixels[self.first : end, None]
-        self._add(F.scaled_dot_product_attention(query, *self.cache[:, :, :, :end], before), h)
+        self._add(F.scaled_dot_product_attention(query, *self.cache[:, :, :, :end], attn_mask=before), h)
 
     def _split(self, qkv: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """[pixels B, 3 D] to a query [B, heads, pixels, D / heads] and key and value [2, B, heads, pixels, D / heads]."""
+        """[pixels B, 3 D] to a query [B, heads, pixels, D / heads], and key and value [2, ...] alike."""
         by_head = qkv.view(pixels, self.batch, 3, self.heads, -1).permute(2, 1, 3, 0, 4)
         return by_head[0], by_head[1:]
 

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from pixeltui.core.draw import inverse_cdf
+
 
 class Trunk(nn.Module, ABC):
     """From a scaled image to features that are strictly causal: those of a pixel hang on earlier pixels only.
@@ -68,8 +70,8 @@ class Head(nn.Module, ABC):
 class IncrementalTrunk(ABC):
     """Features of one pixel after another, in raster order, B images at once. The rows before the first are zeros.
 
-    For each row: set_row, begin_row, then either `pixel` for each column in order or, where the whole row is known, `fill_row`;
-    then end_row. Rows that no later pixel hangs on may be left out at the beginning.
+    For each row: set_row, begin_row, then either `pixel` for each column in order or, where the whole row is known,
+    `fill_row`; then end_row. Rows that no later pixel hangs on may be left out at the beginning.
     """
 
     current: Tensor
@@ -108,9 +110,9 @@ class IncrementalHead(ABC):
     def log_probs(self, channel: int) -> Tensor:
         """[B, L], fp32, given the channels observed."""
 
-    @abstractmethod
     def draw(self, channel: int, noise: Tensor) -> Tensor:
         """Levels int64 [B]: the first whose cumulative probability is over noise [B] in [0, 1)."""
+        return inverse_cdf(self.log_probs(channel).exp(), noise)
 
     @abstractmethod
     def observe(self, channel: int, levels: Tensor) -> None:

@@ -79,9 +79,7 @@ class CausalStack:
     only the centre of each kernel has to wait for the block before.
     """
 
-    def __init__(
-        self, blocks: list[Block], attention: dict[int, PackedAttention], batch: int, width: int
-    ) -> None:
+    def __init__(self, blocks: list[Block], attention: dict[int, PackedAttention], batch: int, width: int) -> None:
         first = blocks[0]
         self.blocks, self.attention, self.batch, self.width = blocks, attention, batch, width
         self.left_taps, self.channels = len(first.left), first.centre.shape[0]

@@ -112,9 +112,7 @@ class TwoStream(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "TwoStreamRows | None":
-        norms = [
-            norm for b in self._blocks() for norm in (b.vertical_norm, b.horizontal_norm, b.link_norm)
-        ]
+        norms = [norm for b in self._blocks() for norm in (b.vertical_norm, b.horizontal_norm, b.link_norm)]
         if not all(packed.can_pack(norm) for norm in [*norms, self.norm]):
             return None
         return TwoStreamRows(self, labels, batch, height, width, dtype)
@@ -126,7 +124,9 @@ class TwoStream(Trunk):
 class VerticalBlock:
     """The vertical half of a TwoStreamBlock and its link, a row at a time; v [W B, D] holds the row."""
 
-    def __init__(self, block: TwoStreamBlock, labels: Tensor | None, batch: int, width: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, block: TwoStreamBlock, labels: Tensor | None, batch: int, width: int, dtype: torch.dtype
+    ) -> None:
         self.norm, factors = packed.pack_norm(block.vertical_norm, dtype)
         kernel = packed.taps(block.vertical_conv, dtype)
         self.kernel = packed.halve_gate(packed.scaled_rows(kernel, factors))

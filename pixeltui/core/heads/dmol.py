@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core import packed
 from pixeltui.core.layers import init_conv_
-from pixeltui.core.parts import Head, fp32, nearest_levels, scale_levels
+from pixeltui.core.parts import Head, IncrementalHead, fp32, nearest_levels, scale_levels
 
 SHARPEST = -2.15
 """log of the smallest scale over the width of a level: -7 in [-1, 1] for 256 levels, as in Salimans et al."""
@@ -101,6 +102,9 @@ class LogisticMixtureHead(Head):
             per_mixture = self._component(mixture, channel, x, levels[None, None, :, None])
             return torch.logsumexp(own + per_mixture, dim=1)[:, :, 0]
 
+    def incremental(self) -> "LogisticMixturePixel":
+        return LogisticMixturePixel(self)
+
     def _split(self, params: Tensor) -> Mixture:
         """Parameters [B, K * n, H, W], the n of a mixture together: logits, C means, C log-scales, coefficients."""
         c = self.image_channels
@@ -136,3 +140,100 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
     inside = below + above + torch.log(-torch.expm1(-2 * half_bin * inverse_scale))
     first, last = x < half_bin - 1, x > 1 - half_bin
     return torch.where(first, below, torch.where(last, above, inside))
+
+
+FAR = 1e5
+"""an edge beyond which no logistic has any mass, in units of [-1, 1]"""
+FEW = 2**14
+"""evaluations of a logistic that cost less than a second step of the search"""
+
+
+class LogisticMixturePixel(IncrementalHead):
+    """LogisticMixtureHead at one pixel. Levels are drawn by the mixture's own cumulative distribution.
+
+    With inverse scale s, mean m: σ((x + half a level - m) s) is the mass up to the level at x, which takes one
+    evaluation a level; where there are many, of every 16th edge and then of those between two of them.
+    """
+
+    def __init__(self, head: LogisticMixtureHead) -> None:
+        self.levels, self.mixtures, self.in_order = head.levels, head.mixtures, head.in_order
+        self.image_channels, self.sharpest = head.image_channels, head.log_bin + SHARPEST
+        weight = head.out.weight.detach().float().flatten(1)
+        bias = packed.bias_of(head.out, torch.float32)
+        # each kind of parameter together: [n, K] for logits, means, scales, coefficients
+        by_kind = torch.arange(len(bias), device=bias.device).view(self.mixtures, -1).t().flatten()
+        first = self.mixtures * (head.logit_channels + head.image_channels)
+        scales = slice(first, first + self.mixtures * head.image_channels)
+        weight, bias = weight[by_kind], bias[by_kind]
+        # exp(-(sharpest + softplus(s - sharpest))) = exp(-sharpest) σ(sharpest - s)
+        weight[scales], bias[scales] = -weight[scales], self.sharpest - bias[scales]
+        self.out, self.bias = weight.t().contiguous(), bias
+        self.hidden = packed.taps(head.hidden, torch.float32)[0, 0]
+        self.hidden_bias = packed.bias_of(head.hidden, torch.float32)
+        counts = [head.logit_channels, head.image_channels, head.image_channels, head.pairs]
+        self.sizes = [count * self.mixtures for count in counts]
+        self._tables(bias.device)
+
+    def _tables(self, device: torch.device) -> None:
+        half = 1 / (self.levels - 1)
+        self.scaled = scale_levels(torch.arange(self.levels, device=device), self.levels)
+        self.edges = self.scaled[:-1] + half
+        """[L - 1], between two levels"""
+        padded = F.pad(self.edges, (0, 16), value=FAR)
+        self.segments = padded.unfold(0, 15, 16).contiguous()
+        """[.., 15]: the edges between every 16th and the next"""
+        upper, lower = self.scaled + half, self.scaled - half
+        width = torch.full_like(upper, 2 * half)
+        upper[-1], lower[0] = FAR, -FAR
+        width[0] = width[-1] = FAR
+        self.cells = torch.stack([upper, -lower, width], dim=1)
+        """[L, 3]: the edges of a level, the lower one negated, and its width"""
+        self.signs = torch.tensor([1.0, -1.0], device=device)[:, None]
+
+    def begin(self, features: Tensor) -> None:
+        hidden = F.silu(torch.addmm(self.hidden_bias, features, self.hidden))
+        params = torch.addmm(self.bias, hidden, self.out)
+        logits, means, scales, coefficients = torch.split(params, self.sizes, dim=1)
+        shape = (len(features), -1, self.mixtures)
+        self.log_weights = F.log_softmax(logits.view(shape), dim=2)
+        self.means = means.view(shape)
+        self.inverse_scales = (scales.sigmoid() * math.exp(-self.sharpest)).clamp(min=math.exp(-WIDEST)).view(shape)
+        self.coefficients = coefficients.tanh().view(shape) if self.in_order else None
+
+    def draw(self, channel: int, noise: Tensor) -> Tensor:
+        inverse = self.inverse_scales[:, channel, :, None]
+        offset = -self.means[:, channel, :, None] * inverse
+        weights = self.log_weights[:, None, channel if not self.in_order else 0].exp()
+        noise = noise[:, None]
+        if weights.numel() * self.levels <= FEW:
+            return _edges_below(self.edges, offset, inverse, weights, noise)
+        segment = _edges_below(self.edges[15::16], offset, inverse, weights, noise)
+        return _edges_below(self.segments[segment][:, None], offset, inverse, weights, noise).add_(segment, alpha=16)
+
+    def observe(self, channel: int, levels: Tensor) -> None:
+        """The indicator's posterior given this channel is its prior for the next; the next mean moves with it."""
+        if self.coefficients is None:
+            return
+        mean, inverse = self.means[:, None, channel], self.inverse_scales[:, None, channel]
+        cell = self.cells[levels][:, :, None]
+        sides = (cell[:, :2] - mean * self.signs) * inverse
+        mass = F.logsigmoid(sides).sum(1) + torch.log(-torch.expm1(-cell[:, 2] * inverse[:, 0]))
+        self.log_weights = F.log_softmax(self.log_weights[:, 0] + mass, dim=1)[:, None]
+        scaled = self.scaled[levels][:, None]
+        for c in range(channel + 1, self.image_channels):
+            self.means[:, c].addcmul_(self.coefficients[:, c * (c - 1) // 2 + channel], scaled)
+
+    def log_probs(self, channel: int) -> Tensor:
+        mean, inverse = self.means[:, channel, :, None], self.inverse_scales[:, channel, :, None]
+        per_mixture = discretised_logistic(self.scaled, mean, -inverse.log(), self.levels)
+        own = self.log_weights[:, channel if not self.in_order else 0, :, None]
+        return torch.logsumexp(own + per_mixture, dim=1)
+
+
+def _edges_below(edges: Tensor, offset: Tensor, inverse: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
+    """int64 [B]: how many of the edges [E] or [B, 1, E] have a mass below them of at most noise [B, 1].
+
+    offset, inverse [B, K, 1], weights [B, 1, K] of the logistics.
+    """
+    mass = torch.bmm(weights, torch.addcmul(offset, inverse, edges).sigmoid_())[:, 0]
+    return (mass <= noise).sum(1)
