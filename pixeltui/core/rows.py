@@ -96,7 +96,8 @@ class CausalStack:
         self.sums = zeros(number, width, batch, 2 * self.channels)
         """what the gates take from the rows above, bias included"""
         self.both = zeros(number, batch, 2 * self.channels)
-        self.gate = Gate(batch, self.channels, like)
+        self.gates = [Gate(self.both[0])]
+        self.gates.extend(Gate(both, self.gates[0].work) for both in self.both[1:])
         self._steps = [list(self.current[self.left_taps + j].unbind(0)) for j in range(width)]
 
     def begin_block(self, number: int) -> Tensor:
@@ -119,31 +120,31 @@ class CausalStack:
                 both.baddbmm_(self.current[column + tap], self.left[tap])
         else:
             both.copy_(self.sums[:, column])
-        for number, (block, normed, own) in enumerate(
-            zip(self.blocks, self._steps[column], both.unbind(0), strict=True)
-        ):
+        steps = zip(self.blocks, self._steps[column], self.gates, strict=True)
+        for number, (block, normed, gate) in enumerate(steps):
             block.norm(h, normed)
-            own.addmm_(normed, block.centre)
+            gate.both.addmm_(normed, block.centre)
             if block.after is not None:
-                block.after(own, own)
-            self.gate.add(own, block.out, h)
+                block.after(gate.both, gate.both)
+            gate.add(block.out, h)
             if number in self.attention:
                 self.attention[number].pixel(column, h)
 
     def row(self, h: Tensor) -> None:
         """`pixel` for a whole row that is known: h [W B, D]."""
-        gate = Gate(len(h), self.channels, h)
+        both = h.new_empty(len(h), 2 * self.channels)
+        gate = Gate(both)
         shifted = h.new_zeros(self.left_taps + self.width, self.batch, self.channels)
         normed = shifted[self.left_taps :].flatten(0, 1)
         for number, block in enumerate(self.blocks):
             block.norm(h, normed)
             self.current[self.left_taps :, number] = shifted[self.left_taps :]
-            both = torch.addmm(self.sums[number].flatten(0, 1), normed, block.centre)
+            torch.addmm(self.sums[number].flatten(0, 1), normed, block.centre, out=both)
             for tap, matrix in enumerate(block.left):
                 both.addmm_(shifted[tap : tap + self.width].flatten(0, 1), matrix)
             if block.after is not None:
                 block.after(both, both)
-            gate.add(both, block.out, h)
+            gate.add(block.out, h)
             if number in self.attention:
                 self.attention[number].row(h)
 

@@ -92,12 +92,10 @@ def pack_block(block: ResidualBlock, dtype: torch.dtype) -> Block:
         kernel, bias = kernel * scale, bias * scale + shift
     elif not isinstance(block.norm, nn.Identity):
         norm, factors = packed.pack_norm(block.norm, dtype)
-    halves = torch.ones_like(bias)
-    halves[len(halves) // 2 :] = 0.5
     if factors is None:
-        kernel, bias = kernel * halves, bias * halves
+        kernel, bias = packed.double_tanh(kernel), packed.double_tanh(bias)
     else:
-        factors = factors * halves
+        factors = packed.double_tanh(factors)
 
         def after(x: Tensor, out: Tensor) -> object:
             norm(x, out)

@@ -186,48 +186,51 @@ class LogisticMixturePixel(IncrementalHead):
         width = torch.full_like(upper, 2 * half)
         upper[-1], lower[0] = FAR, -FAR
         width[0] = width[-1] = FAR
-        self.cells = torch.stack([upper, -lower, width], dim=1)
-        """[L, 3]: the edges of a level, the lower one negated, and its width"""
-        self.signs = torch.tensor([1.0, -1.0], device=device)[:, None]
+        self.cells = torch.stack([upper, lower, width, self.scaled], dim=1)
+        """[L, 4]: the upper and lower edge of a level, its width, and the level itself"""
 
     def begin(self, features: Tensor) -> None:
         hidden = F.silu(torch.addmm(self.hidden_bias, features, self.hidden))
         params = torch.addmm(self.bias, hidden, self.out)
         logits, means, scales, coefficients = torch.split(params, self.sizes, dim=1)
-        shape = (len(features), -1, self.mixtures)
-        self.log_weights = F.log_softmax(logits.view(shape), dim=2)
-        self.means = means.view(shape)
-        self.inverse_scales = (scales.sigmoid() * math.exp(-self.sharpest)).clamp(min=math.exp(-WIDEST)).view(shape)
-        self.coefficients = coefficients.tanh().view(shape) if self.in_order else None
+        inverse = (scales.sigmoid() * math.exp(-self.sharpest)).clamp_(min=math.exp(-WIDEST))
+        k = self.mixtures
+        self.log_weights = [F.log_softmax(one, dim=1) for one in torch.split(logits, k, dim=1)]
+        """[B, K] of each channel, or of the channel that comes next"""
+        self.means, self.inverse_scales = list(torch.split(means, k, dim=1)), torch.split(inverse, k, dim=1)
+        self.coefficients = torch.split(coefficients.tanh(), k, dim=1) if self.in_order else ()
 
     def draw(self, channel: int, noise: Tensor) -> Tensor:
-        inverse = self.inverse_scales[:, channel, :, None]
-        offset = -self.means[:, channel, :, None] * inverse
-        weights = self.log_weights[:, None, channel if not self.in_order else 0].exp()
-        noise = noise[:, None]
+        inverse = self.inverse_scales[channel]
+        offset = (self.means[channel] * inverse).neg_()[:, :, None]
+        inverse, noise = inverse[:, :, None], noise[:, None]
+        weights = self._log_weights(channel).exp()[:, None]
         if weights.numel() * self.levels <= FEW:
             return _edges_below(self.edges, offset, inverse, weights, noise)
         segment = _edges_below(self.edges[15::16], offset, inverse, weights, noise)
-        return _edges_below(self.segments[segment][:, None], offset, inverse, weights, noise).add_(segment, alpha=16)
+        edges = self.segments.index_select(0, segment)[:, None]
+        return _edges_below(edges, offset, inverse, weights, noise).add_(segment, alpha=16)
 
     def observe(self, channel: int, levels: Tensor) -> None:
-        """The indicator's posterior given this channel is its prior for the next; the next mean moves with it."""
-        if self.coefficients is None:
+        """The indicator's posterior given this channel is its prior for the next; the next means move with it."""
+        if not self.in_order:
             return
-        mean, inverse = self.means[:, None, channel], self.inverse_scales[:, None, channel]
-        cell = self.cells[levels][:, :, None]
-        sides = (cell[:, :2] - mean * self.signs) * inverse
-        mass = F.logsigmoid(sides).sum(1) + torch.log(-torch.expm1(-cell[:, 2] * inverse[:, 0]))
-        self.log_weights = F.log_softmax(self.log_weights[:, 0] + mass, dim=1)[:, None]
-        scaled = self.scaled[levels][:, None]
-        for c in range(channel + 1, self.image_channels):
-            self.means[:, c].addcmul_(self.coefficients[:, c * (c - 1) // 2 + channel], scaled)
+        upper, lower, width, scaled = torch.split(self.cells.index_select(0, levels), 1, dim=1)
+        mean, inverse = self.means[channel], self.inverse_scales[channel]
+        sides = torch.stack([upper - mean, mean - lower]).mul_(inverse)
+        mass = F.logsigmoid(sides).sum(0).add_(torch.expm1(-width * inverse).neg_().log_())
+        self.log_weights[0] = F.log_softmax(mass.add_(self.log_weights[0]), dim=1)
+        for later in range(channel + 1, self.image_channels):
+            coefficient = self.coefficients[later * (later - 1) // 2 + channel]
+            self.means[later] = torch.addcmul(self.means[later], coefficient, scaled)
 
     def log_probs(self, channel: int) -> Tensor:
-        mean, inverse = self.means[:, channel, :, None], self.inverse_scales[:, channel, :, None]
+        mean, inverse = self.means[channel][:, :, None], self.inverse_scales[channel][:, :, None]
         per_mixture = discretised_logistic(self.scaled, mean, -inverse.log(), self.levels)
-        own = self.log_weights[:, channel if not self.in_order else 0, :, None]
-        return torch.logsumexp(own + per_mixture, dim=1)
+        return torch.logsumexp(self._log_weights(channel)[:, :, None] + per_mixture, dim=1)
+
+    def _log_weights(self, channel: int) -> Tensor:
+        return self.log_weights[0 if self.in_order else channel]
 
 
 def _edges_below(edges: Tensor, offset: Tensor, inverse: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
@@ -236,4 +239,4 @@ def _edges_below(edges: Tensor, offset: Tensor, inverse: Tensor, weights: Tensor
     offset, inverse [B, K, 1], weights [B, 1, K] of the logistics.
     """
     mass = torch.bmm(weights, torch.addcmul(offset, inverse, edges).sigmoid_())[:, 0]
-    return (mass <= noise).sum(1)
+    return torch.searchsorted(mass, noise, right=True)[:, 0]
