@@ -144,6 +144,8 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 
 FAR = 1e5
 """an edge beyond which no logistic has any mass, in units of [-1, 1]"""
+BELOW_ONE = 1 - 2**-21
+"""a little less than what rounding leaves of a mass of 1, so that noise near 1 draws no level that has no mass"""
 FEW = 2**14
 """evaluations of a logistic that cost less than a second step of the search"""
 
@@ -203,7 +205,7 @@ class LogisticMixturePixel(IncrementalHead):
     def draw(self, channel: int, noise: Tensor) -> Tensor:
         inverse = self.inverse_scales[channel]
         offset = (self.means[channel] * inverse).neg_()[:, :, None]
-        inverse, noise = inverse[:, :, None], noise[:, None]
+        inverse, noise = inverse[:, :, None], noise[:, None] * BELOW_ONE
         weights = self._log_weights(channel).exp()[:, None]
         if weights.numel() * self.levels <= FEW:
             return _edges_below(self.edges, offset, inverse, weights, noise)
