@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+LARGEST_NOISE = 1 - 2**-20
+"""below what rounding leaves of a probability of 1, so that no noise draws a level that has none"""
+
 
 def nucleus(probs: Tensor, top_p: float) -> Tensor:
     """probs [B, L] without all but the fewest levels that hold `top_p` (Holtzman et al. 2020, eq. 2), renormalised."""

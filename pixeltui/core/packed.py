@@ -88,8 +88,8 @@ def double_tanh(matrix: Tensor) -> Tensor:
 class Gate:
     """tanh(a) sigmoid(b) of `both` [M, 2 D], then a matrix, added to a residual.
 
-    tanh(a) = 2 sigmoid(2 a) - 1, which is the faster of the two: a comes doubled (double_tanh), the result is half the
-    gate, and the matrix is doubled to make up for it.
+    tanh(a) = 2 sigmoid(2 a) - 1, which is the faster of the two: a comes doubled (double_tanh), and half the gate is
+    (sigmoid(2 a) - 1/2) sigmoid(b) = lerp(1/2, sigmoid(2 a), sigmoid(b)) - 1/2; matrix and bias make up for the rest.
     """
 
     def __init__(self, both: Tensor, work: Tensor | None = None) -> None:
@@ -104,14 +104,13 @@ class Gate:
     @staticmethod
     def pack(out: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
         """The 1x1 convolution that ends a block as [D + 1, D] for `add`."""
-        return with_bias(2 * taps(out, dtype)[0, 0], bias_of(out, dtype))
+        matrix = taps(out, dtype)[0, 0]
+        return with_bias(2 * matrix, bias_of(out, dtype) - matrix.sum(0))
 
     def add(self, matrix: Tensor, residual: Tensor) -> None:
         """residual [M, D] += matrix(gate(both)); overwrites `both`."""
         self.both.sigmoid_()
-        a, b = self.halves
-        torch.sub(a, self.half, out=self.gated)
-        self.gated.mul_(b)
+        torch.lerp(self.half, *self.halves, out=self.gated)
         residual.addmm_(self.with_one, matrix)
 
 

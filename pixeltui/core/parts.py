@@ -111,7 +111,7 @@ class IncrementalHead(ABC):
         """[B, L], fp32, given the channels observed."""
 
     def draw(self, channel: int, noise: Tensor) -> Tensor:
-        """Levels int64 [B]: the first whose cumulative probability is over noise [B] in [0, 1)."""
+        """Levels int64 [B]: the first whose cumulative probability is over noise [B] in [0, LARGEST_NOISE]."""
         return inverse_cdf(self.log_probs(channel).exp(), noise)
 
     @abstractmethod

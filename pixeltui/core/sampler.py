@@ -23,15 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.core.cached import cached_sampler
-from pixeltui.core.draw import inverse_cdf, nucleus
+from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
 from pixeltui.core.parts import scale_levels
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
 
 Rows = Iterator[tuple[Tensor, int]]
-LARGEST_NOISE = 1 - 2**-24
-"""the largest fp32 below 1"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Request:
     known: Tensor
     """bool [B, C, H, W]"""
     noise: Tensor
-    """fp32 [B, C, H, W] in [0, 1)"""
+    """fp32 [B, C, H, W] in [0, LARGEST_NOISE]"""
     labels: Tensor | None
     """int64 [B or 2 B] for the trunk: with guidance, the labels, then as many times "no label"; None: it has none"""
     guided: bool
@@ -159,7 +157,7 @@ def level_probs(log_probs: Tensor, request: Request) -> Tensor:
 
 
 def noise_of(seed: int, index: int, shape: tuple[int, ...]) -> Tensor:
-    """Uniform fp32 in [0, 1) of image `index` in the series of `seed`; on the CPU, a function of its arguments."""
+    """Uniform fp32 in [0, LARGEST_NOISE] of image `index` of a `seed`; on the CPU, a function of its arguments."""
     digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
     return torch.rand(shape, generator=generator, dtype=torch.float64).float().clamp(max=LARGEST_NOISE)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN
+from pixeltui.core.draw import LARGEST_NOISE
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import naive_sample_stream, sample_stream
 
@@ -115,7 +116,7 @@ def test_heads_draw_the_inverse_of_their_cumulative_distribution(
     seen = set()
     for channel in range(3):
         noise = torch.rand(batch, generator=generator)
-        noise[0], noise[1] = 0.0, 1 - 2**-24
+        noise[0], noise[1] = 0.0, LARGEST_NOISE
         drawn = pixel.draw(channel, noise)
         assert drawn.dtype == torch.int64
         assert 0 <= int(drawn.min()) <= int(drawn.max()) < levels

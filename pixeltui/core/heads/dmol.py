@@ -144,8 +144,6 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 
 FAR = 1e5
 """an edge beyond which no logistic has any mass, in units of [-1, 1]"""
-BELOW_ONE = 1 - 2**-21
-"""a little less than what rounding leaves of a mass of 1, so that noise near 1 draws no level that has no mass"""
 FEW = 2**14
 """evaluations of a logistic that cost less than a second step of the search"""
 
@@ -169,6 +167,9 @@ class LogisticMixturePixel(IncrementalHead):
         weight, bias = weight[by_kind], bias[by_kind]
         # exp(-(sharpest + softplus(s - sharpest))) = exp(-sharpest) σ(sharpest - s)
         weight[scales], bias[scales] = -weight[scales], self.sharpest - bias[scales]
+        # m comes only as -m: the means, which lie before the scales, and the coefficients, which lie behind them
+        for start, end in ((self.mixtures * head.logit_channels, first), (scales.stop, len(bias))):
+            weight[start:end], bias[start:end] = -weight[start:end], -bias[start:end]
         self.out, self.bias = weight.t().contiguous(), bias
         self.hidden = packed.taps(head.hidden, torch.float32)[0, 0]
         self.hidden_bias = packed.bias_of(head.hidden, torch.float32)
@@ -178,35 +179,35 @@ class LogisticMixturePixel(IncrementalHead):
 
     def _tables(self, device: torch.device) -> None:
         half = 1 / (self.levels - 1)
+        self.width = 2 * half
         self.scaled = scale_levels(torch.arange(self.levels, device=device), self.levels)
         self.edges = self.scaled[:-1] + half
         """[L - 1], between two levels"""
-        padded = F.pad(self.edges, (0, 16), value=FAR)
-        self.segments = padded.unfold(0, 15, 16).contiguous()
+        self.segments = F.pad(self.edges, (0, 16), value=FAR).unfold(0, 15, 16).contiguous()
         """[.., 15]: the edges between every 16th and the next"""
-        upper, lower = self.scaled + half, self.scaled - half
-        width = torch.full_like(upper, 2 * half)
-        upper[-1], lower[0] = FAR, -FAR
-        width[0] = width[-1] = FAR
-        self.cells = torch.stack([upper, lower, width, self.scaled], dim=1)
-        """[L, 4]: the upper and lower edge of a level, its width, and the level itself"""
+        upper, lower, inside = self.scaled + half, self.scaled - half, torch.ones_like(self.scaled)
+        upper[-1], lower[0], inside[0], inside[-1] = FAR, -FAR, 0, 0
+        self.cells = torch.stack([upper, -lower, inside, self.scaled], dim=1)
+        """[L, 4]: the edges of a level, the lower one negated; whether it has two; the level itself"""
+        self.signs = torch.tensor([1.0, -1.0], device=device)
 
     def begin(self, features: Tensor) -> None:
         hidden = F.silu(torch.addmm(self.hidden_bias, features, self.hidden))
-        params = torch.addmm(self.bias, hidden, self.out)
+        params = torch.addmm(self.bias, hidden, self.out)[:, :, None]
         logits, means, scales, coefficients = torch.split(params, self.sizes, dim=1)
         inverse = (scales.sigmoid() * math.exp(-self.sharpest)).clamp_(min=math.exp(-WIDEST))
         k = self.mixtures
         self.log_weights = [F.log_softmax(one, dim=1) for one in torch.split(logits, k, dim=1)]
-        """[B, K] of each channel, or of the channel that comes next"""
-        self.means, self.inverse_scales = list(torch.split(means, k, dim=1)), torch.split(inverse, k, dim=1)
-        self.coefficients = torch.split(coefficients.tanh(), k, dim=1) if self.in_order else ()
+        """[B, K, 1] of each channel, or of the channel that comes next"""
+        self.minus_means, self.inverse_scales = list(torch.split(means, k, dim=1)), torch.split(inverse, k, dim=1)
+        if self.in_order:
+            self.minus_coefficients = torch.split(coefficients.tanh(), k, dim=1)
+            self.log_widths = torch.split((inverse * (-self.width)).expm1_().neg_().log_(), k, dim=1)
 
     def draw(self, channel: int, noise: Tensor) -> Tensor:
         inverse = self.inverse_scales[channel]
-        offset = (self.means[channel] * inverse).neg_()[:, :, None]
-        inverse, noise = inverse[:, :, None], noise[:, None] * BELOW_ONE
-        weights = self._log_weights(channel).exp()[:, None]
+        offset = self.minus_means[channel] * inverse
+        weights, noise = self._log_weights(channel).exp().transpose(1, 2), noise[:, None, None]
         if weights.numel() * self.levels <= FEW:
             return _edges_below(self.edges, offset, inverse, weights, noise)
         segment = _edges_below(self.edges[15::16], offset, inverse, weights, noise)
@@ -217,28 +218,28 @@ class LogisticMixturePixel(IncrementalHead):
         """The indicator's posterior given this channel is its prior for the next; the next means move with it."""
         if not self.in_order:
             return
-        upper, lower, width, scaled = torch.split(self.cells.index_select(0, levels), 1, dim=1)
-        mean, inverse = self.means[channel], self.inverse_scales[channel]
-        sides = torch.stack([upper - mean, mean - lower]).mul_(inverse)
-        mass = F.logsigmoid(sides).sum(0).add_(torch.expm1(-width * inverse).neg_().log_())
-        self.log_weights[0] = F.log_softmax(mass.add_(self.log_weights[0]), dim=1)
+        sides, inside, scaled = torch.split(self.cells.index_select(0, levels)[:, None], [2, 1, 1], dim=2)
+        mean, inverse = self.minus_means[channel], self.inverse_scales[channel]
+        mass = F.logsigmoid(torch.addcmul(sides, mean, self.signs).mul_(inverse)).sum(2, keepdim=True)
+        mass.addcmul_(self.log_widths[channel], inside).add_(self.log_weights[0])
+        self.log_weights[0] = F.log_softmax(mass, dim=1)
         for later in range(channel + 1, self.image_channels):
-            coefficient = self.coefficients[later * (later - 1) // 2 + channel]
-            self.means[later] = torch.addcmul(self.means[later], coefficient, scaled)
+            coefficient = self.minus_coefficients[later * (later - 1) // 2 + channel]
+            self.minus_means[later] = torch.addcmul(self.minus_means[later], coefficient, scaled)
 
     def log_probs(self, channel: int) -> Tensor:
-        mean, inverse = self.means[channel][:, :, None], self.inverse_scales[channel][:, :, None]
+        mean, inverse = -self.minus_means[channel], self.inverse_scales[channel]
         per_mixture = discretised_logistic(self.scaled, mean, -inverse.log(), self.levels)
-        return torch.logsumexp(self._log_weights(channel)[:, :, None] + per_mixture, dim=1)
+        return torch.logsumexp(self._log_weights(channel) + per_mixture, dim=1)
 
     def _log_weights(self, channel: int) -> Tensor:
         return self.log_weights[0 if self.in_order else channel]
 
 
 def _edges_below(edges: Tensor, offset: Tensor, inverse: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
-    """int64 [B]: how many of the edges [E] or [B, 1, E] have a mass below them of at most noise [B, 1].
+    """int64 [B]: how many of the edges [E] or [B, 1, E] have a mass below them of at most noise [B, 1, 1].
 
     offset, inverse [B, K, 1], weights [B, 1, K] of the logistics.
     """
-    mass = torch.bmm(weights, torch.addcmul(offset, inverse, edges).sigmoid_())[:, 0]
-    return torch.searchsorted(mass, noise, right=True)[:, 0]
+    mass = torch.bmm(weights, torch.addcmul(offset, inverse, edges).sigmoid_())
+    return torch.searchsorted(mass, noise, right=True).flatten()
