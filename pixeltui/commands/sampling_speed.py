@@ -106,12 +106,12 @@ def weights(model: ConditionalPixelCNN) -> tuple[int, int]:
     stack = trunk.stack
     matrices: list[Tensor] = [trunk.first, *stack.left]
     for block in stack.blocks:
-        matrices += [block.centre, block.out]
+        matrices += [block.centre, block.out[:-1]]
     for attention in stack.attention.values():
-        matrices += [attention.matrix, attention.out]
+        matrices += [attention.matrix, attention.out[:-1]]
     head = sum(_live(module) for module in model.head.modules() if isinstance(module, nn.Conv2d | MaskedConv2d))
     pixel = head + sum(matrix.numel() for matrix in matrices)
-    return max(total - pixel, 0), pixel
+    return total - pixel, pixel
 
 
 def _live(module: nn.Module) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN
 from pixeltui.core.draw import LARGEST_NOISE
+from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import naive_sample_stream, sample_stream
 
@@ -69,6 +70,25 @@ def test_features_are_those_of_the_full_forward(
     filled = (0, 1, 3)
     cached = features_by_row(model, images, labels, filled)
     drawn = [row for row in range(6) if row not in filled]
+    torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_attention_that_reads_its_place_from_the_device_is_the_same(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = PackedAttention.__init__
+
+    def on_device(self: PackedAttention, *args: Any) -> None:
+        made(self, *args)
+        self.on_device = True
+
+    monkeypatch.setattr(PackedAttention, "__init__", on_device)
+    model = tiny((3, 6, 5), 8, attention=True)
+    images = random_images(model, 2)
+    full = model.trunk(scale_levels(images, 8), None)
+    cached = features_by_row(model, images, None, (1,))
+    drawn = [0, 2, 3, 4, 5]
     torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
 
 
