@@ -78,18 +78,11 @@ def scaled_rows(matrix: Tensor, factors: Tensor | None) -> Tensor:
     return matrix if factors is None else matrix * factors[:, None]
 
 
-def double_tanh(matrix: Tensor) -> Tensor:
-    """[..., 2 D] with its first half doubled, for Gate."""
-    matrix = matrix.clone()
-    matrix[..., : matrix.shape[-1] // 2] *= 2
-    return matrix
-
-
 class Gate:
     """tanh(a) sigmoid(b) of `both` [M, 2 D], then a matrix, added to a residual.
 
-    tanh(a) = 2 sigmoid(2 a) - 1, which is the faster of the two: a comes doubled (double_tanh), and half the gate is
-    (sigmoid(2 a) - 1/2) sigmoid(b) = lerp(1/2, sigmoid(2 a), sigmoid(b)) - 1/2; matrix and bias make up for the rest.
+    tanh and nothing made of exponentials in its place: where features are small, as in the corner of the image, a norm
+    makes much of what cancellation would leave.
     """
 
     def __init__(self, both: Tensor, work: Tensor | None = None) -> None:
@@ -97,20 +90,18 @@ class Gate:
         pixels, channels = both.shape[0], both.shape[1] // 2
         self.work = both.new_zeros(pixels, channels + 16) if work is None else work
         self.work[:, channels] = 1
-        self.both, self.half = both, both.new_tensor(0.5)
-        self.halves = both[:, :channels], both[:, channels:]
+        self.both, self.tanh_of = both, both[:, :channels]
         self.gated, self.with_one = self.work[:, :channels], self.work[:, : channels + 1]
 
     @staticmethod
     def pack(out: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
         """The 1x1 convolution that ends a block as [D + 1, D] for `add`."""
-        matrix = taps(out, dtype)[0, 0]
-        return with_bias(2 * matrix, bias_of(out, dtype) - matrix.sum(0))
+        return with_bias(taps(out, dtype)[0, 0], bias_of(out, dtype))
 
     def add(self, matrix: Tensor, residual: Tensor) -> None:
         """residual [M, D] += matrix(gate(both)); overwrites `both`."""
-        self.both.sigmoid_()
-        torch.lerp(self.half, *self.halves, out=self.gated)
+        self.tanh_of.tanh_()
+        torch._C._nn.glu(self.both, 1, out=self.gated)  # type: ignore[call-arg]  # F.glu, into a buffer
         residual.addmm_(self.with_one, matrix)
 
 

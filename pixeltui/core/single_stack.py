@@ -92,10 +92,7 @@ def pack_block(block: ResidualBlock, dtype: torch.dtype) -> Block:
         kernel, bias = kernel * scale, bias * scale + shift
     elif not isinstance(block.norm, nn.Identity):
         norm, factors = packed.pack_norm(block.norm, dtype)
-    if factors is None:
-        kernel, bias = packed.double_tanh(kernel), packed.double_tanh(bias)
-    else:
-        factors = packed.double_tanh(factors)
+    if factors is not None:
 
         def after(x: Tensor, out: Tensor) -> object:
             norm(x, out)

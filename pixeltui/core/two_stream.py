@@ -129,11 +129,11 @@ class VerticalBlock:
     ) -> None:
         self.norm, factors = packed.pack_norm(block.vertical_norm, dtype)
         kernel = packed.taps(block.vertical_conv, dtype)
-        self.kernel = packed.double_tanh(packed.scaled_rows(kernel, factors))
+        self.kernel = packed.scaled_rows(kernel, factors)
         self.bias = _bias(block.vertical_conv, block.vertical_class, labels, dtype)
         self.out = Gate.pack(block.vertical_out, dtype)
         self.link_norm, factors = packed.pack_norm(block.link_norm, dtype)
-        self.link = packed.double_tanh(packed.scaled_rows(packed.taps(block.link, dtype)[0, 0], factors))
+        self.link = packed.scaled_rows(packed.taps(block.link, dtype)[0, 0], factors)
         rows, columns, channels, _ = kernel.shape
         self.width, self.reach = width, columns // 2
         shape = (rows, width + columns - 1, batch, channels)
@@ -202,15 +202,15 @@ class TwoStreamRows(RowTrunk):
 
 def _horizontal(block: TwoStreamBlock, labels: Tensor | None, dtype: torch.dtype) -> Block:
     norm, factors = packed.pack_norm(block.horizontal_norm, dtype)
-    kernel = packed.double_tanh(packed.scaled_rows(packed.taps(block.horizontal_conv, dtype), factors))
+    kernel = packed.scaled_rows(packed.taps(block.horizontal_conv, dtype), factors)
     bias = _bias(block.horizontal_conv, block.horizontal_class, labels, dtype)
     own = kernel[-1].contiguous()
     return Block(norm, kernel[:-1], own[:-1], own[-1], bias, None, Gate.pack(block.horizontal_out, dtype))
 
 
 def _bias(conv: nn.Conv2d, class_bias: ClassBias | None, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """[2 D], or [B, 2 D] with labels, for Gate."""
+    """[2 D], or [B, 2 D] with labels."""
     bias = packed.bias_of(conv, dtype)
     if class_bias is not None:
         bias = bias + class_bias(labels).detach().flatten(1).to(dtype)
-    return packed.double_tanh(bias)
+    return bias

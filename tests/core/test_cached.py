@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pixeltui import registry
-from pixeltui.core import ConditionalPixelCNN
+from pixeltui.config import Model
+from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.draw import LARGEST_NOISE
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
@@ -71,6 +72,17 @@ def test_features_are_those_of_the_full_forward(
     cached = features_by_row(model, images, labels, filled)
     drawn = [row for row in range(6) if row not in filled]
     torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@torch.no_grad()
+def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str) -> None:
+    """Where nothing is known yet the features are all but zero, and every norm makes them large again."""
+    config = Model(architecture=architecture, channels=32, blocks=12)
+    model = build_model(config, (3, 4, 5), 256, 0).eval()
+    images = random_images(model, 2)
+    full = model.trunk(scale_levels(images, 256), None)
+    torch.testing.assert_close(features_by_row(model, images, None, ()), full, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
