@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Protocol
 
-from pixeltui.events import AnyEvent, Frame, Started, Step
+from pixeltui.events import AnyEvent, Frame, Notice, Started, Step
 from pixeltui.session.describe import describe, figure
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
@@ -28,7 +28,8 @@ class HeadlessSink:
 
     def emit(self, event: AnyEvent) -> None:
         self._recorder.emit(event)
-        self._display.show(event)
+        if not (isinstance(event, Notice) and event.kind == "failed"):  # the command's own last line says it
+            self._display.show(event)
         if self._tensorboard is not None:
             self._tensorboard.emit(event)
 

@@ -29,6 +29,7 @@ from pixeltui.train.update import Updater
 
 BAD_STEPS_IN_A_ROW = 10
 RETRY_SECONDS = 30.0
+LAST_SAVE_SECONDS = 600.0
 
 
 class Inbox(Protocol):
@@ -160,6 +161,7 @@ class Trainer:
     def _finish(self) -> None:
         """Draws the last samples and scores the best weights on the test split."""
         progress = self.progress
+        self._save_at_last()
         if self.config.sample.every and progress.sampled_at < progress.step:
             self._next_sample = events.DrawSample()
         while (self._sampling or self._next_sample) and not self._stop_waits():
@@ -374,6 +376,17 @@ class Trainer:
                 f"train.lr to the end; lower train.warmup_epochs",
             )
 
+    def _save_at_last(self) -> None:
+        """The trained weights are not given up for a disk that is full for a while."""
+        deadline = time.monotonic() + LAST_SAVE_SECONDS
+        while not self._save() and not self._stop_waits():
+            if time.monotonic() > deadline:
+                raise TrainingFailed(
+                    f"the last checkpoint could not be written: make room, resume; {self._last_good()}"
+                )
+            while time.monotonic() < self._retry_save_at and not self._stop_waits():
+                time.sleep(0.1)
+
     def _end(self) -> Outcome:
         if not self._stop:
             return Outcome("finished", self.progress.step)
@@ -387,7 +400,7 @@ class Trainer:
         return (
             f"loss or gradient was not finite for {steps} steps in a row up to step {self.progress.step}; those steps "
             f"were not applied; {self._last_good()}; resume with a lower learning rate: "
-            f"pixeltui train --resume {self.run_dir.name} --set train.lr={self.progress.lr / 3:.2g}"
+            f"pixeltui train --resume {self.run_dir.name} --set train.lr={self.progress.lr / 10:.2g}"
         )
 
     def _out_of_memory(self) -> str:
