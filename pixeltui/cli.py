@@ -6,9 +6,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from pixeltui import __version__
+from pixeltui.commands import options
 from pixeltui.errors import UserError
 
 # name: (module under pixeltui.commands, what it does); the order of `pixeltui --help`
@@ -33,10 +33,10 @@ class CommandParser(argparse.ArgumentParser):
 
     module = ""
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         if self.module:
             importlib.import_module(f"pixeltui.commands.{self.module}").add_arguments(self)
-            _add_common(self, default=argparse.SUPPRESS)
+            options.add_common(self, hidden=True)
             self.module = ""
         return super().parse_known_args(args, namespace)
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pixeltui {__version__}")
-    _add_common(parser)
+    options.add_common(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
     for name, (module, meaning) in COMMANDS.items():
         subparsers.add_parser(name, help=meaning, description=meaning, allow_abbrev=False).module = module
@@ -60,18 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     return _run(COMMANDS[args.command][0], args)
-
-
-def _add_common(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Options that may stand before the command and, suppressed in its help, behind it."""
-    hidden = {"help": default} if default else {}
-    no_ui = {"help": "no console: progress, or plain lines where there is no terminal"}
-    runs = {"help": "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)"}
-    debug = {"help": "show tracebacks"}
-    here = Path(os.environ.get("PIXELTUI_RUNS_DIR", "runs"))
-    parser.add_argument("--no-ui", action="store_true", default=default or False, **(hidden or no_ui))
-    parser.add_argument("--runs-dir", type=Path, metavar="DIR", default=default or here, **(hidden or runs))
-    parser.add_argument("--debug", action="store_true", default=default or False, **(hidden or debug))
 
 
 def _run(module: str, args: argparse.Namespace) -> int:

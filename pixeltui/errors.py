@@ -28,6 +28,6 @@ def did_you_mean(name: str, valid: Iterable[str], *, most: int = 3) -> str:
     return ""
 
 
-def printable(text: str) -> str:
-    """The text with every character that could steer a terminal shown as "�": escapes, other controls, direction marks."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+def printable(text: object) -> str:
+    """Text of others without what could steer a terminal: escapes, other controls and direction marks become "?"."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))

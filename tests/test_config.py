@@ -49,7 +49,9 @@ def test_repository_config_is_the_documented_default() -> None:
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_resolved_config_runs_again(preset: str, tmp_path: Path) -> None:
-    config = load_config(preset=preset, overrides=["train.betas=[0.5, 0.75]", "model.attention={after = [1], heads = 1}"])
+    config = load_config(
+        preset=preset, overrides=["train.betas=[0.5, 0.75]", "model.attention={after = [1], heads = 1}"]
+    )
     path = write(tmp_path, dump_config(config))
     assert load_config(path) == config
     assert load_saved_config(path) == config

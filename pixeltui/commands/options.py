@@ -2,7 +2,10 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 
 def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
@@ -31,6 +34,19 @@ def whole(*, least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None:
+    """Options that may stand before the command and, left out of its help, behind it."""
+
+    def add(flag: str, default: Any, meaning: str, **how: Any) -> None:
+        value, text = (argparse.SUPPRESS, argparse.SUPPRESS) if hidden else (default, meaning)
+        parser.add_argument(flag, default=value, help=text, **how)
+
+    here = Path(os.environ.get("PIXELTUI_RUNS_DIR", "runs"))
+    add("--no-ui", False, "no console: progress, or plain lines where there is no terminal", action="store_true")
+    add("--runs-dir", here, "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)", type=Path, metavar="DIR")
+    add("--debug", False, "show tracebacks", action="store_true")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixeltui.commands import options
 from pixeltui.errors import UsageError
@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None or not args.show:
         out = args.out or Path(f"{run_dir.name}-sample.png")
         _write(out, images, labels, names, levels)
-        print(f"{len(images)} images from {run_dir.name}, {loaded.checkpoint} ({loaded.weights}): {out}", file=sys.stderr)
+        print(
+            f"{len(images)} images from {run_dir.name}, {loaded.checkpoint} ({loaded.weights}): {out}", file=sys.stderr
+        )
     if args.show:
         from pixeltui.commands.halfblocks import render, terminal_color, terminal_columns
 
@@ -102,8 +104,10 @@ def _write(out: Path, images: "Tensor", labels: list[int], names: list[str], lev
         import numpy as np
 
         packed = io.BytesIO()
-        arrays = {"images": images.permute(0, 2, 3, 1).numpy(), "levels": np.int64(levels)}
-        np.savez_compressed(packed, **arrays, **({"labels": np.array(labels, np.int64)} if labels else {}))
+        arrays: dict[str, Any] = {"images": images.permute(0, 2, 3, 1).numpy(), "levels": np.int64(levels)}
+        if labels:
+            arrays["labels"] = np.array(labels, np.int64)
+        np.savez_compressed(packed, **arrays)
         content = packed.getvalue()
     try:
         write_atomic(out, content)

@@ -7,15 +7,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltui import __version__
 from pixeltui.config import ConfigError, dump_config, load_config, preset_names
-from pixeltui.errors import UsageError
+from pixeltui.errors import UsageError, UserError
+from pixeltui.events import Evaluated
 from pixeltui.session.inbox import CommandInbox, Signals
 from pixeltui.store.files import Lock
-from pixeltui.store.rundir import RunDir, find_run, new_run_name
+from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
+from pixeltui.store.view import RunView
 
 if TYPE_CHECKING:
     from pixeltui.config import Config
@@ -46,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
         with Lock.acquire(run_dir.path):
             if args.set:
                 run_dir.update_meta(overrides=overrides)
-            return _train(config, data, run_dir, signals, resume=True)
+            return _train(config, data, run_dir, signals, args.runs_dir, resume=True)
     config = load_config(args.config, args.preset, args.set)
+    if args.name:
+        check_name(args.name)
+    _check_device(config)
     data = _load_data(config)
     run_dir = RunDir.create(
         args.runs_dir,
@@ -56,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         meta=_meta(config, data),
     )
     with Lock.acquire(run_dir.path):
-        return _train(config, data, run_dir, signals, resume=False)
+        return _train(config, data, run_dir, signals, args.runs_dir, resume=False)
 
 
 def _resumed_config(run_dir: RunDir, new: list[str], overrides: list[str]) -> "Config":
@@ -67,6 +73,12 @@ def _resumed_config(run_dir: RunDir, new: list[str], overrides: list[str]) -> "C
         return load_config(run_dir.config_path, overrides=overrides)
     except ConfigError as error:
         raise ConfigError(f"run {run_dir.name} cannot go on with its config:\n{error}") from None
+
+
+def _check_device(config: "Config") -> None:
+    from pixeltui.train.precision import pick_device
+
+    pick_device(config.train.device)
 
 
 def _load_data(config: "Config") -> "DataSet":
@@ -80,17 +92,23 @@ def _load_data(config: "Config") -> "DataSet":
         return load(config.data, progress=lambda done, total: progress.update(task, completed=done, total=total))
 
 
-def _train(config: "Config", data: "DataSet", run_dir: RunDir, signals: Signals, *, resume: bool) -> int:
+def _train(
+    config: "Config", data: "DataSet", run_dir: RunDir, signals: Signals, runs_dir: Path, *, resume: bool
+) -> int:
     from pixeltui.session.headless import HeadlessSink, make_display
     from pixeltui.session.recorder import Recorder
+    from pixeltui.session.tensorboard import TensorBoardWriter
     from pixeltui.train.trainer import Trainer
 
     print(f"run {run_dir.name} in {run_dir.path}", flush=True)
-    display = make_display()
-    with contextlib.closing(Recorder(run_dir)) as recorder, contextlib.closing(display):
-        trainer = Trainer(config, data, run_dir, HeadlessSink(recorder, display), CommandInbox(run_dir, signals))
+    with contextlib.ExitStack() as stack:
+        tensorboard = stack.enter_context(closing(TensorBoardWriter(run_dir))) if config.log.tensorboard else None
+        recorder = stack.enter_context(closing(Recorder(run_dir, on_trouble=_warn)))
+        display = stack.enter_context(closing(make_display()))
+        sink = HeadlessSink(recorder, display, tensorboard)
+        trainer = Trainer(config, data, run_dir, sink, CommandInbox(run_dir, signals))
         outcome = trainer.run(resume=resume)
-    return _conclude(outcome, run_dir, signals)
+    return _conclude(outcome, run_dir, signals, runs_dir)
 
 
 def _anywhere(config: "Config") -> "Config":
@@ -135,3 +153,41 @@ def _git_commit() -> Iterator[tuple[str, str]]:
         for key, command in (("commit", ["rev-parse", "HEAD"]), ("changes", ["status", "--porcelain"])):
             done = subprocess.run(["git", *command], capture_output=True, text=True, timeout=5, check=True)
             yield key, done.stdout.strip() if key == "commit" else str(bool(done.stdout.strip())).lower()
+
+
+def _conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Path) -> int:
+    """What the user is told at the end, and the exit status."""
+    where = "" if runs_dir == Path("runs") else f"--runs-dir {shlex.quote(str(runs_dir))} "
+    if outcome.state == "failed":
+        raise UserError(f"{outcome.reason}; the whole story is in {run_dir.log_path}")
+    if outcome.state == "stopped":
+        print(
+            f"stopped by {outcome.reason} at step {outcome.step}, checkpoint written; to go on: "
+            f"pixeltui {where}--no-ui train --resume {run_dir.name}"
+        )
+        return 128 + signals.stopped_by if signals.stopped_by else 0
+    view = RunView().fold(run_dir.read_events()[0])
+    for title, figure in (("validation", view.best), ("test", view.test)):
+        if figure is not None:
+            print(f"{title:<10}  {_likelihood(figure)}")
+    train = next(iter(view.evaluated("train")[::-1]), None)
+    if view.best and view.test and train and train.bits_per_dim and view.test.bits_per_dim:
+        print(f"training    {_likelihood(train)}")
+        gap = view.test.bits_per_dim - train.bits_per_dim
+        print(f"best epoch {view.best.epoch:.1f}; generalisation gap, test over training: {gap:+.4f} bits/dim")
+    if view.samples:
+        print(f"samples in {run_dir.path / view.samples[-1].path}")
+    print(f"more of them: pixeltui {where}sample {run_dir.name} --show")
+    return 0
+
+
+def _likelihood(figure: Evaluated) -> str:
+    se = "" if figure.bits_per_dim_se is None else f" ± {figure.bits_per_dim_se:.4f}"
+    return (
+        f"{figure.bits_per_dim:.4f}{se} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
+        f"perplexity {figure.perplexity:.3f}  ({figure.images} images)"
+    )
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -34,8 +34,7 @@ def grid_png(
     from PIL import Image, ImageDraw, ImageFont
 
     count, _, height, width = images.shape
-    columns = columns or math.ceil(math.sqrt(count * 1.6))
-    columns = min(columns, count)
+    columns = min(columns or _columns(count, names), count)
     rows = math.ceil(count / columns)
     scale = max(1, 96 // max(height, width))
     font = ImageFont.load_default(11)
@@ -61,9 +60,14 @@ def grid_png(
     return encoded.getvalue()
 
 
-def write_samples(
-    path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]
-) -> None:
+def _columns(count: int, names: Sequence[str]) -> int:
+    """A column for each class where they come in turn, else a sheet somewhat wider than high."""
+    classes = list(dict.fromkeys(names))
+    in_turn = all(name == classes[i % len(classes)] for i, name in enumerate(names))
+    return len(classes) if 4 <= len(classes) <= 16 and in_turn else math.ceil(math.sqrt(count * 1.6))
+
+
+def write_samples(path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]) -> None:
     """The PNG at `path` and its settings at the same name with .json, each replaced atomically."""
     write_atomic(path.with_suffix(".json"), json.dumps(settings, indent=1).encode() + b"\n")
     write_atomic(path, grid_png(images, levels=levels, names=names))

@@ -4,19 +4,10 @@ import sys
 import time
 from typing import Protocol
 
-from pixeltui.errors import printable
-from pixeltui.events import (
-    AnyEvent,
-    CheckpointSaved,
-    Evaluated,
-    Frame,
-    Notice,
-    SampleSaved,
-    Started,
-    StateChanged,
-    Step,
-)
+from pixeltui.events import AnyEvent, Frame, Started, Step
+from pixeltui.session.describe import describe, figure
 from pixeltui.session.recorder import Recorder
+from pixeltui.session.tensorboard import TensorBoardWriter
 
 LINE_SECONDS = 5.0
 
@@ -30,52 +21,19 @@ class Display(Protocol):
 class HeadlessSink:
     """The trainer's sink: the log first, then whoever watches."""
 
-    def __init__(self, recorder: Recorder, display: Display) -> None:
+    def __init__(self, recorder: Recorder, display: Display, tensorboard: TensorBoardWriter | None = None) -> None:
         self._recorder = recorder
         self._display = display
+        self._tensorboard = tensorboard
 
     def emit(self, event: AnyEvent) -> None:
         self._recorder.emit(event)
         self._display.show(event)
+        if self._tensorboard is not None:
+            self._tensorboard.emit(event)
 
     def frame(self, frame: Frame) -> None:
         """Partial images have no place without the console."""
-
-
-def describe(event: AnyEvent, total_steps: int) -> str:
-    """One line for people; "" for an event that needs none."""
-    match event:
-        case Started():
-            resumed = f", resumed at step {event.step}" if event.resumed else ""
-            return (
-                f"{event.parameters:,} parameters on {event.device} in {event.precision}, "
-                f"{event.total_steps} steps, {event.steps_per_epoch} an epoch{resumed}"
-            )
-        case Step():
-            return (
-                f"step {event.step}/{total_steps}  epoch {event.epoch:.2f}  loss {_figure(event.loss)} nats/dim  "
-                f"{_figure(event.bits_per_dim)} bits/dim  lr {event.lr:.2e}  {event.images_per_second:.0f} images/s"
-            )
-        case Evaluated():
-            se = "" if event.bits_per_dim_se is None else f" ± {event.bits_per_dim_se:.4f}"
-            return (
-                f"{event.split:<5} epoch {event.epoch:.2f}  {_figure(event.bits_per_dim)}{se} bits/dim  "
-                f"{_figure(event.nats_per_dim)} nats/dim  perplexity {_figure(event.perplexity)}  "
-                f"({event.images} images, {event.weights} weights)" + ("  best so far" if event.best else "")
-            )
-        case CheckpointSaved():
-            return f"checkpoint {event.path}, {event.bytes / 1e6:.1f} MB in {event.seconds:.2f} s"
-        case SampleSaved():
-            return f"samples {event.path}"
-        case Notice():
-            return f"{event.level}: {printable(event.message)}"
-        case StateChanged(state="paused" | "training") if event.reason not in ("started", "resumed"):
-            return f"{event.state}: {event.reason}"
-    return ""
-
-
-def _figure(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4f}"
 
 
 class PlainLines:
@@ -126,7 +84,9 @@ class ProgressDisplay:
             self._total = event.total_steps
             self._progress.update(self._task, total=event.total_steps, completed=event.step)
         if isinstance(event, Step):
-            figures = f"{_figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"
+            figures = (
+                f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"
+            )
             self._progress.update(self._task, completed=event.step, description=figures)
             return
         line = describe(event, self._total)

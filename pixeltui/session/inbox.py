@@ -50,5 +50,5 @@ class CommandInbox:
         commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._signals.take()]
         if time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_SECONDS
-            commands += control.take(self._run)
+            commands += control.take(self._run.control_dir)
         return commands

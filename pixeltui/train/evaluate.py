@@ -83,5 +83,6 @@ def likelihood(nats: Tensor, labels: Tensor | None = None) -> Likelihood:
     per_class = {}
     if labels is not None:
         labels = labels.cpu()
-        per_class = {int(c): float(nats[labels == c].mean()) / math.log(2) for c in labels.unique()}
+        present = sorted(set(labels.tolist()))
+        per_class = {label: float(nats[labels == label].mean()) / math.log(2) for label in present}
     return Likelihood(images, float(nats.mean()), se, per_class)

@@ -1,4 +1,4 @@
-"""Samples while training: a generator on a copy of the EMA weights, advanced between steps under a share of the time."""
+"""Samples while training: a generator on a copy of the EMA weights, advanced between steps."""
 
 import copy
 import time

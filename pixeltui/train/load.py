@@ -9,9 +9,10 @@ import torch
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.errors import UserError, did_you_mean
+from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.checkpoint import CheckpointStore, DamagedCheckpoint, load
+from pixeltui.train.checkpoint import CheckpointStore, load
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,4 @@ def make_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     kept = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=train.lr, betas=train.betas, fused=True
-    )
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=train.lr, betas=train.betas, fused=True)

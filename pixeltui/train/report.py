@@ -62,9 +62,9 @@ class Reporter:
     steps_per_epoch: int
     step: int = 0
 
-    def emit(self, kind: Any, **fields: Any) -> None:
+    def emit(self, event_type: Any, /, **fields: Any) -> None:
         fields.setdefault("step", self.step)
-        self.sink.emit(kind(t=time.time(), **fields))
+        self.sink.emit(event_type(t=time.time(), **fields))
 
     def notice(self, level: Literal["info", "warning", "error"], kind: str, message: str) -> None:
         self.emit(events.Notice, level=level, kind=kind, message=message)

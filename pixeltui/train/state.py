@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.data import DataSet
-from pixeltui.train.checkpoint import DamagedCheckpoint
+from pixeltui.store.header import DamagedCheckpoint
 
 SCHEMA = 1
 
@@ -97,7 +97,8 @@ class Progress:
     @classmethod
     def load(cls, tree: Mapping[str, Any]) -> "Progress":
         known = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: math.inf if value is None else value for name, value in tree.items() if name in known})
+        values: dict[str, Any] = {name: math.inf if v is None else v for name, v in tree.items() if name in known}
+        return cls(**values)
 
 
 def tree_of(config: dict[str, Any], progress: Progress, data: DataSet, scaler: dict[str, Any]) -> dict[str, Any]:

@@ -118,8 +118,9 @@ class Trainer:
                 if self._stop_waits():
                     continue
             if not last and self._due(config.sample.every, done_at=progress.sampled_at):
-                self._next_sample = self._next_sample or events.DrawSample()
                 progress.sampled_at = step
+                self._next_sample = self._next_sample or events.DrawSample()
+                self._begin_sample()
             saving = self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
             if saving or time.monotonic() >= self._retry_save_at:
                 self._save()
@@ -251,7 +252,7 @@ class Trainer:
         train = self.config.train
         with self._clock.elsewhere():
             nats = image_nats(
-                self.updater.ema.average,
+                self.updater.average,
                 split,
                 batch_size=max(train.batch_size // train.accumulate, 1),
                 precision=self.precision,
@@ -261,7 +262,7 @@ class Trainer:
 
     def _final_figures(self) -> None:
         """Test likelihood, and training likelihood beside it, of the best validated EMA weights."""
-        average, name = self.updater.ema.average, None
+        average, name = self.updater.average, None
         if self.progress.best_step not in (-1, self.progress.step):
             loaded = self.checkpoints.best_whole()
             if loaded is not None:
@@ -269,16 +270,20 @@ class Trainer:
                 name = "best"
         try:
             self.report.evaluated("test", "ema", self._score(self.data.test), checkpoint=name)
-            like_val = self.data.train.first(len(self.data.val))
-            self.report.evaluated("train", "ema", self._score(like_val), checkpoint=name)
+            as_many = self.data.train.spread(min(len(self.data.val), len(self.data.train)))
+            self.report.evaluated("train", "ema", self._score(as_many), checkpoint=name)
         except Interrupted:
             return
 
-    def _advance_sample(self, *, bounded: bool = True) -> None:
-        """Draws a row of the samples in progress, where their share of the time allows it."""
+    def _begin_sample(self) -> None:
+        """Takes the weights as they are now for the samples that were asked for, once the last ones are done."""
         if self._sampling is None and self._next_sample is not None:
             wish, self._next_sample = self._next_sample, None
-            self._sampling = LiveSample(self.updater.ema.average, self.config.sample, wish, step=self.progress.step)
+            self._sampling = LiveSample(self.updater.average, self.config.sample, wish, step=self.progress.step)
+
+    def _advance_sample(self, *, bounded: bool = True) -> None:
+        """Draws a row of the samples in progress, where their share of the time allows it."""
+        self._begin_sample()
         sample = self._sampling
         if sample is None or (bounded and self._clock.sample_share > self.config.sample.time_share):
             return
@@ -358,6 +363,8 @@ class Trainer:
             resumed=resumed,
         )
         self.report.state("training", "resumed" if resumed else "started")
+        for notice in self.data.notices:
+            self.report.notice("warning", "data", notice)
         warmup = self.config.train.warmup_epochs * self.steps_per_epoch
         if warmup >= self.total_steps > 1:
             self.report.notice(

@@ -12,6 +12,7 @@ from pixeltui.core import ConditionalPixelCNN, PixelCNNLoss
 from pixeltui.data import DataSet
 from pixeltui.data.augment import augment
 from pixeltui.data.batches import batch_indices, step_generator
+from pixeltui.data.randomness import mix
 from pixeltui.train import state
 from pixeltui.train.optim import Ema, make_optimizer
 from pixeltui.train.precision import Precision
@@ -26,11 +27,17 @@ class Updater:
     """
 
     def __init__(
-        self, config: Config, model: ConditionalPixelCNN, average: ConditionalPixelCNN, data: DataSet, precision: Precision
+        self,
+        config: Config,
+        model: ConditionalPixelCNN,
+        average: ConditionalPixelCNN,
+        data: DataSet,
+        precision: Precision,
     ) -> None:
         self.config = config
         self.data = data
         self.model = model
+        self.average = average
         self.ema = Ema(model, average)
         self.precision = precision
         self.optimizer = make_optimizer(model, config.train)
@@ -46,7 +53,7 @@ class Updater:
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
         images, labels = self.batch(step)
-        torch.manual_seed(step_generator(self.config.train.seed, "dropout", step).initial_seed())
+        torch.manual_seed(mix(self.config.train.seed, "dropout", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         loss = self._backward(images, labels)
         norm = self._clip()
@@ -107,7 +114,7 @@ class Updater:
         """What a checkpoint holds."""
         return {
             **state.module_tensors("model", self.model),
-            **state.module_tensors("ema", self.ema.average),
+            **state.module_tensors("ema", self.average),
             **state.optimizer_tensors(self.optimizer),
             "metrics/window": self.window.state,
             "metrics/epoch": self.epoch.state,
@@ -120,7 +127,7 @@ class Updater:
 
     def load(self, tensors: Mapping[str, Tensor], scaler: dict[str, Any]) -> None:
         state.load_module("model", self.model, tensors)
-        state.load_module("ema", self.ema.average, tensors)
+        state.load_module("ema", self.average, tensors)
         state.load_optimizer(self.optimizer, tensors)
         with contextlib.suppress(KeyError):
             self.window.load(tensors["metrics/window"])

@@ -1,0 +1,96 @@
+"""Images as text: an upper half block a cell, its foreground the upper pixel and its background the lower one."""
+
+import os
+import shutil
+import sys
+from typing import Any, Literal, TextIO
+
+Color = Literal["truecolor", "256", "none"]
+
+UPPER, LOWER, FULL = "▀", "▄", "█"
+RESET = "\x1b[0m"
+CUBE = (0, 95, 135, 175, 215, 255)  # what the 6x6x6 colours 16-231 of a 256-colour terminal are made of
+GREYS = (0, *range(8, 239, 10), 255)  # colours 16, 232-255 and 231
+BAYER = ((0, 8, 2, 10), (12, 4, 14, 6), (3, 11, 1, 9), (15, 7, 13, 5))  # ordered dithering, sixteenths
+
+
+def terminal_color(stream: TextIO | None = None) -> Color:
+    """What the terminal behind the stream, by default stdout, shows: COLORTERM tells of 24 bits, NO_COLOR is obeyed."""
+    stream = stream or sys.stdout
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return "none"
+    return "truecolor" if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit") else "256"
+
+
+def terminal_columns() -> int:
+    """Characters a line; 80 where there is no terminal."""
+    return shutil.get_terminal_size().columns
+
+
+def render(images: Any, levels: int, columns: int, color: Color) -> str:
+    """A grid of images, one character a pixel wide and half a character a pixel high.
+
+    images: uint8 [N, C, H, W], numpy array or tensor on the CPU; as many stand side by side, a column apart, as fit
+    into `columns` characters, and at least one. levels: values of a sub-pixel; the highest is white. color "256":
+    colours by ordered dithering, greys the nearest; "none": block characters, white from half of the levels up. Lines
+    are joined by "\\n".
+    """
+    import numpy as np
+
+    pixels = np.asarray(images)
+    _, channels, height, width = pixels.shape
+    rgb = (pixels.astype(np.uint32) * 510 + levels - 1) // (2 * (levels - 1))  # rounded to 0..255
+    rgb = rgb.transpose(0, 2, 3, 1).repeat(1 if channels == 3 else 3, axis=3)
+    per_row = max(1, (columns + 1) // (width + 1))
+    lines: list[str] = []
+    for start in range(0, len(rgb), per_row):
+        row = rgb[start : start + per_row]
+        if start:
+            lines.append("")
+        for y in range(0, height, 2):
+            lower = row[:, y + 1] if y + 1 < height else None
+            cells = (_cells(row[i, y], None if lower is None else lower[i], y, color) for i in range(len(row)))
+            lines.append(" ".join(cells).rstrip(" ") if color == "none" else " ".join(cells))
+    return "\n".join(lines)
+
+
+def _cells(upper: Any, lower: Any | None, y: int, color: Color) -> str:
+    """One image's cells of a line: upper and lower [W, 3], 0..255; lower is None below an odd last row."""
+    if color == "none":
+        marks = {(True, True): FULL, (True, False): UPPER, (False, True): LOWER, (False, False): " "}
+        top = _bright(upper)
+        bottom = [False] * len(top) if lower is None else _bright(lower)
+        return "".join(marks[pair] for pair in zip(top, bottom, strict=True))
+    code = _code_24bit if color == "truecolor" else _code_256
+    text, before = [], ""
+    for x in range(len(upper)):
+        style = f"\x1b[38;{code(upper[x].tolist(), x, y)}"
+        style += "m" if lower is None else f";48;{code(lower[x].tolist(), x, y + 1)}m"
+        text.append(UPPER if style == before else style + UPPER)
+        before = style
+    return "".join(text) + RESET
+
+
+def _bright(pixels: Any) -> list[bool]:
+    return [0.299 * red + 0.587 * green + 0.114 * blue >= 127.5 for red, green, blue in pixels.tolist()]
+
+
+def _code_24bit(rgb: list[int], x: int, y: int) -> str:
+    return f"2;{rgb[0]};{rgb[1]};{rgb[2]}"
+
+
+def _code_256(rgb: list[int], x: int, y: int) -> str:
+    if rgb[0] == rgb[1] == rgb[2]:
+        nearest = min(range(len(GREYS)), key=lambda i: abs(GREYS[i] - rgb[0]))
+        return f"5;{16 if nearest == 0 else 231 if nearest == len(GREYS) - 1 else 231 + nearest}"
+    threshold = (BAYER[y % 4][x % 4] + 0.5) / 16
+    red, green, blue = (_dithered(value, threshold) for value in rgb)
+    return f"5;{16 + 36 * red + 6 * green + blue}"
+
+
+def _dithered(value: int, threshold: float) -> int:
+    """Index of the cube's step below or above the value: the nearer it is to the one above, the more often that one."""
+    below = max(i for i, step in enumerate(CUBE) if step <= value)
+    if CUBE[below] == value:
+        return below
+    return below + ((value - CUBE[below]) / (CUBE[below + 1] - CUBE[below]) > threshold)

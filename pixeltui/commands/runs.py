@@ -1,0 +1,274 @@
+"""`pixeltui runs`: the run browser for scripts."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pixeltui.commands import options
+from pixeltui.config import as_dict
+from pixeltui.errors import UsageError, UserError, printable
+from pixeltui.store.rundir import RunDir, find_run
+from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
+
+TAG_LENGTH = 40
+COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
+DROPPED_FIRST = ("preset", "images/s", "epoch", "parameters", "data", "tags", "step", "test")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    _action(actions, "list", _list, "every run, newest first (the default)", json=True)
+    show = _action(actions, "show", _show, "one run: figures, config, checkpoints", json=True)
+    options.add_run(show)
+    compare = _action(actions, "compare", _compare, "figures side by side, and the config keys that differ", json=True)
+    compare.add_argument("runs", nargs="+", metavar="RUN")
+    rename = _action(actions, "rename", _rename, "give a run another name")
+    options.add_run(rename)
+    rename.add_argument("name")
+    tag = _action(actions, "tag", _tag, "add tags to a run")
+    options.add_run(tag)
+    tag.add_argument("tags", nargs="+", metavar="TAG")
+    tag.add_argument("--remove", action="store_true", help="take the tags away")
+    note = _action(actions, "note", _note, "write a note to a run")
+    options.add_run(note)
+    note.add_argument("text")
+    delete = _action(actions, "delete", _delete, "move a run to the trash folder, .trash")
+    options.add_run(delete)
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    export = _action(actions, "export", _export, "weights as one safetensors file, with a model card")
+    options.add_run(export)
+    export.add_argument("--out", type=Path, metavar="FILE.safetensors", help="default: RUN.safetensors")
+    options.add_checkpoint(export)
+    parser.set_defaults(do=_list, json=False)
+
+
+def _action(
+    actions: Any, name: str, do: Callable[[argparse.Namespace], int], meaning: str, *, json: bool = False
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=meaning, description=meaning, allow_abbrev=False)
+    parser.set_defaults(do=do)
+    options.add_common(parser, hidden=True)
+    if json:
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    status: int = args.do(args)
+    return status
+
+
+def _list(args: argparse.Namespace) -> int:
+    runs = list_runs(args.runs_dir)
+    if args.json:
+        print(json_document(runs))
+    elif not runs:
+        print(f"no runs in {args.runs_dir}; a first one in three minutes: pixeltui --no-ui train --preset quick")
+    else:
+        _table(COLUMNS, [_row(summary) for summary in runs], DROPPED_FIRST)
+    return 0
+
+
+def _row(run: RunSummary) -> list[str]:
+    steps = "" if run.step is None else f"{run.step}/{run.total_steps or '?'}"
+    return [
+        run.name,
+        run.state,
+        run.data or "",
+        run.preset or "",
+        _figure(run.epoch, ".1f"),
+        steps,
+        _figure(run.best_val_bits_per_dim, ".3f"),
+        _figure(run.test_bits_per_dim, ".3f"),
+        _figure(run.images_per_second, ".0f"),
+        "" if run.parameters is None else _millions(run.parameters),
+        age(run.updated),
+        " ".join(run.tags),
+    ]
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
+
+
+def _table(header: Sequence[str], rows: list[list[str]], droppable: Sequence[str] = ()) -> None:
+    """Aligned columns; on a terminal without empty ones and, as far as its width asks for it, `droppable` ones."""
+    table = [[printable(cell) for cell in row] for row in [list(header), *rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    shown = list(range(len(header)))
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns
+        shown = [i for i in shown if any(row[i] for row in table[1:])]
+        for name in droppable:
+            if sum(widths[i] + 2 for i in shown) - 2 > room:
+                shown = [i for i in shown if header[i] != name]
+    for row in table:
+        print("  ".join(row[i].ljust(widths[i]) for i in shown).rstrip())
+
+
+def shown(run: RunDir) -> dict[str, Any]:
+    """What `runs show --json` prints."""
+    import msgspec
+
+    from pixeltui.store.view import RunView
+
+    summary: dict[str, Any] = msgspec.to_builtins(summarize(run.path))
+    events, skipped = run.read_events()
+    view = RunView().fold(events)
+    checkpoints = sorted(path.name for path in run.checkpoints_dir.glob("*.safetensors"))
+    meta = run.meta()
+    return {
+        **summary,
+        "note": str(meta.get("note", "")),
+        "config": as_dict(run.config()),
+        "overrides": meta.get("overrides", []),
+        "checkpoints": checkpoints,
+        "events": len(events),
+        "skipped_lines": skipped,
+        "evaluations": msgspec.to_builtins([e for e in view.evaluations if e.weights == "ema"]),
+        "command": meta.get("command"),
+        "versions": meta.get("versions"),
+    }
+
+
+def _show(args: argparse.Namespace) -> int:
+    run = find_run(args.runs_dir, args.run)
+    facts = shown(run)
+    if args.json:
+        print(json_document(facts))
+        return 0
+    config = facts.pop("config")
+    evaluations = facts.pop("evaluations")
+    facts["tags"] = " ".join(facts["tags"])
+    facts["checkpoints"] = " ".join(facts["checkpoints"])
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in (facts["versions"] or {}).items())
+    facts["overrides"] = " ".join(facts["overrides"])
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if value not in (None, ""):
+            print(f"{name:<{width}}  {printable(value)}")
+    print("\nconfig")
+    for key, value in _flat(config).items():
+        print(f"  {key} = {printable(value)}")
+    if evaluations:
+        print()
+        header = ("split", "epoch", "step", "bits/dim", "±", "nats/dim", "perplexity", "best")
+        rows = [
+            [
+                e["split"],
+                _figure(e["epoch"], ".2f"),
+                str(e["step"]),
+                _figure(e["bits_per_dim"], ".4f"),
+                _figure(e["bits_per_dim_se"], ".4f"),
+                _figure(e["nats_per_dim"], ".4f"),
+                _figure(e["perplexity"], ".3f"),
+                "best" if e["best"] else "",
+            ]
+            for e in evaluations[-12:]
+        ]
+        _table(header, rows)
+    return 0
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _compare(args: argparse.Namespace) -> int:
+    if len(args.runs) < 2:
+        raise UsageError("compare takes two runs or more")
+    import msgspec
+
+    runs = [find_run(args.runs_dir, reference) for reference in args.runs]
+    summaries = [summarize(run.path) for run in runs]
+    configs = [_flat(as_dict(run.config())) for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    differing = {
+        key: [config.get(key) for config in configs]
+        for key in keys
+        if any(config.get(key) != configs[0].get(key) for config in configs)
+    }
+    if args.json:
+        print(json_document({"runs": msgspec.to_builtins(summaries), "config": differing}))
+        return 0
+    figures = (
+        "state",
+        "epoch",
+        "step",
+        "best_val_bits_per_dim",
+        "test_bits_per_dim",
+        "images_per_second",
+        "parameters",
+    )
+    rows = [[name, *(_cell(getattr(summary, name)) for summary in summaries)] for name in figures]
+    rows += [[key, *map(_cell, values)] for key, values in differing.items()]
+    _table(("", *(run.name for run in runs)), rows)
+    return 0
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and value > 0.01 else str(value)
+
+
+def _rename(args: argparse.Namespace) -> int:
+    run = find_run(args.runs_dir, args.run)
+    renamed = run.rename(args.name)
+    print(f"{printable(run.name)} is {renamed.name} now")
+    return 0
+
+
+def _tag(args: argparse.Namespace) -> int:
+    run = find_run(args.runs_dir, args.run)
+    for tag in args.tags:
+        if not tag or len(tag) > TAG_LENGTH or not tag.isprintable() or any(c.isspace() for c in tag):
+            raise UsageError(f"{printable(tag)[:80]!r} cannot be a tag: up to {TAG_LENGTH} characters without spaces")
+    old = [str(tag) for tag in run.meta().get("tags", [])]
+    tags = [t for t in old if t not in args.tags] if args.remove else list(dict.fromkeys([*old, *args.tags]))
+    run.update_meta(tags=tags)
+    print(f"{printable(run.name)}: {printable(' '.join(tags)) or 'no tags'}")
+    return 0
+
+
+def _note(args: argparse.Namespace) -> int:
+    find_run(args.runs_dir, args.run).update_meta(note=args.text)
+    return 0
+
+
+def _delete(args: argparse.Namespace) -> int:
+    run = find_run(args.runs_dir, args.run)
+    name = printable(run.name)
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"delete asks first, and there is no terminal to ask on: pixeltui runs delete {name} --yes"
+            )
+        if input(f"delete run {name}? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("kept")
+            return 0
+    print(f"{name} moved to {run.delete()}; delete that folder to free its space")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    run = find_run(args.runs_dir, args.run)
+    out = args.out or Path(f"{run.name}.safetensors")
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {out}: expected a name that ends in .safetensors")
+    from pixeltui.train.export import export
+
+    try:
+        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights)
+    except OSError as error:
+        raise UserError(f"{out} could not be written: {error.strerror or error}") from None
+    print(f"{out}, and how to load it: {card}")
+    return 0

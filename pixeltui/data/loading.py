@@ -1,0 +1,107 @@
+"""From the `[data]` table to a checked DataSet: find the source, hold it against the limits, complete its splits."""
+
+from pathlib import Path
+
+import torch
+
+from pixeltui import registry
+from pixeltui.config import Data
+from pixeltui.data.images import MAX_SIDE
+from pixeltui.data.sets import Arrays, DataSet, Progress, Source, Split, checksum
+from pixeltui.data.splits import complete
+from pixeltui.errors import UserError, did_you_mean, printable
+
+
+def load(config: Data, *, progress: Progress | None = None) -> DataSet:
+    """The data set that the config names, on the CPU; downloaded, decoded and cached where it has to be.
+
+    progress: called with (done, total) while files are decoded or bytes downloaded; a total of 0 is not known. Raises
+    UserError, one line with the remedy, for whatever is wrong with the data.
+    """
+    source = _source(config, progress)
+    _check_shapes(source)
+    _check_labels(source)
+    levels = _levels(source, config.levels)
+    splits = complete(source, config.split_seed)
+    return DataSet(
+        name=source.name,
+        train=_split(splits["train"]),
+        val=_split(splits["val"]),
+        test=_split(splits["test"]),
+        levels=levels,
+        classes=source.classes,
+        checksum=checksum(splits),
+        notices=source.notices,
+    )
+
+
+def _source(config: Data, progress: Progress | None) -> Source:
+    if config.name in registry.DATASETS:
+        source: Source = registry.resolve(registry.DATASETS[config.name])(config, progress)
+        return source
+    path = Path(config.name).expanduser()
+    if path.is_dir():
+        from pixeltui.data import folder
+
+        return folder.load(path, Path(config.root).expanduser(), progress)
+    if path.is_file():
+        from pixeltui.data import npz
+
+        return npz.load(path)
+    raise UserError(f"no data set and no path {printable(config.name)!r}{did_you_mean(config.name, registry.DATASETS)}")
+
+
+def _given(source: Source) -> dict[str, Arrays]:
+    splits = {"train": source.train, "val": source.val, "test": source.test}
+    return {name: arrays for name, arrays in splits.items() if arrays is not None}
+
+
+def _check_shapes(source: Source) -> None:
+    expected = source.train.images.shape[1:]
+    for name, (images, _) in _given(source).items():
+        if not len(images):
+            raise UserError(f"{source.where}: no images in {name}; add some, or leave {name} out")
+        channels, height, width = images.shape[1:]
+        if images.shape[1:] != expected:
+            raise UserError(
+                f"{source.where}: train is {_shape(expected)}, {name} is {_shape(images.shape[1:])}; "
+                "all splits must have one size and number of channels"
+            )
+        if channels not in (1, 3):
+            raise UserError(f"{source.where}: {channels} channels; images must be grey (1) or colour (3)")
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+            raise UserError(
+                f"{source.where}: images are {width}x{height}, the limit is {MAX_SIDE}x{MAX_SIDE}; scale or crop them"
+            )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{width}x{height} with {channels} channel{'s' * (channels != 1)}"
+
+
+def _check_labels(source: Source) -> None:
+    """A source's own mistakes: those of its user have their message already."""
+    for images, labels in _given(source).values():
+        assert (labels is None) == (not source.classes)
+        if labels is not None:
+            assert len(labels) == len(images)
+            assert 0 <= int(labels.min()) <= int(labels.max()) < len(source.classes)
+
+
+def _levels(source: Source, wanted: int) -> int:
+    """The config's, else the source's own, else the highest value + 1 where that is at most 128, else 256."""
+    top, split = max((int(arrays.images.max()), name) for name, arrays in _given(source).items())
+    levels = wanted or source.levels or (max(2, top + 1) if top < 128 else 256)
+    if top >= levels:
+        by = "data.levels" if wanted else "its 'levels'"
+        raise UserError(
+            f"{source.where}: value {top} in {split}, but {by} is {levels}: values go from 0 to {levels - 1}; "
+            + (f"set data.levels to 0 or at least {top + 1}" if wanted else f"correct it to at least {top + 1}")
+        )
+    return levels
+
+
+def _split(arrays: Arrays) -> Split:
+    labels = None if arrays.labels is None else torch.from_numpy(arrays.labels)
+    return Split(torch.from_numpy(arrays.images), labels)

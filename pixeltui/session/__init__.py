@@ -1,0 +1,1 @@
+"""Joins a trainer to whoever watches it."""

@@ -1,0 +1,40 @@
+"""Events in words."""
+
+from pixeltui.errors import printable
+from pixeltui.events import AnyEvent, CheckpointSaved, Evaluated, Notice, SampleSaved, Started, StateChanged, Step
+
+
+def describe(event: AnyEvent, total_steps: int) -> str:
+    """One line for people; "" for an event that needs none."""
+    match event:
+        case Started():
+            resumed = f", resumed at step {event.step}" if event.resumed else ""
+            return (
+                f"{event.parameters:,} parameters on {event.device} in {event.precision}, "
+                f"{event.total_steps} steps, {event.steps_per_epoch} an epoch{resumed}"
+            )
+        case Step():
+            return (
+                f"step {event.step}/{total_steps}  epoch {event.epoch:.2f}  loss {figure(event.loss)} nats/dim  "
+                f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.2e}  {event.images_per_second:.0f} images/s"
+            )
+        case Evaluated():
+            se = "" if event.bits_per_dim_se is None else f" ± {event.bits_per_dim_se:.4f}"
+            return (
+                f"{event.split:<5} epoch {event.epoch:.2f}  {figure(event.bits_per_dim)}{se} bits/dim  "
+                f"{figure(event.nats_per_dim)} nats/dim  perplexity {figure(event.perplexity)}  "
+                f"({event.images} images, {event.weights} weights)" + ("  best so far" if event.best else "")
+            )
+        case CheckpointSaved():
+            return f"checkpoint {event.path}, {event.bytes / 1e6:.1f} MB in {event.seconds:.2f} s"
+        case SampleSaved():
+            return f"samples {event.path}"
+        case Notice():
+            return f"{event.level}: {printable(event.message)}"
+        case StateChanged(state="paused" | "training") if event.reason not in ("started", "resumed"):
+            return f"{event.state}: {event.reason}"
+    return ""
+
+
+def figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"

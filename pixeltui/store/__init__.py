@@ -1,0 +1,1 @@
+"""Run directories on disk: standard library and msgspec only."""

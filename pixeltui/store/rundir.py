@@ -1,0 +1,192 @@
+"""A run's directory: its layout, making one, finding one."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pixeltui.config import Config, ConfigError, load_saved_config
+from pixeltui.errors import UsageError, UserError, did_you_mean, printable
+from pixeltui.events import AnyEvent
+from pixeltui.store.files import TEMPORARY_PREFIX, fsync, is_locked, write_atomic
+from pixeltui.store.log import EventReader
+
+SCHEMA = 1
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+TRASH = ".trash"
+
+
+class RunDir:
+    """Paths and files of one run. Opening one reads nothing but its meta.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.config_path = path / "config.toml"
+        self.meta_path = path / "meta.json"
+        self.events_path = path / "events.jsonl"
+        self.log_path = path / "log.txt"
+        self.checkpoints_dir = path / "checkpoints"
+        self.samples_dir = path / "samples"
+        self.control_dir = path / "control"
+        self.tensorboard_dir = path / "tensorboard"
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str, config_toml: str, meta: dict[str, Any]) -> "RunDir":
+        """A new run. Built under another name and renamed, so that a crash leaves a whole run or none.
+
+        Raises UsageError for a name that cannot be or is taken, UserError where nothing can be written.
+        """
+        check_name(name)
+        target = runs_dir / name
+        building = runs_dir / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                raise UsageError(
+                    f"there is a run {name!r} already: choose another --name, or go on with --resume {name}"
+                )
+            run = cls(building)
+            building.mkdir()
+            for folder in (run.checkpoints_dir, run.samples_dir, run.control_dir):
+                folder.mkdir()
+            write_atomic(run.config_path, config_toml.encode())
+            write_atomic(run.meta_path, _json({"schema": SCHEMA, "created": time.time(), **meta}))
+            run.events_path.touch()
+            building.rename(target)
+            fsync(runs_dir)
+        except OSError as error:
+            raise UserError(f"no run can be made in {runs_dir}: {error.strerror}; try another --runs-dir") from None
+        return cls(target)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """An existing run. Raises UserError where it is none, or was made by a newer pixeltui."""
+        run = cls(path.resolve())
+        schema = run.meta().get("schema")
+        if not isinstance(schema, int) or isinstance(schema, bool):
+            raise UserError(f"{printable(str(path))} is damaged: its meta.json has no schema version")
+        if schema > SCHEMA:
+            raise UserError(
+                f"run {printable(run.name)} was made by a newer pixeltui (schema {schema}, this one knows {SCHEMA}): "
+                "install a newer version"
+            )
+        return run
+
+    def meta(self) -> dict[str, Any]:
+        """Raises UserError where it cannot be read."""
+        try:
+            meta = json.loads(self.meta_path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+            raise UserError(f"{printable(str(self.path))} is no run, or damaged: meta.json: {reason}") from None
+        if not isinstance(meta, dict):
+            raise UserError(f"{printable(str(self.path))} is damaged: meta.json holds no table")
+        return meta
+
+    def update_meta(self, **changes: Any) -> None:
+        try:
+            write_atomic(self.meta_path, _json({**self.meta(), **changes}))
+        except OSError as error:
+            raise UserError(f"{self.meta_path} could not be written: {error.strerror}") from None
+
+    def config(self) -> Config:
+        """As it was saved. Raises UserError where it cannot be read."""
+        try:
+            return load_saved_config(self.config_path)
+        except ConfigError as error:
+            raise UserError(f"run {printable(self.name)} is damaged: {error}") from None
+
+    def read_events(self) -> tuple[list[AnyEvent], int]:
+        """All events, and how many lines were none."""
+        reader = EventReader(self.events_path)
+        return reader.read_new(), reader.skipped
+
+    def is_locked(self) -> bool:
+        """Whether a process trains into it."""
+        return is_locked(self.path)
+
+    def rename(self, name: str) -> "RunDir":
+        check_name(name)
+        target = self.path.parent / name
+        self._refuse_while_training("rename")
+        if target.exists():
+            raise UsageError(f"there is a run {name!r} already")
+        self._move(target)
+        return RunDir(target)
+
+    def delete(self) -> Path:
+        """Moves the run to the trash beside it; returns where it is now."""
+        self._refuse_while_training("delete")
+        trash = self.path.parent / TRASH
+        target = trash / self.name
+        try:
+            trash.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{trash} could not be made: {error.strerror}") from None
+        if target.exists():
+            target = trash / f"{self.name}-{time.time_ns()}"
+        self._move(target)
+        return target
+
+    def _move(self, target: Path) -> None:
+        try:
+            self.path.rename(target)
+            fsync(target.parent)
+            fsync(self.path.parent)
+        except OSError as error:
+            raise UserError(f"run {printable(self.name)} could not be moved: {error.strerror}") from None
+
+    def _refuse_while_training(self, verb: str) -> None:
+        if self.is_locked():
+            raise UserError(f"run {printable(self.name)} is training: stop it before you {verb} it")
+
+
+def check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{printable(name)[:120]!r} cannot be a run's name: letters, digits, '.', '_' and '-' only, up to 100, "
+            "not beginning with '.' or '-'"
+        )
+
+
+def new_run_name(preset: str, data_name: str) -> str:
+    """A name from the parts and the local time: "quick-digits-20261123-211500-a1f3"."""
+    data = re.sub(r"[^A-Za-z0-9_]+", "-", Path(data_name).stem).strip("-")[:40]
+    return "-".join(filter(None, (preset, data, time.strftime("%Y%m%d-%H%M%S"), secrets.token_hex(2))))
+
+
+def run_paths(runs_dir: Path) -> Iterator[Path]:
+    """Every directory that is or was meant to be a run, by name."""
+    with contextlib.suppress(OSError), os.scandir(runs_dir) as entries:
+        found = [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        yield from map(Path, sorted(found))
+
+
+def find_run(runs_dir: Path, reference: str) -> RunDir:
+    """The run of a name, a unique prefix or a path. Raises UserError with the nearest names."""
+    names = {path.name: path for path in run_paths(runs_dir)}
+    if reference in names:
+        return RunDir.open(names[reference])
+    if os.sep in reference or reference in (".", ".."):
+        path = Path(reference).expanduser()
+        if path.is_dir():
+            return RunDir.open(path)
+        raise UserError(f"there is no run at {printable(reference)}")
+    matches = [name for name in names if reference and name.startswith(reference)]
+    if len(matches) == 1:
+        return RunDir.open(names[matches[0]])
+    if matches:
+        shown = ", ".join(printable(name) for name in sorted(matches)[:6])
+        raise UserError(f"{printable(reference)!r} begins the names of {len(matches)} runs: {shown}")
+    hint = did_you_mean(reference, names) or ("" if names else ": there are no runs there")
+    raise UserError(f"no run {printable(reference)!r} in {runs_dir}{printable(hint)}")
+
+
+def _json(tree: dict[str, Any]) -> bytes:
+    return json.dumps(tree, indent=1, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,120 @@
+"""What a run's events add up to: one fold for runs that train here, elsewhere, or no more."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pixeltui.events import (
+    AnyEvent,
+    CheckpointSaved,
+    Evaluated,
+    Notice,
+    SampleSaved,
+    Started,
+    State,
+    StateChanged,
+    Step,
+)
+
+RunState = Literal["training", "paused", "finished", "stopped", "failed", "crashed", "damaged"]
+
+
+@dataclass
+class RunView:
+    """The state of a run after the events folded so far."""
+
+    started: Started | None = None
+    created: float | None = None
+    updated: float | None = None
+    last_state: State | None = None
+    reason: str = ""
+    steps: list[Step] = field(default_factory=list)
+    evaluations: list[Evaluated] = field(default_factory=list)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    samples: list[SampleSaved] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    count: int = 0
+    """events folded"""
+
+    def fold(self, events: Iterable[AnyEvent]) -> "RunView":
+        for event in events:
+            self._fold(event)
+        return self
+
+    def _fold(self, event: AnyEvent) -> None:
+        self.count += 1
+        self.created = event.t if self.created is None else self.created
+        self.updated = event.t
+        match event:
+            case Step():
+                self.steps.append(event)
+            case Evaluated():
+                self._replace_evaluation(event)
+            case Started():
+                self._rewind(event)
+            case StateChanged():
+                self.last_state, self.reason = event.state, event.reason
+            case CheckpointSaved():
+                self.checkpoints.append(event)
+            case SampleSaved():
+                self.samples.append(event)
+            case Notice():
+                self.notices.append(event)
+            case _:
+                pass
+
+    def _replace_evaluation(self, event: Evaluated) -> None:
+        """A figure measured again, after a resume at its own step, takes the place of the first."""
+        for index in range(len(self.evaluations) - 1, -1, -1):
+            other = self.evaluations[index]
+            if other.step < event.step:
+                break
+            if (other.step, other.split, other.weights) == (event.step, event.split, event.weights):
+                self.evaluations[index] = event
+                return
+        self.evaluations.append(event)
+
+    def _rewind(self, event: Started) -> None:
+        """What an earlier process did beyond the step that this one began at is done again."""
+        self.started = event
+        self.last_state = "training"
+        for name in ("steps", "evaluations", "checkpoints", "samples"):
+            setattr(self, name, [e for e in getattr(self, name) if e.step <= event.step])
+
+    def state(self, *, locked: bool) -> RunState:
+        """SPEC's word for where the run is, given whether a process holds its lock."""
+        if self.last_state in ("training", "paused"):
+            return self.last_state if locked else "crashed"
+        if self.last_state is None:
+            return "training" if locked else "damaged"
+        return self.last_state
+
+    @property
+    def step(self) -> int:
+        """The last step that anything is known of."""
+        last = [events[-1].step for events in (self.steps, self.evaluations, self.checkpoints) if events]
+        return max(last, default=self.started.step if self.started else 0)
+
+    @property
+    def epoch(self) -> float:
+        return self.step / self.started.steps_per_epoch if self.started else 0.0
+
+    def evaluated(self, split: str, weights: str = "ema") -> list[Evaluated]:
+        return [e for e in self.evaluations if e.split == split and e.weights == weights]
+
+    @property
+    def best(self) -> Evaluated | None:
+        """The lowest validation bits/dim."""
+        scored = [e for e in self.evaluated("val") if e.bits_per_dim is not None]
+        return min(scored, key=lambda e: e.bits_per_dim or 0.0, default=None)
+
+    @property
+    def test(self) -> Evaluated | None:
+        """The newest figure on the test split."""
+        return next(iter(self.evaluated("test")[::-1]), None)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Mean over the newest step events."""
+        newest = [e.images_per_second for e in self.steps[-20:]]
+        return round(sum(newest) / len(newest), 2) if newest else None

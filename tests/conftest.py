@@ -1,0 +1,76 @@
+"""What several tests need: tiny data, tiny configs, a finished tiny run."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixeltui.cli import main
+from pixeltui.config import Config, load_config
+
+TINY = (
+    "model.channels=8",
+    "model.blocks=1",
+    "model.first_kernel=3",
+    "train.batch_size=16",
+    "train.warmup_epochs=0",
+    "sample.count=4",
+    "sample.every=0",
+    "log.every=1",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 labelled images of 6x5 pixels with 4 levels, which can be learnt: each class has its own gradient."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(96) % 3
+    rows = np.linspace(0, 3, 6)[None, :, None] * (labels[:, None, None] == 1)
+    columns = np.linspace(0, 3, 5)[None, None, :] * (labels[:, None, None] == 2)
+    images = np.clip(rows + columns + generator.integers(0, 2, (96, 6, 5)), 0, 3).astype(np.uint8)
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, images=images, labels=labels.astype(np.int64))
+    return path
+
+
+@pytest.fixture
+def tiny_config(tiny_npz: Path) -> Callable[..., Config]:
+    """A config for the tiny data, with overrides on top."""
+
+    def build(*overrides: str) -> Config:
+        return load_config(preset="quick", overrides=(f"data.name={tiny_npz}", *TINY, *overrides))
+
+    return build
+
+
+@pytest.fixture
+def tiny_train(tiny_npz: Path, tmp_path: Path) -> Callable[..., int]:
+    """`pixeltui --no-ui train` on the tiny data in tmp_path/runs; returns the exit status."""
+
+    def train(*arguments: str) -> int:
+        return main(["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *tiny_arguments(tiny_npz), *arguments])
+
+    return train
+
+
+def tiny_arguments(tiny_npz: Path) -> list[str]:
+    overrides = (f"data.name={tiny_npz}", *TINY)
+    return ["--preset", "quick", *(word for override in overrides for word in ("--set", override))]
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished run "done", trained for a few steps on the tiny data. Do not change it."""
+    runs = tmp_path_factory.mktemp("finished")
+    overrides = ("train.steps=10", "train.eval_every=5", "sample.every=5", "train.lr=0.03")
+    steps = [word for override in overrides for word in ("--set", override)]
+    assert main(["--no-ui", "--runs-dir", str(runs), "train", *tiny_arguments(tiny_npz), *steps, "--name", "done"]) == 0
+    return runs
+
+
+@pytest.fixture
+def runs_copy(finished_runs: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_runs` to change."""
+    return Path(shutil.copytree(finished_runs, tmp_path / "runs"))

@@ -1,0 +1,94 @@
+"""load: the built-in set, names, checksums, devices; and what importing the package costs."""
+
+import subprocess
+import sys
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+
+from pixeltui.config import Data
+from pixeltui.data import Arrays, load
+from pixeltui.data.sets import checksum
+from pixeltui.errors import UserError
+
+
+def test_digits():
+    data = load(Data(name="digits"))
+    assert data.name == "digits"
+    assert data.image_shape == (1, 8, 8)
+    assert data.levels == 17
+    assert data.classes == tuple("0123456789")
+    assert [len(split) for split in data.splits.values()] == [1437, 180, 180]
+    everything = torch.cat([split.images for split in data.splits.values()])
+    assert everything.dtype == torch.uint8
+    assert everything.max() == 16
+    assert torch.cat([split.labels for split in data.splits.values()]).bincount().tolist() == [
+        178, 182, 177, 183, 181, 182, 181, 179, 174, 180,
+    ]  # fmt: skip
+    assert data.checksum == "08b54f72a7ff5b18a1b62942a326c23424906c2d14ef4d1e0e0ab1b085f64a5a"
+
+
+def test_digits_carry_their_licence():
+    text = (resources.files("pixeltui.data") / "digits.LICENSE.txt").read_text()
+    assert "Alpaydin" in text
+    assert "CC BY 4.0" in text
+
+
+def test_the_split_seed_changes_splits_and_checksum():
+    data = load(Data(name="digits", split_seed=1))
+    assert data.checksum != load(Data(name="digits")).checksum
+    assert len(data.train) == 1437
+
+
+def test_levels_from_the_config():
+    assert load(Data(name="digits", levels=32)).levels == 32
+    with pytest.raises(UserError, match=r"digits: value 16 in train, but data\.levels is 16.*at least 17"):
+        load(Data(name="digits", levels=16))
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(UserError, match="no data set and no path 'cifra10'; did you mean 'cifar10'"):
+        load(Data(name="cifra10"))
+
+
+def test_a_file_of_another_kind(tmp_path):
+    (tmp_path / "x.csv").write_text("1,2")
+    with pytest.raises(UserError, match=r"x\.csv is no \.npz; save the arrays"):
+        load(Data(name=str(tmp_path / "x.csv")))
+
+
+def test_the_checksum_sees_pixels_labels_shape_and_the_cut():
+    images, labels = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2), np.array([0, 1])
+    parts = [
+        {"train": Arrays(images, labels)},
+        {"val": Arrays(images, labels)},
+        {"train": Arrays(images)},
+        {"train": Arrays(images, labels[::-1])},
+        {"train": Arrays(images[::-1], labels)},
+        {"train": Arrays(images.reshape(2, 1, 1, 4), labels)},
+        {"train": Arrays(images.reshape(2, 1, 1, 4)[:1], labels[:1]), "val": Arrays(images[1:], labels[1:])},
+    ]
+    assert len({checksum(part) for part in parts}) == len(parts)
+    assert checksum({"train": Arrays(images.copy(order="F"), labels.astype(np.int32))}) == checksum(parts[0])
+
+
+def test_to_moves_every_split():
+    data = load(Data(name="digits")).to("meta")
+    assert all(split.images.is_meta and split.labels.is_meta for split in data.splits.values())
+    assert data.num_classes == 10
+
+
+def test_spread_takes_images_from_the_whole_split():
+    train = load(Data(name="digits")).train
+    few = train.spread(10)
+    assert few.images.equal(train.images[[n * 1437 // 10 for n in range(10)]])
+    assert few.labels.equal(train.labels[[n * 1437 // 10 for n in range(10)]])
+    assert len(train.spread(5000)) == 1437
+
+
+def test_decoding_processes_start_without_torch():
+    code = "import sys, pixeltui.data.parallel; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

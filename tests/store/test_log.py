@@ -1,0 +1,145 @@
+"""The event log: what is read, what is passed over, what a fold makes of it."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixeltui import events
+from pixeltui.store.log import LONGEST_LINE, EventReader
+from pixeltui.store.view import RunView
+
+
+def step(number: int, **changes) -> events.Step:
+    fields = dict(epoch=1.0, loss=1.0, bits_per_dim=1.44, lr=0.1, grad_norm=1.0, images_per_second=9.0)
+    return events.Step(t=float(number), step=number, **{**fields, **changes})
+
+
+def evaluated(number: int, bits: float, **changes) -> events.Evaluated:
+    fields = dict(epoch=1.0, split="val", weights="ema", images=3, nats_per_dim=bits * 0.69, perplexity=2.0)
+    return events.Evaluated(t=float(number), step=number, bits_per_dim=bits, **{**fields, **changes})
+
+
+def started(number: int) -> events.Started:
+    return events.Started(
+        t=0.0, step=number, total_steps=9, steps_per_epoch=3, parameters=1, device="cpu", precision="fp32"
+    )
+
+
+def line(event: events.AnyEvent) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+def read(path: Path, content: bytes) -> tuple[list, int]:
+    path.write_bytes(content)
+    reader = EventReader(path)
+    return reader.read_new(), reader.skipped
+
+
+GARBAGE = {
+    "cut in half": line(step(7))[:40] + b"\n",
+    "not utf-8": b'{"type":"notice","t":1,"level":"info","kind":"x","message":"\xff\xfe"}\n',
+    "no json": b"hello\n",
+    "unknown type": b'{"type":"party","t":1}\n',
+    "no type": b'{"t":1}\n',
+    "wrong type": line(step(7)).replace(b'"step":7', b'"step":"seven"'),
+    "a megabyte": b'{"type":"notice","message":"' + b"x" * (LONGEST_LINE + 5) + b'"}\n',
+    "nested": b"[" * 100_000 + b"\n",
+    "null bytes": b"\0" * 500 + b"\n",
+    "other bits": b"\x80\x81\x82\n",
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_bad_line_is_passed_over_and_counted(garbage: bytes, tmp_path: Path) -> None:
+    found, skipped = read(tmp_path / "log", line(step(1)) + garbage + line(step(2)))
+    assert [event.step for event in found] == [1, 2]
+    assert skipped == 1
+
+
+def test_every_event_survives_the_round_trip(tmp_path: Path) -> None:
+    sent = [
+        started(0),
+        step(1, loss=None),
+        evaluated(2, 1.5),
+        events.Notice(t=1.0, level="warning", kind="disk", message="a\x1b[31m\n\u2028b"),
+        events.StateChanged(t=1.0, state="paused", step=2),
+        events.Acknowledged(t=1.0, id="x", command="stop", ok=True),
+        events.CheckpointSaved(t=1.0, step=2, path="p", bytes=3, seconds=0.1),
+        events.SampleSaved(t=1.0, step=2, path="p", count=4),
+    ]
+    assert read(tmp_path / "log", b"".join(map(line, sent))) == (sent, 0)
+
+
+def test_a_log_is_followed_and_a_line_without_its_end_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    reader = EventReader(path)
+    assert reader.read_new() == []
+    whole = line(step(2))
+    path.write_bytes(line(step(1)) + whole[:10])
+    assert [e.step for e in reader.read_new()] == [1]
+    with path.open("ab") as file:
+        file.write(whole[10:] + line(step(3)))
+    assert [e.step for e in reader.read_new()] == [2, 3]
+    assert reader.read_new() == []
+    assert reader.skipped == 0
+    path.write_bytes(line(step(9)))
+    assert [e.step for e in reader.read_new()] == [9], "a shorter log is another log"
+
+
+def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.truncate(200 << 20)
+    reader = EventReader(path)
+    assert reader.read_new() == []
+    assert len(reader._rest) <= LONGEST_LINE
+    with path.open("ab") as file:
+        file.write(b"\n" + line(step(1)))
+    assert [e.step for e in reader.read_new()] == [1]
+    assert reader.skipped == 1
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200)
+def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    found, skipped = read(tmp_path_factory.getbasetemp() / "fuzzed", content + b"\n" + line(step(1)))
+    assert found[-1].step == 1
+    assert skipped <= content.count(b"\n") + 1
+
+
+def test_fold_keeps_what_counts() -> None:
+    view = RunView().fold([started(0), step(1), evaluated(3, 2.0), step(4), evaluated(6, 1.5, best=True)])
+    view.fold([evaluated(6, 1.7, split="test"), events.StateChanged(t=9.0, state="finished", step=6)])
+    assert view.best is not None
+    assert view.best.step == 6
+    assert view.test is not None
+    assert view.test.bits_per_dim == 1.7
+    assert view.step == 6
+    assert view.epoch == 2.0
+    assert view.state(locked=False) == "finished"
+    assert view.count == 7
+
+
+def test_fold_drops_what_was_lost_with_an_earlier_process() -> None:
+    view = RunView().fold(
+        [started(0), *map(step, range(1, 8)), evaluated(6, 1.0), started(4), step(5), evaluated(4, 2.0)]
+    )
+    view.fold([evaluated(4, 2.1)])
+    assert [e.step for e in view.steps] == [1, 2, 3, 4, 5]
+    assert [(e.step, e.bits_per_dim) for e in view.evaluations] == [(4, 2.1)]
+
+
+def test_states() -> None:
+    def state(*found: events.AnyEvent, locked: bool) -> str:
+        return RunView().fold(found).state(locked=locked)
+
+    paused = events.StateChanged(t=1.0, state="paused", step=0)
+    assert state(started(0), locked=True) == "training"
+    assert state(started(0), locked=False) == "crashed"
+    assert state(started(0), paused, locked=True) == "paused"
+    assert state(started(0), paused, locked=False) == "crashed"
+    assert state(locked=False) == "damaged"
+    assert state(locked=True) == "training"

@@ -1,0 +1,65 @@
+"""What may not be imported where, seen in fresh interpreters: no static graph proves that an import is deferred."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = {"torch", "torchvision", "numpy", "textual", "PIL", "rich", "safetensors", "tensorboard", "matplotlib"}
+
+
+def imported(code: str, cwd: Path | None = None) -> set[str]:
+    """Top-level packages in sys.modules after running the code."""
+    program = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=cwd)
+    return set(done.stdout.split("\n")[-2].split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "pixeltui",
+        "pixeltui.cli",
+        "pixeltui.config",
+        "pixeltui.events",
+        "pixeltui.store.rundir",
+        "pixeltui.store.view",
+        "pixeltui.store.header",
+        "pixeltui.store.control",
+        "pixeltui.session.inbox",
+        "pixeltui.commands.train",
+        "pixeltui.commands.sample",
+        "pixeltui.commands.evaluate",
+        "pixeltui.commands.runs",
+        "pixeltui.commands.data",
+        "pixeltui.commands.doctor",
+    ],
+)
+def test_starts_without_slow_packages(module: str) -> None:
+    assert imported(f"import {module}") & SLOW == set()
+
+
+@pytest.mark.parametrize("arguments", ["['--help']", "['--version']", "['train', '--help']", "['sample', '--help']"])
+def test_help_needs_no_slow_package(arguments: str) -> None:
+    code = f"import contextlib\nfrom pixeltui.cli import main\nwith contextlib.suppress(SystemExit): main({arguments})"
+    assert imported(code) & SLOW == set()
+
+
+def test_runs_list_needs_no_torch(tmp_path: Path) -> None:
+    loaded = imported("from pixeltui.cli import main\nmain(['runs', 'list', '--json'])", cwd=tmp_path)
+    assert loaded & {"torch", "numpy", "textual"} == set()
+
+
+def test_headless_training_never_imports_textual(tiny_npz: Path, tmp_path: Path) -> None:
+    from conftest import tiny_arguments
+
+    words = ["--no-ui", "train", *tiny_arguments(tiny_npz), "--set", "train.steps=2"]
+    assert "textual" not in imported(f"from pixeltui.cli import main\nassert main({words!r}) == 0", cwd=tmp_path)
+
+
+def test_core_knows_no_terminal() -> None:
+    assert (
+        imported("import pixeltui.core") & {"rich", "textual", "PIL", "argparse_", "torchvision", "safetensors"}
+        == set()
+    )

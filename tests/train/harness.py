@@ -1,0 +1,58 @@
+"""A trainer in this process, with its events in a list and its commands at chosen steps."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pixeltui import events
+from pixeltui.config import Config, dump_config
+from pixeltui.data import load
+from pixeltui.events import AnyCommand, AnyEvent, Frame
+from pixeltui.store.rundir import RunDir
+from pixeltui.train.trainer import Outcome, Trainer
+
+
+class ListSink:
+    def __init__(self) -> None:
+        self.events: list[AnyEvent] = []
+        self.frames: list[Frame] = []
+
+    def emit(self, event: AnyEvent) -> None:
+        self.events.append(event)
+
+    def frame(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    def of(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def losses(self) -> dict[int, float | None]:
+        return {event.step: event.loss for event in self.of(events.Step)}
+
+
+class ScriptedInbox:
+    """Gives each command once the sink has seen that many steps."""
+
+    def __init__(self, sink: ListSink, script: Mapping[int, list[AnyCommand]]) -> None:
+        self._sink = sink
+        self._script = dict(script)
+
+    def take(self) -> list[tuple[str, AnyCommand]]:
+        done = max(self._sink.losses(), default=0)
+        due = [step for step in self._script if step <= done]
+        return [(f"id-{step}", command) for step in due for command in self._script.pop(step)]
+
+
+def start(
+    config: Config,
+    folder: Path,
+    *,
+    script: Mapping[int, list[AnyCommand]] | None = None,
+    resume: bool = False,
+    prepare: Callable[[Trainer], None] = lambda trainer: None,
+) -> tuple[Outcome, ListSink, Trainer]:
+    """Trains in the run directory folder/run, which is made where it is not to be resumed."""
+    run = RunDir.open(folder / "run") if resume else RunDir.create(folder, "run", dump_config(config), {})
+    sink = ListSink()
+    trainer = Trainer(config, load(config.data), run, sink, ScriptedInbox(sink, script or {}))
+    prepare(trainer)
+    return trainer.run(resume=resume), sink, trainer

@@ -1,0 +1,232 @@
+"""The loop on a tiny model: what it learns, repeats, resumes, obeys and survives."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from harness import ListSink, start
+
+from pixeltui import events
+from pixeltui.config import Config
+from pixeltui.train.checkpoint import CheckpointNotSaved, load
+from pixeltui.train.trainer import BAD_STEPS_IN_A_ROW, Trainer
+
+Make = Callable[..., Config]
+
+
+def last_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load(folder / "run" / "checkpoints" / "last.safetensors")[0]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = last_tensors(one), last_tensors(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def likelihoods(sink: ListSink) -> list[tuple]:
+    found = [(e.step, e.split, e.weights, e.nats_per_dim, e.bits_per_dim_se, e.best) for e in sink.of(events.Evaluated)]
+    return sorted(found, key=str)
+
+
+def test_a_run_learns_and_reports(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.epochs=12", "train.lr=0.01", "sample.every=4 epochs", "train.eval_every=1 epoch")
+    outcome, sink, trainer = start(config, tmp_path)
+    assert outcome.state == "finished"
+    assert outcome.step == trainer.total_steps == 12 * trainer.steps_per_epoch
+    losses = list(sink.losses().values())
+    assert len(losses) == trainer.total_steps
+    assert losses[-1] < 0.75 * losses[0]
+    validation = [e for e in sink.of(events.Evaluated) if e.split == "val"]
+    assert len(validation) == 12
+    for event in validation:
+        assert event.bits_per_dim == pytest.approx(event.nats_per_dim / math.log(2))
+        assert event.perplexity == pytest.approx(math.exp(event.nats_per_dim))
+        assert event.bits_per_dim_se > 0
+    best = min(validation, key=lambda e: e.bits_per_dim)
+    assert [e.step for e in validation if e.best][-1] == best.step == trainer.progress.best_step
+    (test,) = [e for e in sink.of(events.Evaluated) if e.split == "test"]
+    assert test.bits_per_dim < 2, "better than 4 equally likely levels"
+    assert isinstance(sink.events[0], events.Started)
+    assert sink.events[-1].state == "finished"
+    samples = sink.of(events.SampleSaved)
+    assert [e.step for e in samples][-1] == trainer.total_steps
+    for event in samples:
+        path = tmp_path / "run" / event.path
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.with_suffix(".json").is_file()
+    assert sink.frames[-1].rows_done == 6
+    assert len(sink.frames[-1].pixels) == math.prod(sink.frames[-1].shape)
+    assert max(sink.frames[-1].pixels) < 4
+    for event in sink.of(events.CheckpointSaved):
+        assert event.bytes > 1000
+    assert {"last.safetensors", "best.safetensors"} <= {p.name for p in (tmp_path / "run/checkpoints").iterdir()}
+
+
+def test_test_figures_are_those_of_the_best_weights(tiny_config: Make, tmp_path: Path) -> None:
+    """A learning rate that wrecks the model at the end must not reach the test figure."""
+    config = tiny_config("train.steps=12", "train.lr=0.01", "train.eval_every=4", "train.schedule=constant")
+    outcome, sink, trainer = start(config, tmp_path, script={6: [events.SetLearningRate(lr=3.0)]})
+    assert outcome.state == "finished"
+    by_split = {(e.split, e.weights, e.step): e for e in sink.of(events.Evaluated)}
+    assert trainer.progress.best_step == 4
+    assert by_split["val", "ema", 12].bits_per_dim > by_split["val", "ema", 4].bits_per_dim
+    test = by_split["test", "ema", 12]
+    assert test.checkpoint == "best"
+    assert abs(test.bits_per_dim - by_split["val", "ema", 4].bits_per_dim) < 0.5
+
+
+def test_same_config_same_losses_and_weights(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=8", "model.dropout=0.2", "data.augmentations.random_crop=1")
+    _, one, _ = start(config, tmp_path / "a")
+    _, two, _ = start(config, tmp_path / "b")
+    assert one.losses() == two.losses()
+    assert likelihoods(one) == likelihoods(two)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    _, other, _ = start(tiny_config("train.steps=8", "model.dropout=0.2", "train.seed=1"), tmp_path / "c")
+    assert other.losses() != one.losses()
+
+
+def test_live_samples_leave_training_alone(tiny_config: Make, tmp_path: Path) -> None:
+    common = ("train.steps=10", "model.dropout=0.2")
+    _, without, _ = start(tiny_config(*common, "sample.every=0"), tmp_path / "a")
+    _, with_samples, _ = start(tiny_config(*common, "sample.every=2", "sample.time_share=0.9"), tmp_path / "b")
+    assert len(with_samples.of(events.SampleSaved)) >= 2
+    assert without.losses() == with_samples.losses()
+
+
+@pytest.mark.parametrize("norm", ["rms", "batch"])
+def test_stopped_anywhere_and_resumed_is_bit_for_bit_the_same(tiny_config: Make, tmp_path: Path, norm: str) -> None:
+    config = tiny_config(
+        "train.steps=13",
+        "model.dropout=0.2",
+        f"model.norm={norm}",
+        "train.eval_every=4",
+        "train.checkpoint_every=3",
+        "log.every=2",
+        "data.augmentations.random_crop=1",
+    )
+    _, whole, _ = start(config, tmp_path / "whole")
+    _, first, _ = start(config, tmp_path / "parts", script={4: [events.Stop()]})
+    stopped_at = first.events[-1].step
+    assert 0 < stopped_at < 13
+    assert first.events[-1].state == "stopped"
+    _, second, _ = start(config, tmp_path / "parts", resume=True, script={8: [events.Stop()]})
+    assert second.of(events.Started)[0].step == stopped_at
+    _, third, _ = start(config, tmp_path / "parts", resume=True)
+    assert third.events[-1].state == "finished"
+    assert {**first.losses(), **second.losses(), **third.losses()} == whole.losses()
+    assert sorted(likelihoods(first) + likelihoods(second) + likelihoods(third), key=str) == likelihoods(whole)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path) -> None:
+    _, whole, _ = start(tiny_config("train.steps=6"), tmp_path / "a")
+    _, parts, _ = start(tiny_config("train.steps=6", "train.accumulate=4"), tmp_path / "b")
+    assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-4)
+
+
+def test_commands(tiny_config: Make, tmp_path: Path) -> None:
+    script = {
+        2: [events.SetLearningRate(lr=1e-4), events.SaveCheckpoint()],
+        3: [events.Pause(), events.Evaluate(), events.DrawSample(count=2, labels=(1,)), events.Resume()],
+        4: [events.DrawSample(labels=(7,)), events.SetLearningRate(lr=-1.0)],
+    }
+    config = tiny_config("train.steps=8", "train.eval_every=0", "train.checkpoint_every=0", "train.schedule=constant")
+    _, sink, _ = start(config, tmp_path, script=script)
+    lrs = {e.step: e.lr for e in sink.of(events.Step)}
+    assert lrs[2] == config.train.lr
+    assert lrs[3] == lrs[8] == 1e-4
+    assert [e.step for e in sink.of(events.CheckpointSaved)][0] == 2
+    assert 3 in [e.step for e in sink.of(events.Evaluated) if e.split == "val"]
+    assert [e.state for e in sink.of(events.StateChanged)] == ["training", "paused", "training", "finished"]
+    assert sink.of(events.SampleSaved)[0].count == 2
+    acknowledged = {(e.command, e.ok) for e in sink.of(events.Acknowledged)}
+    assert ("sample", False) in acknowledged, "the data has three classes"
+    assert ("lr", False) in acknowledged
+    assert ("checkpoint", True) in acknowledged
+
+
+def poison(trainer: Trainer, steps: range) -> None:
+    """Makes the loss of these steps NaN."""
+    update = trainer.updater.update
+
+    def poisoned(step: int, lr: float) -> None:
+        head = next(p for p in reversed(list(trainer.updater.model.parameters())))
+        kept = head.detach().clone()
+        hook = head.register_hook(lambda grad: grad * float("nan")) if step in steps else None
+        update(step, lr)
+        if hook is not None:
+            hook.remove()
+            assert torch.equal(kept, head), "a bad step was applied"
+
+    trainer.updater.update = poisoned  # type: ignore[method-assign]
+
+
+def test_a_bad_step_is_not_applied_and_training_goes_on(tiny_config: Make, tmp_path: Path) -> None:
+    outcome, sink, trainer = start(
+        tiny_config("train.steps=9"), tmp_path, prepare=lambda trainer: poison(trainer, range(3, 5))
+    )
+    assert outcome.state == "finished"
+    losses = sink.losses()
+    assert losses[4] is None
+    assert losses[5] is None
+    assert losses[6] is not None
+    assert sink.of(events.Step)[-1].skipped == 2
+    assert all(torch.isfinite(t.double()).all() for t in last_tensors(tmp_path).values())
+
+
+@pytest.mark.parametrize("norm", ["rms", "batch"])
+def test_training_stops_after_several_bad_steps_in_a_row(tiny_config: Make, tmp_path: Path, norm: str) -> None:
+    config = tiny_config("train.steps=60", "train.checkpoint_every=5", f"model.norm={norm}")
+    outcome, sink, _ = start(config, tmp_path, prepare=lambda trainer: poison(trainer, range(7, 60)))
+    assert outcome.state == "failed"
+    assert outcome.step == 7 + BAD_STEPS_IN_A_ROW
+    assert "the last good checkpoint is that of step" in outcome.reason
+    assert "--set train.lr=" in outcome.reason
+    assert sink.events[-1].state == "failed"
+    assert all(torch.isfinite(t.double()).all() for t in last_tensors(tmp_path).values())
+
+
+def test_out_of_memory_names_the_batch_and_a_smaller_one(tiny_config: Make, tmp_path: Path) -> None:
+    def fail(step: int, lr: float) -> None:
+        raise torch.OutOfMemoryError
+
+    def prepare(trainer: Trainer) -> None:
+        trainer.updater.update = fail  # type: ignore[method-assign]
+
+    outcome, _, _ = start(tiny_config("train.steps=4", "train.accumulate=2"), tmp_path, prepare=prepare)
+    assert outcome.state == "failed"
+    assert "micro-batches of 8 images" in outcome.reason
+    assert "--set train.accumulate=4" in outcome.reason
+
+
+def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixeltui.train.trainer.RETRY_SECONDS", 0.0)
+    failures = iter([True, True])
+
+    def prepare(trainer: Trainer) -> None:
+        save = trainer.checkpoints.save
+
+        def sometimes(*args, **kwargs) -> Path:
+            if next(failures, False):
+                raise CheckpointNotSaved("no space left on device")
+            return save(*args, **kwargs)
+
+        trainer.checkpoints.save = sometimes  # type: ignore[method-assign]
+
+    config = tiny_config("train.steps=8", "train.checkpoint_every=3", "train.eval_every=0")
+    outcome, sink, _ = start(config, tmp_path, prepare=prepare)
+    assert outcome.state == "finished"
+    assert [e.kind for e in sink.of(events.Notice)] == ["disk", "disk"]
+    assert [e.step for e in sink.of(events.CheckpointSaved)][0] == 5, "tried again before the next one was due"
+
+
+def test_resume_refuses_other_data(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=4")
+    start(config, tmp_path, script={2: [events.Stop()]})
+    other = tiny_config("train.steps=4", "data.split_seed=5")
+    with pytest.raises(Exception, match="not the one that run run trains on"):
+        start(other, tmp_path, resume=True)
