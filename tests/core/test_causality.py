@@ -67,7 +67,9 @@ def check(model: ConditionalPixelCNN, moved: Tensor, *, in_order: bool, least: f
 
 
 @pytest.mark.parametrize("parts", PARTS)
-def test_no_log_probability_moves_with_a_later_sub_pixel_and_the_next_ones_do(tiny: Tiny, parts: dict[str, Any]) -> None:
+def test_no_log_probability_moves_with_a_later_sub_pixel_and_the_next_ones_do(
+    tiny: Tiny, parts: dict[str, Any]
+) -> None:
     model = tiny(levels=6, num_classes=3, **parts)
     check(model, moves(model), in_order=parts["channel_autoregressive"], least=1e-9)
 
