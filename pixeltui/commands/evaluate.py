@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from pixeltui.store.rundir import find_run
     from pixeltui.train.evaluate import image_nats, likelihood
     from pixeltui.train.load import load_model
-    from pixeltui.train.precision import pick_device, pick_precision
+    from pixeltui.train.precision import pick_device
 
     run_dir = find_run(args.runs_dir, args.run)
     device = pick_device(args.device)
@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
             loaded.model,
             split,
             batch_size=args.batch_size or loaded.config.train.batch_size,
-            precision=pick_precision("fp32", device),
             progress=lambda done, total: progress.update(task, completed=done),
         )
     result = likelihood(nats, split.labels)

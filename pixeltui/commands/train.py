@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import platform
 import shlex
 import subprocess
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("training in several processes is not there yet: start one, without torchrun")
     signals = Signals()
     signals.install()
     if args.resume:
@@ -126,6 +129,8 @@ def _anywhere(config: "Config") -> "Config":
 def _meta(config: "Config", data: "DataSet") -> dict[str, Any]:
     import torch
 
+    from pixeltui.train.precision import device_name, pick_device
+
     channels, height, width = data.image_shape
     return {
         "command": shlex.join(["pixeltui", *sys.argv[1:]]),
@@ -141,7 +146,7 @@ def _meta(config: "Config", data: "DataSet") -> dict[str, Any]:
             "classes": list(data.classes),
             "images": {"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         },
-        "device": config.train.device,
+        "device": device_name(pick_device(config.train.device)),
         "tags": [],
         "note": "",
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 
 TEMPORARY_PREFIX = ".tmp-"
 LOCK_NAME = "lock"
@@ -73,7 +73,10 @@ class Lock:
     @classmethod
     def acquire(cls, run: Path) -> "Lock":
         """Raises UserError that names the holder, where another process has it."""
-        handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise UserError(f"run {printable(run.name)} cannot be trained into: {error.strerror}") from None
         deadline = time.monotonic() + LOCK_RETRY_SECONDS
         while not _try_lock(handle, fcntl.LOCK_EX):
             # A probe holds it for an instant; whoever trains holds it for longer.

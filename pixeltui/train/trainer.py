@@ -257,7 +257,6 @@ class Trainer:
                 self.updater.average,
                 split,
                 batch_size=max(train.batch_size // train.accumulate, 1),
-                precision=self.precision,
                 interrupted=self._stop_waits,
             )
         return likelihood(nats, split.labels)
@@ -289,7 +288,7 @@ class Trainer:
         sample = self._sampling
         if sample is None or (bounded and self._clock.sample_share > self.config.sample.time_share):
             return
-        with self._clock.elsewhere(sampling=True), self.precision.autocast():
+        with self._clock.elsewhere(sampling=True):
             sample.advance()
         names = [self.data.classes[label] for label in sample.labels]
         self.report.sampling(sample, self.data.levels, names)

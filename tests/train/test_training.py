@@ -129,6 +129,28 @@ def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path)
     assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_other_precisions_train_alike(tiny_config: Make, tmp_path: Path, precision: str) -> None:
+    """fp16 begins a little later: its first steps find the largest loss scale that does not overflow."""
+    common = ("train.steps=20", "model.dropout=0", "train.lr=0.01", "train.schedule=constant")
+    _, exact, _ = start(tiny_config(*common, "train.precision=fp32"), tmp_path / "a")
+    _, rough, _ = start(tiny_config(*common, f"train.precision={precision}"), tmp_path / "b")
+    exact_losses, rough_losses = list(exact.losses().values()), list(rough.losses().values())
+    assert rough_losses != exact_losses
+    assert rough_losses[-1] < 0.9 * rough_losses[0]
+    assert rough_losses[-1] == pytest.approx(exact_losses[-1], rel=0.03 if precision == "bf16" else 0.1)
+    kept = last_tensors(tmp_path / "b")
+    assert {t.dtype for name, t in kept.items() if name.startswith(("model/", "ema/"))} == {torch.float32}
+
+
+def test_scaler_resumes_exactly(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=8", "train.precision=fp16", "train.lr=0.01")
+    start(config, tmp_path / "whole")
+    start(config, tmp_path / "parts", script={4: [events.Stop()]})
+    start(config, tmp_path / "parts", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     script = {
         2: [events.SetLearningRate(lr=1e-4), events.SaveCheckpoint()],
