@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from pixeltui.errors import printable
+from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand
 from pixeltui.store.files import TEMPORARY_PREFIX, write_atomic
 
@@ -20,9 +20,15 @@ _decoder = msgspec.json.Decoder(AnyCommand)
 
 
 def post(control_dir: Path, command: AnyCommand) -> str:
-    """Leaves a command for the process that trains; returns the id that its acknowledgement will carry."""
+    """Leaves a command for the process that trains; returns the id that its acknowledgement will carry.
+
+    Raises UserError where it cannot be left.
+    """
     command_id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-    write_atomic(control_dir / f"{command_id}{SUFFIX}", msgspec.json.encode(command))
+    try:
+        write_atomic(control_dir / f"{command_id}{SUFFIX}", msgspec.json.encode(command))
+    except OSError as error:
+        raise UserError(f"no command can be left in {printable(control_dir)}: {error.strerror}") from None
     return command_id
 
 
@@ -53,6 +59,15 @@ def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
     finally:
         os.close(folder)
     return commands
+
+
+def discard(control_dir: Path) -> int:
+    """Removes commands that nobody took; returns how many. A process that begins to train calls it once it holds the
+    lock: what was meant for the process before it, such as a stop, would end it at its first step."""
+    count = 0
+    while found := take(control_dir):
+        count += len(found)
+    return count
 
 
 def _read(name: str, folder: int, trusted: set[int]) -> AnyCommand | None:

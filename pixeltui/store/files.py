@@ -30,9 +30,13 @@ def write_atomic(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` to fill; it takes the place of `path` where the block does not raise."""
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    os.close(handle)
     try:
         yield temporary
+        # Some writers, as safetensors', put a file of their own there that only its owner may read.
+        temporary.chmod(mode)
         fsync(temporary)
         temporary.replace(path)
         fsync(path.parent)
@@ -74,9 +78,12 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files that a crash left in `folder`; only whoever holds the run's lock may."""
+    """Deletes temporary files that a crash left in `folder`; only whoever holds the run's lock may.
+
+    Those of safetensors too, which writes to a `.tmpXXXXXX` of its own before it renames that.
+    """
     with contextlib.suppress(OSError):
-        for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        for path in [*folder.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(".tmp??????")]:
             with contextlib.suppress(OSError):
                 path.unlink()
 
