@@ -1,8 +1,9 @@
 """`pixeltui runs`: the run browser for scripts."""
 
 import argparse
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
 
 TAG_LENGTH = 40
+COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
+DROPPED_FIRST = ("preset", "images/s", "epoch", "parameters", "data", "tags", "step", "test")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,23 +68,7 @@ def _list(args: argparse.Namespace) -> int:
     elif not runs:
         print(f"no runs in {args.runs_dir}; a first one in three minutes: pixeltui --no-ui train --preset quick")
     else:
-        _table(
-            (
-                "name",
-                "state",
-                "data",
-                "preset",
-                "epoch",
-                "step",
-                "val",
-                "test",
-                "images/s",
-                "parameters",
-                "age",
-                "tags",
-            ),
-            [_row(summary) for summary in runs],
-        )
+        _table(COLUMNS, [_row(summary) for summary in runs], DROPPED_FIRST)
     return 0
 
 
@@ -111,27 +98,19 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
 
-def _table(header: tuple[str, ...], rows: list[list[str]]) -> None:
-    """Aligned columns; on a terminal cut to its width by rich, else plain text with every column whole."""
-    rows = [[printable(cell) for cell in row] for row in rows]
+def _table(header: Sequence[str], rows: list[list[str]], droppable: Sequence[str] = ()) -> None:
+    """Aligned columns; on a terminal without empty ones and, as far as its width asks for it, `droppable` ones."""
+    table = [[printable(cell) for cell in row] for row in [list(header), *rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    shown = list(range(len(header)))
     if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        filled = [i for i in range(len(header)) if any(row[i] for row in rows)]
-        for i in filled:
-            right = header[i] in ("epoch", "step", "val", "test", "images/s", "parameters")
-            table.add_column(header[i], justify="right" if right else "left", overflow="ellipsis", no_wrap=True)
-        for row in rows:
-            table.add_row(*(Text(row[i]) for i in filled))
-        Console().print(table)
-        return
-    widths = [max(len(row[i]) for row in [list(header), *rows]) for i in range(len(header))]
-    for row in [list(header), *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        room = shutil.get_terminal_size().columns
+        shown = [i for i in shown if any(row[i] for row in table[1:])]
+        for name in droppable:
+            if sum(widths[i] + 2 for i in shown) - 2 > room:
+                shown = [i for i in shown if header[i] != name]
+    for row in table:
+        print("  ".join(row[i].ljust(widths[i]) for i in shown).rstrip())
 
 
 def shown(run: RunDir) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.preset, args.set)
     if args.name:
         check_name(args.name)
+    _check_device(config)
     data = _load_data(config)
     run_dir = RunDir.create(
         args.runs_dir,
@@ -72,6 +73,12 @@ def _resumed_config(run_dir: RunDir, new: list[str], overrides: list[str]) -> "C
         return load_config(run_dir.config_path, overrides=overrides)
     except ConfigError as error:
         raise ConfigError(f"run {run_dir.name} cannot go on with its config:\n{error}") from None
+
+
+def _check_device(config: "Config") -> None:
+    from pixeltui.train.precision import pick_device
+
+    pick_device(config.train.device)
 
 
 def _load_data(config: "Config") -> "DataSet":

@@ -1,7 +1,6 @@
 """Run directories: making, finding, moving, listing; and what is no run."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +22,7 @@ def make(runs: Path, name: str = "a-run", **meta: object) -> RunDir:
 def train_a_little(run: RunDir, *, last_state: str = "training") -> None:
     recorder = Recorder(run)
     recorder.emit(
-        events.Started(
-            t=1.0, step=0, total_steps=50, steps_per_epoch=10, parameters=12, device="cpu", precision="fp32"
-        )
+        events.Started(t=1.0, step=0, total_steps=50, steps_per_epoch=10, parameters=12, device="cpu", precision="fp32")
     )
     for step in range(1, 21):
         recorder.emit(
@@ -145,7 +142,12 @@ def test_list_survives_everything_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "half" / "meta.json").write_text('{"schema": 1, "da')
     (tmp_path / "evil\x1b[31m[bold]").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for name, content in (("nulls", b"\0" * 99), ("list", b"[]"), ("deep", b"[" * 100_000), ("latin", b'{"a": "\xe9"}')):
+    for name, content in (
+        ("nulls", b"\0" * 99),
+        ("list", b"[]"),
+        ("deep", b"[" * 100_000),
+        ("latin", b'{"a": "\xe9"}'),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "meta.json").write_bytes(content)
     odd = make(tmp_path, "odd")
@@ -183,7 +185,7 @@ def test_meta_is_replaced_whole(tmp_path: Path) -> None:
     run.update_meta(note="ä\x1b")
     assert run.meta_path.stat().st_ino != inode, "a new file took its place"
     assert json.loads(run.meta_path.read_text())["note"] == "ä\x1b"
-    assert not [name for name in os.listdir(run.path) if name.startswith(".tmp")]
+    assert not list(run.path.glob(".tmp*"))
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,12 @@ class CategoricalHead(Head):
         return torch.cat(logits, dim=1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        batch, _, height, width = params.shape
         with fp32(params.device):
-            logits = params.float().view(batch, self.image_channels, self.levels, height, width)
-            levels = nearest_levels(x, self.levels)
-            return -F.cross_entropy(logits.transpose(1, 2), levels, reduction="none")
+            # Convolutions leave the channels last in memory, so that a sub-pixel's logits lie together.
+            logits = params.movedim(1, -1).reshape(-1, self.levels)
+            levels = nearest_levels(x, self.levels).movedim(1, -1)
+            nats = F.cross_entropy(logits.float(), levels.reshape(-1), reduction="none")
+            return -nats.view(levels.shape).movedim(-1, 1)
 
     def level_log_probs(self, features: Tensor, earlier: Tensor) -> Tensor:
         channel = earlier.shape[1]
