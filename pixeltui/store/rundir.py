@@ -147,7 +147,8 @@ class RunDir:
         if self.is_locked():
             raise UserError(f"run {printable(self.name)} is training: stop it before you {verb} it")
         try:
-            with Lock.acquire(self.path):
+            # Of a link the name is moved, and nothing is written to where it leads.
+            with contextlib.nullcontext() if self.path.is_symlink() else Lock.acquire(self.path):
                 self.path.rename(target)
             fsync(target.parent)
             fsync(self.path.parent)

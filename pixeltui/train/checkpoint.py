@@ -183,6 +183,8 @@ class CheckpointStore:
         remove_leftovers(self._folder)
         candidates = self._by_age()
         for path in candidates:
+            if not os.path.lexists(path):
+                continue  # set aside under another of its names
             loaded = self._whole(path)
             if loaded is not None:
                 self._mend_names(path, best=loaded[1].pop(BEST_MARK, False) is True)
