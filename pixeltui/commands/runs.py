@@ -245,7 +245,7 @@ def _note(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    run = find_run(args.runs_dir, args.run)
+    run = find_run(args.runs_dir, args.run, even_damaged=True)
     name = printable(run.name)
     if not args.yes:
         if not sys.stdin.isatty():
