@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     run_dir = find_run(args.runs_dir, args.run)
     device = pick_device(args.device)
-    loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device)
+    loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device, warn=options.warn)
     data_config = loaded.config.data
     if args.data is not None:
         data_config = msgspec.structs.replace(data_config, name=args.data, levels=loaded.data["levels"])

@@ -267,7 +267,7 @@ def _export(args: argparse.Namespace) -> int:
     from pixeltui.train.export import export
 
     try:
-        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights)
+        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights, warn=options.warn)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from None
     print(f"{out}, and how to load it: {card}")

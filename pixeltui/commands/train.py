@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltui import __version__
+from pixeltui.commands import options
 from pixeltui.config import ConfigError, dump_config, load_config, preset_names
 from pixeltui.errors import UsageError, UserError
 from pixeltui.events import Evaluated
@@ -106,7 +107,7 @@ def _train(
     print(f"run {run_dir.name} in {run_dir.path}", flush=True)
     with contextlib.ExitStack() as stack:
         tensorboard = stack.enter_context(closing(TensorBoardWriter(run_dir))) if config.log.tensorboard else None
-        recorder = stack.enter_context(closing(Recorder(run_dir, on_trouble=_warn)))
+        recorder = stack.enter_context(closing(Recorder(run_dir, on_trouble=options.warn)))
         display = stack.enter_context(closing(make_display()))
         sink = HeadlessSink(recorder, display, tensorboard)
         trainer = Trainer(config, data, run_dir, sink, CommandInbox(run_dir, signals))
@@ -192,7 +193,3 @@ def _likelihood(figure: Evaluated) -> str:
         f"{figure.bits_per_dim:.4f}{se} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
         f"perplexity {figure.perplexity:.3f}  ({figure.images} images)"
     )
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

@@ -169,6 +169,21 @@ class CheckpointStore:
         valid = ["best", "last", *map(str, steps)]
         raise UserError(f"run {printable(self._run.name)} has no checkpoint {which!r}{did_you_mean(which, valid)}")
 
+    def read(self, which: str) -> tuple[Path, Loaded]:
+        """What `find` finds or, where "best" or "last" is damaged, the newest whole checkpoint; changes nothing.
+
+        Raises UserError where there is none, DamagedCheckpoint where none is whole.
+        """
+        path = self.find(which)
+        others = [] if which.isdecimal() else [other for other in self._by_age() if not _same(other, path)]
+        for candidate in others:
+            try:
+                return path, load(path)
+            except DamagedCheckpoint as error:
+                self._on_damaged(f"{error}; {candidate.name} is used")
+                path = candidate
+        return path, load(path)
+
     def newest_whole(self) -> Loaded | None:
         """The newest checkpoint that is whole; damaged ones are set aside. None where the run never had one.
 

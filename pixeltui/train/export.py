@@ -1,6 +1,7 @@
 """A model to give away: weights and config in one safetensors file, and a card that says what they are."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,9 +43,11 @@ Classes: {names}
 """
 
 
-def export(run: RunDir, out: Path, *, checkpoint: str, weights: Literal["ema", "raw"]) -> Path:
+def export(
+    run: RunDir, out: Path, *, checkpoint: str, weights: Literal["ema", "raw"], warn: Callable[[str], None]
+) -> Path:
     """Writes the weights to `out` and the card beside it; returns the card's path. Raises UserError, OSError."""
-    loaded = load_model(run, checkpoint=checkpoint, weights=weights, device=torch.device("cpu"))
+    loaded = load_model(run, checkpoint=checkpoint, weights=weights, device=torch.device("cpu"), warn=warn)
     about = {
         "model": as_dict(loaded.config)["model"],
         "image_shape": loaded.data["image_shape"],
