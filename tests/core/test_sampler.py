@@ -202,6 +202,7 @@ def test_nucleus_keeps_the_fewest_levels_that_hold_top_p() -> None:
     torch.testing.assert_close(nucleus(probs, 0.5), torch.tensor([[0, 4 / 7, 0, 3 / 7]]))
     torch.testing.assert_close(nucleus(probs, 0.39), torch.tensor([[0, 1.0, 0, 0]]))
     torch.testing.assert_close(nucleus(probs, 0.95), probs)
+    assert nucleus(torch.tensor([[0.25, 0.5, 0.25]]), 0.5).tolist() == [[0, 1, 0]]
 
 
 def test_sampling_leaves_modes_and_the_global_generator_alone(tiny: Tiny) -> None:
