@@ -209,7 +209,7 @@ def test_sampling_leaves_modes_and_the_global_generator_alone(tiny: Tiny) -> Non
     model = tiny((1, 4, 5), 8, 3, norm="batch", dropout=0.5, label_dropout=0.5)
     expected = model.sample(2, [0, 1], seed=0)
     model.train()
-    model.trunk.eval()
+    model.trunk.norm.eval()
     modes = [module.training for module in model.modules()]
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
