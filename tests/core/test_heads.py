@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pixeltui.config import Model
 from pixeltui.core import ConditionalPixelCNN, PixelCNNLoss
-from pixeltui.core.heads.categorical import CategoricalHead
+from pixeltui.core.heads.categorical import CategoricalHead, ChannelNet
 from pixeltui.core.heads.dmol import LogisticMixtureHead, discretised_logistic
 from pixeltui.core.parts import nearest_levels, scale_levels
 
@@ -129,6 +129,16 @@ def test_categorical_is_the_softmax_of_its_logits() -> None:
     logits = params[1, 5:10, 2, 3]
     expected = logits[image[1, 1, 2, 3]] - logits.exp().sum().log()
     torch.testing.assert_close(log_prob[1, 1, 2, 3], expected)
+
+
+def test_the_blue_channel_has_an_embedding_of_red_and_one_of_green() -> None:
+    """Levels matter beside the scaled numbers, which stay as they are here."""
+    net = ChannelNet(8, earlier=2, levels=5)
+    for embedding in net.embeddings:
+        torch.nn.init.normal_(embedding.weight)
+    features, x = torch.randn(1, 8, 1, 1), torch.zeros(1, 2, 1, 1)
+    pairs = [net(features, x, torch.tensor([r, g]).view(1, 2, 1, 1)) for r in range(5) for g in range(5)]
+    assert all(not torch.allclose(a, b) for i, a in enumerate(pairs) for b in pairs[:i])
 
 
 EXTREMES = [1e2, 1e4, 1e8]
