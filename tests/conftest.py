@@ -1,15 +1,21 @@
 """What several tests need: tiny data, tiny configs, a finished tiny run."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import TINY, tiny_arguments
 
 from pixeltui.cli import main
 from pixeltui.config import Config, load_config
+
+# Tiny products are slower on two threads than on one; processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

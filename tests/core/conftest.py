@@ -1,6 +1,6 @@
 """Tiny models with random parameters everywhere, so that nothing hides behind a zero."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,12 +45,3 @@ def tiny() -> Callable[..., ConditionalPixelCNN]:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for one another slow tiny tensors down tenfold on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
