@@ -55,6 +55,9 @@ class RunDir:
             cls(building)._fill(config_toml, {"schema": SCHEMA, "created": time.time(), **meta})
             building.rename(target)
             fsync(runs_dir)
+        except UnicodeEncodeError:
+            _remove_tree(building)
+            raise UserError("the config holds a file name that is no UTF-8: rename that file") from None
         except OSError as error:
             _remove_tree(building)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(target):
@@ -207,4 +210,4 @@ def _remove_tree(path: Path) -> None:
 
 
 def _json(tree: dict[str, Any]) -> bytes:
-    return json.dumps(tree, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(tree, indent=1).encode() + b"\n"

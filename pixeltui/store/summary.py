@@ -83,7 +83,7 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
         runs.append(summary)
     if kept != old:
         # Where it cannot be written, the next listing is as slow as this one, no more.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UnicodeEncodeError):
             write_atomic(runs_dir / CACHE_NAME, msgspec.json.encode(Cache(CACHE_VERSION, kept)))
     return sorted(runs, key=lambda run: (run.updated or "", run.name), reverse=True)
 
@@ -130,8 +130,8 @@ def _summarize(path: Path) -> RunSummary:
         name=path.name,
         path=str(path),
         state=state,
-        data=str(meta["data"]["name"]) if "data" in meta else None,
-        preset=str(meta["preset"]) if "preset" in meta else None,
+        data=_text(meta["data"]["name"]) if "data" in meta else None,
+        preset=_text(meta["preset"]) if "preset" in meta else None,
         epoch=round(view.epoch, 3),
         step=view.step,
         total_steps=view.started.total_steps if view.started else None,
@@ -141,8 +141,13 @@ def _summarize(path: Path) -> RunSummary:
         parameters=view.started.parameters if view.started else None,
         created=iso(created),
         updated=iso(view.updated) if view.updated else _mtime(path),
-        tags=tuple(str(tag) for tag in meta.get("tags", ())),
+        tags=tuple(_text(tag) for tag in meta.get("tags", ())),
     )
+
+
+def _text(value: object) -> str:
+    """As UTF-8 can hold it: file names and JSON escapes can make halves of characters."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _telling_events(log: Path) -> tuple[list[AnyEvent], bool]:

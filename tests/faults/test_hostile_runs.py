@@ -223,7 +223,7 @@ META = st.recursive(
 def test_no_run_directory_breaks_the_list(
     tmp_path_factory: pytest.TempPathFactory, meta: dict, log: bytes, as_json: bool
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzzed" / "run"
+    path = tmp_path_factory.getbasetemp() / "fuzzed-runs" / "run"
     path.mkdir(parents=True, exist_ok=True)
     (path / "meta.json").write_bytes(json.dumps({"schema": 1, **meta}).encode() if as_json else log)
     (path / "events.jsonl").write_bytes(log)
@@ -256,3 +256,16 @@ def test_a_sparse_file_of_a_terabyte_is_refused_unread(run: RunDir) -> None:
             file.truncate(1 << 40)
         with pytest.raises(DamagedCheckpoint):
             load(path)
+
+
+def test_halves_of_characters_in_names_tags_and_paths(tmp_path: Path, capsys) -> None:
+    odd = "half \udcff"
+    run = RunDir.create(tmp_path, "a", "", {"preset": odd, "data": {"name": odd}, "tags": [odd], "command": odd})
+    assert run.meta()["command"] == odd
+    (tmp_path / "b\udcff").mkdir()
+    assert {found.state for found in list_runs(tmp_path)} == {"crashed", "damaged"}
+    for words in (["list"], ["list", "--json"]):
+        assert main(["--runs-dir", str(tmp_path), "runs", *words]) == 0
+    with pytest.raises(UserError, match="no UTF-8"):
+        RunDir.create(tmp_path, "c", f"name = '{odd}'", {})
+    assert not list(tmp_path.glob(".tmp*"))
