@@ -1,6 +1,7 @@
 """`pixeltui runs`: the run browser for scripts."""
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -153,10 +154,10 @@ def _show(args: argparse.Namespace) -> int:
     width = max(map(len, facts))
     for name, value in facts.items():
         if value not in (None, ""):
-            print(f"{name:<{width}}  {printable(value)}")
+            print(f"{name:<{width}}  {printable(_cell(value))}")
     print("\nconfig")
     for key, value in _flat(config).items():
-        print(f"  {key} = {printable(value)}")
+        print(f"  {key} = {printable(json.dumps(value, ensure_ascii=False))}")
     if evaluations:
         print()
         header = ("split", "epoch", "step", "bits/dim", "±", "nats/dim", "perplexity", "best")
@@ -217,7 +218,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and value > 0.01 else str(value)
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and abs(value) > 0.01 else str(value)
 
 
 def _rename(args: argparse.Namespace) -> int:

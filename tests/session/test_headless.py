@@ -13,6 +13,7 @@ from tiny import tiny_arguments
 from pixeltui import events
 from pixeltui.session.describe import describe
 from pixeltui.session.headless import PlainLines
+from pixeltui.store.summary import summarize
 
 
 def screen_of(command: list[str], columns: int = 100) -> list[str]:
@@ -48,6 +49,33 @@ def test_a_terminal_sees_a_bar_and_the_figures(tiny_npz: Path, tmp_path: Path) -
     assert "bits/dim  lr" in shown
     assert "best epoch" in shown
     assert sum("9/9" in line for line in lines) == 1, "one bar, redrawn in place"
+
+
+def test_a_dropped_terminal_does_not_end_the_run(tiny_npz: Path, tmp_path: Path) -> None:
+    words = [*command(tiny_npz, tmp_path), "--set", "train.steps=600"]
+    pid, handle = pty.fork()
+    if pid == 0:
+        os.execv(words[0], words)
+    shown = b""
+    while b"bits/dim" not in shown:
+        shown += os.read(handle, 1 << 16)
+    os.close(handle)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert summarize(tmp_path / "a").state == "finished"
+    assert summarize(tmp_path / "a").step == 600
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(tiny_npz: Path, tmp_path: Path) -> None:
+    words = [*command(tiny_npz, tmp_path), "--set", "train.steps=300"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert summarize(tmp_path / "a").state == "finished"
 
 
 def test_a_pipe_sees_plain_lines(tiny_npz: Path, tmp_path: Path) -> None:
