@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from pixeltui import events
 from pixeltui.cli import main
@@ -269,3 +270,23 @@ def test_halves_of_characters_in_names_tags_and_paths(tmp_path: Path, capsys) ->
     with pytest.raises(UserError, match="no UTF-8"):
         RunDir.create(tmp_path, "c", f"name = '{odd}'", {})
     assert not list(tmp_path.glob(".tmp*"))
+
+
+def test_an_export_that_does_not_fit_is_one_line_and_leaves_nothing(
+    tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """safetensors has an exception of its own for a full disk."""
+    assert tiny_train("--set", "train.steps=1", "--name", "run") == 0
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def full(*arguments: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("pixeltui.train.export.save_file", full)
+    capsys.readouterr()
+    export = ["runs", "export", "run", "--out", str(out / "a.safetensors")]
+    assert main(["--runs-dir", str(tmp_path / "runs"), *export]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"pixeltui: {out / 'a.safetensors'} could not be written: I/O error")
+    assert list(out.iterdir()) == []
