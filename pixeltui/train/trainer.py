@@ -23,7 +23,7 @@ from pixeltui.train.evaluate import Interrupted, Likelihood, image_nats, likelih
 from pixeltui.train.failure import TrainingFailed, last_good, not_finite, out_of_memory
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.optim import lr_at
-from pixeltui.train.precision import device_name, pick_device, pick_precision, set_up
+from pixeltui.train.precision import device_name, pick_device, pick_precision, pick_threads, set_up
 from pixeltui.train.report import Clock, Reporter, Sink
 from pixeltui.train.update import Updater
 
@@ -52,6 +52,8 @@ class Trainer:
         train = config.train
         device = pick_device(train.device)
         set_up(deterministic=train.deterministic)
+        _, height, width = data.image_shape
+        pick_threads(train.batch_size // train.accumulate * height * width * config.model.channels)
         torch.manual_seed(train.seed)
         model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
         average = copy.deepcopy(model)
