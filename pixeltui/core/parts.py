@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from pixeltui.core.draw import inverse_cdf
+
 
 class Trunk(nn.Module, ABC):
     """From a scaled image to features that are strictly causal: those of a pixel hang on earlier pixels only.
@@ -23,6 +25,15 @@ class Trunk(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """x in [-1, 1] [B, C, H, W], labels None where num_classes is 0, to features [B, D, H, W]."""
+
+    def incremental(
+        self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
+    ) -> "IncrementalTrunk | None":
+        """The trunk in evaluation mode, pixel by pixel, on a copy of its weights in `dtype`; labels int64 [B].
+
+        None, the default, where there is no such thing: the sampler then computes a pixel's features by `forward`.
+        """
+        return None
 
 
 class Head(nn.Module, ABC):
@@ -50,6 +61,62 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def level_log_probs(self, features: Tensor, earlier: Tensor) -> Tensor:
         """[B, L]: of every level of channel c, given features [B, D] and the c channels before it, int64 [B, c]."""
+
+    def incremental(self) -> "IncrementalHead | None":
+        """The head on a copy of its weights, for one pixel after another; None: the sampler uses level_log_probs."""
+        return None
+
+
+class IncrementalTrunk(ABC):
+    """Features of one pixel after another, in raster order, B images at once. The rows before the first are zeros.
+
+    For each row: set_row, begin_row, then either `pixel` for each column in order or, where the whole row is known,
+    `fill_row`; then end_row. Rows that no later pixel hangs on may be left out at the beginning.
+    """
+
+    current: Tensor
+    """[B, W, C] of the row, scaled: the caller writes a pixel after its features were asked for"""
+
+    @abstractmethod
+    def set_row(self, row: int) -> None:
+        """The number of the row that begins. The only call whose work may differ from row to row: on CUDA the others
+        are recorded once, as a graph, and replayed."""
+
+    @abstractmethod
+    def begin_row(self) -> None:
+        """Computes whatever hangs on the rows above alone."""
+
+    @abstractmethod
+    def pixel(self, column: int) -> Tensor:
+        """Features [B, D], valid until the next call."""
+
+    @abstractmethod
+    def fill_row(self) -> None:
+        """Instead of `pixel` at each column, `current` being known: what later rows need, and no features."""
+
+    @abstractmethod
+    def end_row(self) -> None:
+        """Makes the row the one above."""
+
+
+class IncrementalHead(ABC):
+    """A head at one pixel after another: `begin`, then `draw` or `log_probs`, and `observe`, for each channel."""
+
+    @abstractmethod
+    def begin(self, features: Tensor) -> None:
+        """Features [B, D] of the pixel."""
+
+    @abstractmethod
+    def log_probs(self, channel: int) -> Tensor:
+        """[B, L], fp32, given the channels observed."""
+
+    def draw(self, channel: int, noise: Tensor) -> Tensor:
+        """Levels int64 [B]: the first whose cumulative probability is over noise [B] in [0, LARGEST_NOISE]."""
+        return inverse_cdf(self.log_probs(channel).exp(), noise)
+
+    @abstractmethod
+    def observe(self, channel: int, levels: Tensor) -> None:
+        """Levels int64 [B] of a channel other than the last."""
 
 
 def scale_levels(levels: Tensor, number: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""Exact ancestral sampling, pixel by pixel, from noise that is drawn beforehand.
+"""Exact ancestral sampling, pixel by pixel, from noise that is drawn beforehand: the request and the three methods.
+
+Cached (core.cached) where trunk offers `incremental`; otherwise a forward of the rows that reach the pixel; naive, one
+full forward a pixel, for comparison. The same noise gives the same image by each, up to float rounding.
 
 Each image's noise is a function of (seed, index of the image), one uniform number a sub-pixel, so that an image does
 not hang on the batch it is drawn in. A level is the inverse of its cumulative distribution at that number.
@@ -7,24 +10,26 @@ Shapes: images [B, C, H, W], D features, L levels.
 """
 
 import contextlib
+import copy
 import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pixeltui.core.cached import cached_sampler
+from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
 from pixeltui.core.parts import scale_levels
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
 
 Rows = Iterator[tuple[Tensor, int]]
-LARGEST_NOISE = 1 - 2**-24
-"""the largest fp32 below 1"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Request:
     known: Tensor
     """bool [B, C, H, W]"""
     noise: Tensor
-    """fp32 [B, C, H, W] in [0, 1)"""
+    """fp32 [B, C, H, W] in [0, LARGEST_NOISE]"""
     labels: Tensor | None
     """int64 [B or 2 B] for the trunk: with guidance, the labels, then as many times "no label"; None: it has none"""
     guided: bool
@@ -57,6 +62,7 @@ def sample_stream(
     known: Tensor | None = None,
     *,
     first_index: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> Rows:
     """Yields (images so far uint8 [B, C, H, W], rows done) after each row; levels not drawn yet are 0.
 
@@ -64,15 +70,23 @@ def sample_stream(
     levels that hold this probability. guidance g: log p(x) + g (log p(x | label) - log p(x)), so that 0 is
     unconditional and 1 conditional. The order is guidance, temperature, top_p. seed None: fresh noise. first_index:
     number of the first image in the series of a seed. given uint8 [B, C, H, W] keeps its levels bit for bit where
-    known, bool [H, W] or [B, 1 or C, H, W].
+    known, bool [H, W] or [B, 1 or C, H, W]. dtype: of the trunk's weights and features, None for the model's own;
+    bfloat16 is faster on some devices and not exact: its logits are off by about 1e-2.
 
-    The model samples in evaluation mode and is left in the modes that it was in; torch's global random generator is not
-    touched. Raises ValueError at once for arguments that cannot be.
+    The weights are copied at once: the model may train on between rows. It samples in evaluation mode and is left in
+    the modes that it was in; torch's global random generator is not touched. Raises ValueError at once for arguments
+    that cannot be.
     """
     request = _check(
         model, batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index=first_index
     )
-    return _stream(model, request, _cropped_features)
+    temper = request.guided or request.temperature != 1 or request.top_p < 1
+    draw = partial(_draw_levels, request) if temper else None
+    with torch.no_grad():
+        sampler = cached_sampler(model, request, draw, dtype)
+    if sampler is None:
+        return _stream(copy.deepcopy(model), request, _cropped_features)
+    return sampler.stream()
 
 
 def naive_sample_stream(model: "ConditionalPixelCNN", batch_size: int, **options: Any) -> Rows:
@@ -98,8 +112,7 @@ def _draw_row(model: "ConditionalPixelCNN", request: Request, row: int, features
             if request.guided:
                 earlier = earlier.repeat(2, 1)
             log_probs = model.head.level_log_probs(features, earlier)
-            probs = level_probs(log_probs, request)
-            drawn = inverse_cdf(probs, request.noise[:, channel, row, column])
+            drawn = _draw_levels(request, log_probs, request.noise[:, channel, row, column])
             kept, old = request.known[:, channel, row, column], images[:, channel, row, column]
             images[:, channel, row, column] = torch.where(kept, old, drawn.to(torch.uint8))
 
@@ -130,6 +143,10 @@ def _features(model: "ConditionalPixelCNN", request: Request, top: int, bottom: 
     return features
 
 
+def _draw_levels(request: Request, log_probs: Tensor, noise: Tensor) -> Tensor:
+    return inverse_cdf(level_probs(log_probs, request), noise)
+
+
 def level_probs(log_probs: Tensor, request: Request) -> Tensor:
     """Probabilities [B, L] to draw from, by guidance, temperature and top_p; log_probs [B, L], [2 B, L] if guided."""
     if request.guided:
@@ -139,26 +156,8 @@ def level_probs(log_probs: Tensor, request: Request) -> Tensor:
     return probs if request.top_p >= 1 else nucleus(probs, request.top_p)
 
 
-def nucleus(probs: Tensor, top_p: float) -> Tensor:
-    """probs [B, L] without all but the fewest levels that hold `top_p` (Holtzman et al. 2020, eq. 2), renormalised."""
-    ordered, order = probs.sort(dim=1, descending=True, stable=True)
-    before = ordered.cumsum(dim=1) - ordered
-    kept = torch.zeros_like(probs).scatter(1, order, torch.where(before < top_p, ordered, 0.0))
-    return kept / kept.sum(dim=1, keepdim=True)
-
-
-def inverse_cdf(probs: Tensor, noise: Tensor) -> Tensor:
-    """Levels int64 [B]: the first at which the cumulative distribution of probs [B, L] is over noise [B] in [0, 1)."""
-    cumulative = probs.cumsum(dim=1)
-    # rounding may leave the last sum a little off 1, and noise * sum may round up to it
-    threshold = noise[:, None] * cumulative[:, -1:]
-    last_possible = (probs.shape[1] - 1) - (probs.flip(1) > 0).int().argmax(dim=1)
-    found = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-    return torch.minimum(found, last_possible)
-
-
 def noise_of(seed: int, index: int, shape: tuple[int, ...]) -> Tensor:
-    """Uniform fp32 in [0, 1) of image `index` in the series of `seed`; on the CPU, a function of its arguments."""
+    """Uniform fp32 in [0, LARGEST_NOISE] of image `index` of a `seed`; on the CPU, a function of its arguments."""
     digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
     return torch.rand(shape, generator=generator, dtype=torch.float64).float().clamp(max=LARGEST_NOISE)

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core import packed
 from pixeltui.core.layers import CausalSelfAttention, ClassBias, MaskedConv2d, ResidualBlock
+from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import Trunk
+from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk
 
 
 class SingleStack(Trunk):
@@ -38,3 +41,74 @@ class SingleStack(Trunk):
             if str(number) in self.attention:
                 features = self.attention[str(number)](features)
         return features
+
+    def incremental(
+        self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
+    ) -> "SingleStackRows | None":
+        if not all(packed.can_pack(block.norm) for block in self._blocks()):
+            return None
+        return SingleStackRows(self, labels, batch, height, width, dtype)
+
+    def _blocks(self) -> list[ResidualBlock]:
+        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
+
+
+class SingleStackRows(RowTrunk):
+    """SingleStack row by row and pixel by pixel: every kernel is cut into the rows above and the current row."""
+
+    def __init__(
+        self, trunk: SingleStack, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
+    ) -> None:
+        first = packed.taps(trunk.first, dtype)
+        half = len(first) - 1
+        image = ImageRows(batch, width, first.shape[2], above=half, left=half, reach=half, like=first, ones=False)
+        blocks = [pack_block(block, dtype) for block in trunk._blocks()]
+        attention = {
+            int(after) - 1: PackedAttention(layer, batch, height, width, dtype)
+            for after, layer in trunk.attention.items()
+            if isinstance(layer, CausalSelfAttention)
+        }
+        stack = CausalStack(blocks, attention, batch, width)
+        super().__init__(image, first[-1, :half].flatten(0, 1), stack, packed.pack_norm(nn.Identity(), dtype))
+        self.first_above = first[:-1].flatten(0, 2)
+        self.bias = packed.bias_of(trunk.first, dtype)
+        if trunk.class_bias is not None:
+            self.bias = self.bias + trunk.class_bias(labels).detach().flatten(1).to(dtype)
+
+    def begin_row(self) -> None:
+        self.start.copy_(self.bias)
+        self.start.flatten(0, 1).addmm_(self.image.above(), self.first_above)
+        for number in range(len(self.stack.blocks)):
+            self.stack.begin_block(number)
+
+
+def pack_block(block: ResidualBlock, dtype: torch.dtype) -> Block:
+    """A block without class bias; BatchNorm goes into the convolution before it."""
+    kernel, bias = packed.taps(block.conv, dtype), packed.bias_of(block.conv, dtype)
+    after = None
+    factors: Tensor | None = None
+    if isinstance(block.norm, nn.BatchNorm2d):
+        scale, shift = packed.batch_norm_affine(block.norm, dtype)
+        kernel, bias = kernel * scale, bias * scale + shift
+    elif not isinstance(block.norm, nn.Identity):
+        norm, factors = packed.pack_norm(block.norm, dtype)
+    if factors is None:
+        kernel, bias = packed.double_tanh(kernel), packed.double_tanh(bias)
+    else:
+        factors = packed.double_tanh(factors)
+
+        def after(x: Tensor, out: Tensor) -> object:
+            norm(x, out)
+            return out.mul_(factors)
+
+    half = len(kernel) - 1
+    same, _ = packed.pack_norm(nn.Identity(), dtype)
+    return Block(
+        same,
+        kernel[:-1].contiguous(),
+        kernel[-1, :half].contiguous(),
+        kernel[-1, half].contiguous(),
+        bias,
+        after,
+        packed.Gate.pack(block.out, dtype),
+    )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core import packed
 from pixeltui.core.layers import (
     CausalSelfAttention,
     ClassBias,
@@ -22,7 +23,9 @@ from pixeltui.core.layers import (
     shift_down,
     shift_right,
 )
+from pixeltui.core.packed import Gate, PackedAttention
 from pixeltui.core.parts import Trunk
+from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk
 
 
 class TwoStreamBlock(nn.Module):
@@ -105,3 +108,109 @@ class TwoStream(Trunk):
                 h = self.attention[str(number)](h)
         features: Tensor = self.norm(h)
         return features
+
+    def incremental(
+        self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
+    ) -> "TwoStreamRows | None":
+        norms = [norm for b in self._blocks() for norm in (b.vertical_norm, b.horizontal_norm, b.link_norm)]
+        if not all(packed.can_pack(norm) for norm in [*norms, self.norm]):
+            return None
+        return TwoStreamRows(self, labels, batch, height, width, dtype)
+
+    def _blocks(self) -> list[TwoStreamBlock]:
+        return [block for block in self.blocks if isinstance(block, TwoStreamBlock)]
+
+
+class VerticalBlock:
+    """The vertical half of a TwoStreamBlock and its link, a row at a time; v [W B, D] holds the row."""
+
+    def __init__(
+        self, block: TwoStreamBlock, labels: Tensor | None, batch: int, width: int, dtype: torch.dtype
+    ) -> None:
+        self.norm, factors = packed.pack_norm(block.vertical_norm, dtype)
+        kernel = packed.taps(block.vertical_conv, dtype)
+        self.kernel = packed.double_tanh(packed.scaled_rows(kernel, factors))
+        self.bias = _bias(block.vertical_conv, block.vertical_class, labels, dtype)
+        self.out = Gate.pack(block.vertical_out, dtype)
+        self.link_norm, factors = packed.pack_norm(block.link_norm, dtype)
+        self.link = packed.double_tanh(packed.scaled_rows(packed.taps(block.link, dtype)[0, 0], factors))
+        rows, columns, channels, _ = kernel.shape
+        self.width, self.reach = width, columns // 2
+        shape = (rows, width + columns - 1, batch, channels)
+        self.normed = torch.zeros(shape, dtype=dtype, device=kernel.device)
+        """the current row, last, and those above it"""
+
+    def step(self, v: Tensor, work: "VerticalWork", horizontal: Tensor) -> None:
+        """v becomes that after the block; `horizontal` [W B, 2 D] gets the link's part."""
+        self.norm(v, self.normed[-1, self.reach : self.reach + self.width].flatten(0, 1))
+        work.both.view(self.width, -1, work.both.shape[1]).copy_(self.bias)
+        for row, kernel in enumerate(self.kernel):
+            for column, matrix in enumerate(kernel):
+                work.both.addmm_(self.normed[row, column : column + self.width].flatten(0, 1), matrix)
+        work.gate.add(self.out, v)
+        self.link_norm(v, work.linked)
+        horizontal.addmm_(work.linked, self.link)
+
+    def end_row(self) -> None:
+        for row in range(len(self.normed) - 1):
+            self.normed[row] = self.normed[row + 1]
+
+
+class VerticalWork:
+    """Buffers that all vertical blocks share."""
+
+    def __init__(self, pixels: int, channels: int, like: Tensor) -> None:
+        self.both = torch.empty(pixels, 2 * channels, dtype=like.dtype, device=like.device)
+        self.linked = torch.empty(pixels, channels, dtype=like.dtype, device=like.device)
+        self.gate = Gate(self.both)
+
+
+class TwoStreamRows(RowTrunk):
+    """TwoStream: the vertical stack a row at a time, the horizontal stack a pixel at a time."""
+
+    def __init__(
+        self, trunk: TwoStream, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
+    ) -> None:
+        vertical, horizontal = packed.taps(trunk.vertical_first, dtype), packed.taps(trunk.horizontal_first, dtype)
+        rows, columns, channels, size = vertical.shape
+        image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, vertical, ones=True)
+        attention = {
+            int(after) - 1: PackedAttention(layer, batch, height, width, dtype)
+            for after, layer in trunk.attention.items()
+            if isinstance(layer, CausalSelfAttention)
+        }
+        blocks = [_horizontal(block, labels, dtype) for block in trunk._blocks()]
+        stack = CausalStack(blocks, attention, batch, width)
+        super().__init__(image, horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
+        self.verticals = [VerticalBlock(block, labels, batch, width, dtype) for block in trunk._blocks()]
+        self.vertical_first = vertical.flatten(0, 2)
+        self.vertical_bias = packed.bias_of(trunk.vertical_first, dtype)
+        self.bias = packed.bias_of(trunk.horizontal_first, dtype)
+        self.work = VerticalWork(width * batch, size, vertical)
+
+    def begin_row(self) -> None:
+        v = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
+        torch.add(v.view_as(self.start), self.bias, out=self.start)
+        for number, vertical in enumerate(self.verticals):
+            vertical.step(v, self.work, self.stack.begin_block(number))
+
+    def end_row(self) -> None:
+        super().end_row()
+        for vertical in self.verticals:
+            vertical.end_row()
+
+
+def _horizontal(block: TwoStreamBlock, labels: Tensor | None, dtype: torch.dtype) -> Block:
+    norm, factors = packed.pack_norm(block.horizontal_norm, dtype)
+    kernel = packed.double_tanh(packed.scaled_rows(packed.taps(block.horizontal_conv, dtype), factors))
+    bias = _bias(block.horizontal_conv, block.horizontal_class, labels, dtype)
+    own = kernel[-1].contiguous()
+    return Block(norm, kernel[:-1], own[:-1], own[-1], bias, None, Gate.pack(block.horizontal_out, dtype))
+
+
+def _bias(conv: nn.Conv2d, class_bias: ClassBias | None, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """[2 D], or [B, 2 D] with labels, for Gate."""
+    bias = packed.bias_of(conv, dtype)
+    if class_bias is not None:
+        bias = bias + class_bias(labels).detach().flatten(1).to(dtype)
+    return packed.double_tanh(bias)

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,12 +101,13 @@ def test_known_rows_cost_no_forward(tiny: Tiny) -> None:
     model.trunk.register_forward_hook(lambda *_: calls.append(1))
     known = torch.ones(6, 5, dtype=torch.bool)
     given = torch.full((2, 1, 6, 5), 3, dtype=torch.uint8)
-    frames = list(model.sample_stream(2, given=given, known=known))
-    assert [rows for _, rows in frames] == [1, 2, 3, 4, 5, 6]
-    assert torch.equal(frames[-1][0], given)
+    for stream in (model.sample_stream, partial(naive_sample_stream, model)):
+        frames = list(stream(2, given=given, known=known))
+        assert [rows for _, rows in frames] == [1, 2, 3, 4, 5, 6]
+        assert torch.equal(frames[-1][0], given)
     assert not calls
     known[4, 2] = False
-    model.sample(2, given=given, known=known)
+    list(naive_sample_stream(model, 2, given=given, known=known))
     assert len(calls) == 1
 
 

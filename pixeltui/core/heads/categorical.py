@@ -3,13 +3,17 @@
 Shapes: features [B, D, H, W], image x [B, C, H, W], L levels; parameters [B, C * L, H, W], logits channel by channel.
 """
 
+from abc import abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core import packed
+from pixeltui.core.draw import inverse_cdf
 from pixeltui.core.layers import MaskedConv2d
-from pixeltui.core.parts import Head, fp32, nearest_levels, scale_levels
+from pixeltui.core.parts import Head, IncrementalHead, fp32, nearest_levels, scale_levels
 
 
 class CategoricalHead(Head):
@@ -55,6 +59,9 @@ class CategoricalHead(Head):
         with fp32(features.device):
             return F.log_softmax(logits.flatten(1).float(), dim=1)
 
+    def incremental(self) -> IncrementalHead:
+        return ChannelNetsPixel(self) if self.in_order else IndependentPixel(self)
+
     def _independent(self, features: Tensor) -> Tensor:
         logits: Tensor = self.out(F.relu(self.hidden(F.relu(features))))
         return logits
@@ -83,3 +90,79 @@ class ChannelNet(nn.Module):
             y = y + embedding(levels[:, channel]).movedim(-1, 1)
         logits: Tensor = self.out(F.silu(self.hidden(F.silu(y))))
         return logits
+
+
+class SoftmaxPixel(IncrementalHead):
+    """Draws from logits; the sum of their exponentials need not be 1."""
+
+    @abstractmethod
+    def logits(self, channel: int) -> Tensor:
+        """[B, L], fp32"""
+
+    def log_probs(self, channel: int) -> Tensor:
+        return F.log_softmax(self.logits(channel), dim=1)
+
+    def draw(self, channel: int, noise: Tensor) -> Tensor:
+        return inverse_cdf(torch.softmax(self.logits(channel), dim=1), noise)
+
+
+class IndependentPixel(SoftmaxPixel):
+    """CategoricalHead of independent channels at one pixel."""
+
+    def __init__(self, head: CategoricalHead) -> None:
+        self.levels = head.levels
+        self.hidden, self.out = _matrix(head.hidden), _matrix(head.out)
+
+    def begin(self, features: Tensor) -> None:
+        hidden = _apply(self.hidden, F.relu(features)).relu_()
+        self.all_logits = _apply(self.out, hidden)
+
+    def logits(self, channel: int) -> Tensor:
+        return self.all_logits[:, channel * self.levels : (channel + 1) * self.levels]
+
+    def observe(self, channel: int, levels: Tensor) -> None:
+        """Nothing: the channels are independent."""
+
+
+class ChannelNetsPixel(SoftmaxPixel):
+    """CategoricalHead with channels in order at one pixel: what the channels' first layers take from the features at
+    once; what they take from an earlier channel from a table [L, D].
+    """
+
+    def __init__(self, head: CategoricalHead) -> None:
+        nets = [net for net in head.channel_nets if isinstance(net, ChannelNet)]
+        size = nets[0].hidden.weight.shape[0]
+        firsts = [_matrix(net.first) for net in nets]
+        self.first = torch.cat([matrix[:size] for _, matrix in firsts], dim=1).contiguous()
+        self.first_bias = torch.cat([bias for bias, _ in firsts])
+        scaled = scale_levels(torch.arange(head.levels, device=self.first.device), head.levels)[:, None]
+        self.tables: list[list[Tensor]] = []
+        """[later channel][earlier channel]"""
+        for net, (_, matrix) in zip(nets, firsts, strict=True):
+            tables = []
+            for earlier, embedding in enumerate(net.embeddings):
+                assert isinstance(embedding, nn.Embedding)
+                tables.append(embedding.weight.detach().float() + scaled * matrix[size + earlier])
+            self.tables.append(tables)
+        self.hidden = [_matrix(net.hidden) for net in nets]
+        self.out = [_matrix(net.out) for net in nets]
+
+    def begin(self, features: Tensor) -> None:
+        self.sums = list(_apply((self.first_bias, self.first), features).chunk(len(self.out), dim=1))
+
+    def logits(self, channel: int) -> Tensor:
+        hidden = F.silu(_apply(self.hidden[channel], F.silu(self.sums[channel])))
+        return _apply(self.out[channel], hidden)
+
+    def observe(self, channel: int, levels: Tensor) -> None:
+        for later in range(channel + 1, len(self.out)):
+            self.sums[later] += self.tables[later][channel][levels]
+
+
+def _matrix(conv: nn.Conv2d | MaskedConv2d) -> tuple[Tensor, Tensor]:
+    """fp32 copies of the bias [out] and the matrix [in, out] of a 1x1 convolution."""
+    return packed.bias_of(conv, torch.float32), packed.taps(conv, torch.float32)[0, 0]
+
+
+def _apply(layer: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
+    return torch.addmm(layer[0], x, layer[1])

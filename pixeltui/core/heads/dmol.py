@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core import packed
 from pixeltui.core.layers import init_conv_
-from pixeltui.core.parts import Head, fp32, nearest_levels, scale_levels
+from pixeltui.core.parts import Head, IncrementalHead, fp32, nearest_levels, scale_levels
 
 SHARPEST = -2.15
 """log of the smallest scale over the width of a level: -7 in [-1, 1] for 256 levels, as in Salimans et al."""
@@ -101,6 +102,9 @@ class LogisticMixtureHead(Head):
             per_mixture = self._component(mixture, channel, x, levels[None, None, :, None])
             return torch.logsumexp(own + per_mixture, dim=1)[:, :, 0]
 
+    def incremental(self) -> "LogisticMixturePixel":
+        return LogisticMixturePixel(self)
+
     def _split(self, params: Tensor) -> Mixture:
         """Parameters [B, K * n, H, W], the n of a mixture together: logits, C means, C log-scales, coefficients."""
         c = self.image_channels
@@ -136,3 +140,106 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
     inside = below + above + torch.log(-torch.expm1(-2 * half_bin * inverse_scale))
     first, last = x < half_bin - 1, x > 1 - half_bin
     return torch.where(first, below, torch.where(last, above, inside))
+
+
+FAR = 1e5
+"""an edge beyond which no logistic has any mass, in units of [-1, 1]"""
+FEW = 2**14
+"""evaluations of a logistic that cost less than a second step of the search"""
+
+
+class LogisticMixturePixel(IncrementalHead):
+    """LogisticMixtureHead at one pixel. Levels are drawn by the mixture's own cumulative distribution.
+
+    With inverse scale s, mean m: σ((x + half a level - m) s) is the mass up to the level at x, which takes one
+    evaluation a level; where there are many, of every 16th edge and then of those between two of them.
+    """
+
+    def __init__(self, head: LogisticMixtureHead) -> None:
+        self.levels, self.mixtures, self.in_order = head.levels, head.mixtures, head.in_order
+        self.image_channels, self.sharpest = head.image_channels, head.log_bin + SHARPEST
+        weight = head.out.weight.detach().float().flatten(1)
+        bias = packed.bias_of(head.out, torch.float32)
+        # each kind of parameter together: [n, K] for logits, means, scales, coefficients
+        by_kind = torch.arange(len(bias), device=bias.device).view(self.mixtures, -1).t().flatten()
+        first = self.mixtures * (head.logit_channels + head.image_channels)
+        scales = slice(first, first + self.mixtures * head.image_channels)
+        weight, bias = weight[by_kind], bias[by_kind]
+        # exp(-(sharpest + softplus(s - sharpest))) = exp(-sharpest) σ(sharpest - s)
+        weight[scales], bias[scales] = -weight[scales], self.sharpest - bias[scales]
+        # m comes only as -m: the means, which lie before the scales, and the coefficients, which lie behind them
+        for start, end in ((self.mixtures * head.logit_channels, first), (scales.stop, len(bias))):
+            weight[start:end], bias[start:end] = -weight[start:end], -bias[start:end]
+        self.out, self.bias = weight.t().contiguous(), bias
+        self.hidden = packed.taps(head.hidden, torch.float32)[0, 0]
+        self.hidden_bias = packed.bias_of(head.hidden, torch.float32)
+        counts = [head.logit_channels, head.image_channels, head.image_channels, head.pairs]
+        self.sizes = [count * self.mixtures for count in counts]
+        self._tables(bias.device)
+
+    def _tables(self, device: torch.device) -> None:
+        half = 1 / (self.levels - 1)
+        self.width = 2 * half
+        self.scaled = scale_levels(torch.arange(self.levels, device=device), self.levels)
+        self.edges = self.scaled[:-1] + half
+        """[L - 1], between two levels"""
+        self.segments = F.pad(self.edges, (0, 16), value=FAR).unfold(0, 15, 16).contiguous()
+        """[.., 15]: the edges between every 16th and the next"""
+        upper, lower, inside = self.scaled + half, self.scaled - half, torch.ones_like(self.scaled)
+        upper[-1], lower[0], inside[0], inside[-1] = FAR, -FAR, 0, 0
+        self.cells = torch.stack([upper, -lower, inside, self.scaled], dim=1)
+        """[L, 4]: the edges of a level, the lower one negated; whether it has two; the level itself"""
+        self.signs = torch.tensor([1.0, -1.0], device=device)
+
+    def begin(self, features: Tensor) -> None:
+        hidden = F.silu(torch.addmm(self.hidden_bias, features, self.hidden))
+        params = torch.addmm(self.bias, hidden, self.out)[:, :, None]
+        logits, means, scales, coefficients = torch.split(params, self.sizes, dim=1)
+        inverse = (scales.sigmoid() * math.exp(-self.sharpest)).clamp_(min=math.exp(-WIDEST))
+        k = self.mixtures
+        self.log_weights = [F.log_softmax(one, dim=1) for one in torch.split(logits, k, dim=1)]
+        """[B, K, 1] of each channel, or of the channel that comes next"""
+        self.minus_means, self.inverse_scales = list(torch.split(means, k, dim=1)), torch.split(inverse, k, dim=1)
+        if self.in_order:
+            self.minus_coefficients = torch.split(coefficients.tanh(), k, dim=1)
+            self.log_widths = torch.split((inverse * (-self.width)).expm1_().neg_().log_(), k, dim=1)
+
+    def draw(self, channel: int, noise: Tensor) -> Tensor:
+        inverse = self.inverse_scales[channel]
+        offset = self.minus_means[channel] * inverse
+        weights, noise = self._log_weights(channel).exp().transpose(1, 2), noise[:, None, None]
+        if weights.numel() * self.levels <= FEW:
+            return _edges_below(self.edges, offset, inverse, weights, noise)
+        segment = _edges_below(self.edges[15::16], offset, inverse, weights, noise)
+        edges = self.segments.index_select(0, segment)[:, None]
+        return _edges_below(edges, offset, inverse, weights, noise).add_(segment, alpha=16)
+
+    def observe(self, channel: int, levels: Tensor) -> None:
+        """The indicator's posterior given this channel is its prior for the next; the next means move with it."""
+        if not self.in_order:
+            return
+        sides, inside, scaled = torch.split(self.cells.index_select(0, levels)[:, None], [2, 1, 1], dim=2)
+        mean, inverse = self.minus_means[channel], self.inverse_scales[channel]
+        mass = F.logsigmoid(torch.addcmul(sides, mean, self.signs).mul_(inverse)).sum(2, keepdim=True)
+        mass.addcmul_(self.log_widths[channel], inside).add_(self.log_weights[0])
+        self.log_weights[0] = F.log_softmax(mass, dim=1)
+        for later in range(channel + 1, self.image_channels):
+            coefficient = self.minus_coefficients[later * (later - 1) // 2 + channel]
+            self.minus_means[later] = torch.addcmul(self.minus_means[later], coefficient, scaled)
+
+    def log_probs(self, channel: int) -> Tensor:
+        mean, inverse = -self.minus_means[channel], self.inverse_scales[channel]
+        per_mixture = discretised_logistic(self.scaled, mean, -inverse.log(), self.levels)
+        return torch.logsumexp(self._log_weights(channel) + per_mixture, dim=1)
+
+    def _log_weights(self, channel: int) -> Tensor:
+        return self.log_weights[0 if self.in_order else channel]
+
+
+def _edges_below(edges: Tensor, offset: Tensor, inverse: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
+    """int64 [B]: how many of the edges [E] or [B, 1, E] have a mass below them of at most noise [B, 1, 1].
+
+    offset, inverse [B, K, 1], weights [B, 1, K] of the logistics.
+    """
+    mass = torch.bmm(weights, torch.addcmul(offset, inverse, edges).sigmoid_())
+    return torch.searchsorted(mass, noise, right=True).flatten()

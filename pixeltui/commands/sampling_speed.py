@@ -1,0 +1,124 @@
+"""Measures cached sampling beside naive sampling and beside what the machine could do at best."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixeltui.config import Config
+from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
+from pixeltui.core.rows import RowTrunk
+from pixeltui.core.sampler import naive_sample_stream
+
+IMAGE = (3, 32, 32)
+ROWS = 4
+"""of cached sampling timed in a measurement"""
+METHOD = (
+    "medians; cached: {rows} rows a measurement, naive (one full forward a pixel): 1 pixel, both extrapolated to the "
+    "image.\nfloor: the larger of multiply-adds over the rate of a 1,024 x 1,024 product and bytes of weights over the "
+    "rate at which\nas many bytes are read, for the row's part and for each pixel's, all measured in turn."
+)
+
+
+def measure(config: Config, batches: list[int], repeats: int, device: torch.device) -> dict[str, Any]:
+    """Images a second at each batch size, as a JSON tree; random weights, which cost the same as trained ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model(config, IMAGE, 256, 10).to(device).eval()
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "image": "x".join(map(str, (*IMAGE[1:], IMAGE[0]))),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "method": METHOD.format(rows=ROWS),
+        "batches": [_measure(model, batch, repeats) for batch in batches],
+    }
+
+
+def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, Any]:
+    device = next(model.parameters()).device
+    _, height, width = IMAGE
+    row_weights, pixel_weights = weights(model)
+    square = torch.rand(1024, 1024, device=device)
+    row_bytes, pixel_bytes = (torch.rand(max(count, 1), device=device) for count in (row_weights, pixel_weights))
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def seconds(work: Callable[[], object], times: int = 1) -> float:
+        wait()
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        wait()
+        return (time.perf_counter() - began) / times
+
+    naive, cached, floor, rates, reads = [], [], [], [], []
+    rows = model.sample_stream(batch, seed=0)
+    next(rows)
+    next(rows)
+    for _ in range(repeats):
+        naive.append(seconds(lambda: _one_naive_pixel(model, batch)) * height * width)
+        each = []
+        for _ in range(ROWS):
+            if next(rows, (None, height))[1] >= height - 1:
+                rows = model.sample_stream(batch, seed=0)
+                next(rows)
+                next(rows)
+            each.append(seconds(lambda: next(rows)))  # noqa: B023
+        cached.append(statistics.median(each) * height)
+        rate = 2 * 1024**3 / min(seconds(lambda: torch.mm(square, square)) for _ in range(5))
+        row_read, pixel_read = (min(seconds(one.sum, 4) for _ in range(5)) for one in (row_bytes, pixel_bytes))
+        row_floor = max(2 * batch * width * row_weights / rate, row_read)
+        floor.append(height * (row_floor + width * max(2 * batch * pixel_weights / rate, pixel_read)))
+        rates.append(rate)
+        reads.append(4 * pixel_weights / pixel_read)
+    ours = statistics.median(cached)
+    return {
+        "batch": batch,
+        "images_per_second": batch / ours,
+        "naive_images_per_second": batch / statistics.median(naive),
+        "ratio": statistics.median(slow / fast for slow, fast in zip(naive, cached, strict=True)),
+        "share_of_floor": statistics.median(best / fast for best, fast in zip(floor, cached, strict=True)),
+        "matrix_gflops": statistics.median(rates) / 1e9,
+        "weights_gbps": statistics.median(reads) / 1e9,
+    }
+
+
+def _one_naive_pixel(model: ConditionalPixelCNN, batch: int) -> None:
+    known = torch.ones(IMAGE[1:], dtype=torch.bool)
+    known[-1, -1] = False
+    given = torch.zeros(batch, *IMAGE, dtype=torch.uint8)
+    for _ in naive_sample_stream(model, batch, seed=0, given=given, known=known):
+        pass
+
+
+def weights(model: ConditionalPixelCNN) -> tuple[int, int]:
+    """Multiply-adds a pixel of a batch of one: in what is computed a row at a time, and a pixel at a time."""
+    total = sum(_live(module) for module in model.modules() if isinstance(module, nn.Conv2d | MaskedConv2d))
+    trunk = model.trunk.incremental(model.label_index(None, 1, _device(model)), 1, *IMAGE[1:], torch.float32)
+    if not isinstance(trunk, RowTrunk):
+        return 0, total
+    stack = trunk.stack
+    matrices: list[Tensor] = [trunk.first, *stack.left]
+    for block in stack.blocks:
+        matrices += [block.centre, block.out[:-1]]
+    for attention in stack.attention.values():
+        matrices += [attention.matrix, attention.out[:-1]]
+    head = sum(_live(module) for module in model.head.modules() if isinstance(module, nn.Conv2d | MaskedConv2d))
+    pixel = head + sum(matrix.numel() for matrix in matrices)
+    return total - pixel, pixel
+
+
+def _live(module: nn.Module) -> int:
+    if isinstance(module, MaskedConv2d):
+        return module.in_channels * module.out_channels * int(module.mask.sum())
+    return module.weight.numel() if isinstance(module, nn.Conv2d) else 0
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,159 @@
+"""Sampling from a trunk and a head that offer `incremental`: each activation is computed once.
+
+The weights are copied when the stream begins. Shapes: B images, N = B or, with guidance, 2 B, W columns, C channels.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, fp32, scale_levels
+
+if TYPE_CHECKING:
+    from pixeltui.core.model import ConditionalPixelCNN
+    from pixeltui.core.sampler import Request
+
+Draw = Callable[[Tensor, Tensor], Tensor]
+"""Levels int64 [B] from log-probabilities [N, L] and noise [B]"""
+
+
+class AnyHead(IncrementalHead):
+    """A head that does not offer `incremental`, by its level_log_probs."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = copy.deepcopy(head).eval()
+
+    def begin(self, features: Tensor) -> None:
+        self.features = features
+        self.earlier = torch.empty(len(features), 0, dtype=torch.int64, device=features.device)
+
+    def log_probs(self, channel: int) -> Tensor:
+        return self.head.level_log_probs(self.features, self.earlier)
+
+    def observe(self, channel: int, levels: Tensor) -> None:
+        self.earlier = torch.cat([self.earlier, levels[:, None]], dim=1)
+
+
+class CachedSampler:
+    """Draws the rows of a request. Static buffers, so that on CUDA a row is one graph, recorded once and replayed."""
+
+    def __init__(
+        self,
+        trunk: IncrementalTrunk,
+        head: IncrementalHead,
+        request: "Request",
+        levels: int,
+        draw: Draw | None,
+        rows_above: int | None,
+    ) -> None:
+        """draw: how to draw from log-probabilities; None: by the head's own `draw`. rows_above: as Trunk's."""
+        self.trunk, self.head, self.request, self.levels, self.draw = trunk, head, request, levels, draw
+        batch, channels, _, width = request.images.shape
+        self.copies = 2 if request.guided else 1
+        device = request.images.device
+        self.noise = torch.zeros(width, channels, batch, device=device)
+        self.known = torch.zeros(width, channels, batch, dtype=torch.bool, device=device)
+        self.row = torch.zeros(width, channels, batch, dtype=torch.int64, device=device)
+        """levels of the current row: those known, later all"""
+        self.any_known = bool(request.known.any())
+        self.scaled = scale_levels(torch.arange(levels, device=device), levels).to(trunk.current.dtype)
+        self.rows_above = rows_above
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.warm = False
+
+    def stream(self) -> Iterator[tuple[Tensor, int]]:
+        """Yields (images so far, rows done) after each row."""
+        images = self.request.images
+        unknown = (~self.request.known).flatten(0, 1).any(dim=2).any(dim=0).nonzero().flatten().tolist()
+        reaching = images.shape[2] if self.rows_above is None else self.rows_above
+        for row in range(images.shape[2]):
+            with torch.no_grad(), fp32(images.device):
+                if row in unknown:
+                    self.draw_row(row)
+                elif unknown and unknown[0] - reaching <= row < unknown[-1]:
+                    self.fill(row)
+            yield images.clone(), row + 1
+
+    def fill(self, row: int) -> None:
+        """Takes in a row that is known."""
+        images = self.request.images[:, :, row]
+        self.trunk.set_row(row)
+        self.trunk.begin_row()
+        self.trunk.current.copy_(self._repeated(self.scaled[images.long()].permute(0, 2, 1)))
+        self.trunk.fill_row()
+        self.trunk.end_row()
+
+    def draw_row(self, row: int) -> None:
+        """Fills in what is not known of a row of the request's images."""
+        request = self.request
+        self.noise.copy_(request.noise[:, :, row].permute(2, 1, 0))
+        self.row.copy_(request.images[:, :, row].permute(2, 1, 0))
+        self.known.copy_(request.known[:, :, row].permute(2, 1, 0))
+        self.trunk.set_row(row)
+        if self.row.is_cuda:
+            self._replay()
+        else:
+            self._steps((~self.known).flatten(1).any(dim=1).tolist())
+        request.images[:, :, row] = self.row.permute(2, 1, 0).to(torch.uint8)
+
+    def _steps(self, to_draw: list[bool]) -> None:
+        self.trunk.begin_row()
+        for column, drawn in enumerate(to_draw):
+            features = self.trunk.pixel(column)
+            if drawn:
+                self._draw_pixel(column, features)
+            scaled = self.scaled[self.row[column]].t()
+            self.trunk.current[:, column] = self._repeated(scaled)
+        self.trunk.end_row()
+
+    def _draw_pixel(self, column: int, features: Tensor) -> None:
+        row, channels = self.row[column], self.row.shape[1]
+        self.head.begin(features.float())
+        for channel in range(channels):
+            noise = self.noise[column, channel]
+            if self.draw is None:
+                levels = self.head.draw(channel, noise)
+            else:
+                levels = self.draw(self.head.log_probs(channel), noise)
+            if self.any_known:
+                levels = torch.where(self.known[column, channel], row[channel], levels)
+            row[channel] = levels
+            if channel + 1 < channels:
+                self.head.observe(channel, self._repeated(levels))
+
+    def _repeated(self, x: Tensor) -> Tensor:
+        return x if self.copies == 1 else torch.cat([x, x])
+
+    def _replay(self) -> None:
+        """The row's steps as one CUDA graph; the first row runs as it is, for what must not be recorded."""
+        everything = [True] * len(self.row)
+        if self.graph is None and not self.warm:
+            stream = torch.cuda.Stream(self.row.device)  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream(self.row.device))
+            with torch.cuda.stream(stream):
+                self._steps(everything)
+            torch.cuda.current_stream(self.row.device).wait_stream(stream)
+            self.warm = True
+            return
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.device(self.row.device), torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self._steps(everything)
+        self.graph.replay()
+
+
+def cached_sampler(
+    model: "ConditionalPixelCNN", request: "Request", draw: Draw | None, dtype: torch.dtype | None
+) -> CachedSampler | None:
+    """None where the trunk does not offer `incremental`."""
+    batch, _, height, width = request.images.shape
+    repeated = 2 * batch if request.guided else batch
+    dtype = dtype or next(model.trunk.parameters()).dtype
+    trunk = model.trunk.incremental(request.labels, repeated, height, width, dtype)
+    if trunk is None:
+        return None
+    head = model.head.incremental() or AnyHead(model.head)
+    return CachedSampler(trunk, head, request, model.levels, draw, model.trunk.rows_above)

@@ -1,0 +1,27 @@
+"""From probabilities of levels to levels. Shapes: B images, L levels."""
+
+import torch
+from torch import Tensor
+
+LARGEST_NOISE = 1 - 2**-20
+"""below what rounding leaves of a probability of 1, so that no noise draws a level that has none"""
+
+
+def nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """probs [B, L] without all but the fewest levels that hold `top_p` (Holtzman et al. 2020, eq. 2), renormalised."""
+    ordered, order = probs.sort(dim=1, descending=True, stable=True)
+    before = ordered.cumsum(dim=1) - ordered
+    kept = torch.zeros_like(probs).scatter(1, order, torch.where(before < top_p, ordered, 0.0))
+    return kept / kept.sum(dim=1, keepdim=True)
+
+
+def inverse_cdf(probs: Tensor, noise: Tensor) -> Tensor:
+    """Levels int64 [B]: the first at which the cumulative distribution of probs [B, L] is over noise [B] in [0, 1).
+
+    probs need not sum to 1. A level without probability is never drawn.
+    """
+    cumulative = probs.cumsum(dim=1)
+    total = cumulative[:, -1:]
+    # noise * sum may round up to the sum, which no level is over
+    threshold = torch.minimum(noise[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0]

@@ -1,0 +1,179 @@
+"""Layers of a trained model as plain matrices, for evaluation one pixel or one row at a time.
+
+Shapes: M pixels, D features, a matrix [in, out]. Weights are copies: a model that trains on does not change them.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixeltui.core.layers import CausalSelfAttention, MaskedConv2d, RMSNorm, position_features
+
+Norm = Callable[[Tensor, Tensor], object]
+"""From features [M, D] to normed features, written into the second argument [M, D]."""
+
+
+def taps(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
+    """A convolution's kernel as [rows, columns, in, out] matrices; the masked taps are zero."""
+    weight = conv.weight.detach()
+    if isinstance(conv, MaskedConv2d):
+        weight = weight * conv.mask
+    return weight.permute(2, 3, 1, 0).to(dtype, copy=True).contiguous()
+
+
+def bias_of(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
+    """[out], a copy; zero where the convolution has none."""
+    if conv.bias is None:
+        return torch.zeros(conv.weight.shape[0], dtype=dtype, device=conv.weight.device)
+    return conv.bias.detach().to(dtype, copy=True)
+
+
+def with_bias(matrix: Tensor, bias: Tensor) -> Tensor:
+    """[in + 1, out]: the bias is the weight of a feature that is 1."""
+    return torch.cat([matrix, bias[None]]).contiguous()
+
+
+def batch_norm_affine(norm: nn.BatchNorm2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Scale and shift [D] of a BatchNorm in evaluation mode."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = torch.rsqrt(norm.running_var.detach() + norm.eps)
+    scale = scale * norm.weight.detach() if norm.affine else scale
+    shift = -norm.running_mean.detach() * scale
+    shift = shift + norm.bias.detach() if norm.affine else shift
+    return scale.to(dtype), shift.to(dtype)
+
+
+def can_pack(norm: nn.Module) -> bool:
+    """Whether pack_norm knows the norm and it looks at no other pixel."""
+    if isinstance(norm, nn.BatchNorm2d):
+        return norm.running_mean is not None
+    return isinstance(norm, RMSNorm | nn.Identity)
+
+
+def pack_norm(norm: nn.Module, dtype: torch.dtype) -> tuple[Norm, Tensor | None]:
+    """The norm, and factors [D] for its result that the next matrix takes in, None for ones."""
+    if isinstance(norm, RMSNorm):
+        size = norm.weight.numel()
+        # |x / sqrt(D)|² + eps = (|x|² + D eps) / D
+        floor = torch.tensor((size * norm.eps) ** 0.5, dtype=dtype, device=norm.weight.device)
+
+        def rms(x: Tensor, out: Tensor) -> object:
+            length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+            return torch.div(x, torch.hypot(length, floor), out=out)
+
+        return rms, norm.weight.detach().to(dtype) * size**0.5
+    if isinstance(norm, nn.BatchNorm2d):
+        scale, shift = batch_norm_affine(norm, dtype)
+        return lambda x, out: torch.addcmul(shift, x, scale, out=out), None
+    if isinstance(norm, nn.Identity):
+        return lambda x, out: out.copy_(x), None
+    raise ValueError(f"expected a norm that looks at one pixel, got {type(norm).__name__}")
+
+
+def scaled_rows(matrix: Tensor, factors: Tensor | None) -> Tensor:
+    """[..., in, out] with the inputs' factors [in] taken in."""
+    return matrix if factors is None else matrix * factors[:, None]
+
+
+def double_tanh(matrix: Tensor) -> Tensor:
+    """[..., 2 D] with its first half doubled, for Gate."""
+    matrix = matrix.clone()
+    matrix[..., : matrix.shape[-1] // 2] *= 2
+    return matrix
+
+
+class Gate:
+    """tanh(a) sigmoid(b) of `both` [M, 2 D], then a matrix, added to a residual.
+
+    tanh(a) = 2 sigmoid(2 a) - 1, which is the faster of the two: a comes doubled (double_tanh), and half the gate is
+    (sigmoid(2 a) - 1/2) sigmoid(b) = lerp(1/2, sigmoid(2 a), sigmoid(b)) - 1/2; matrix and bias make up for the rest.
+    """
+
+    def __init__(self, both: Tensor, work: Tensor | None = None) -> None:
+        """work: [M, D + 16], zero, which gates may share."""
+        pixels, channels = both.shape[0], both.shape[1] // 2
+        self.work = both.new_zeros(pixels, channels + 16) if work is None else work
+        self.work[:, channels] = 1
+        self.both, self.half = both, both.new_tensor(0.5)
+        self.halves = both[:, :channels], both[:, channels:]
+        self.gated, self.with_one = self.work[:, :channels], self.work[:, : channels + 1]
+
+    @staticmethod
+    def pack(out: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
+        """The 1x1 convolution that ends a block as [D + 1, D] for `add`."""
+        matrix = taps(out, dtype)[0, 0]
+        return with_bias(2 * matrix, bias_of(out, dtype) - matrix.sum(0))
+
+    def add(self, matrix: Tensor, residual: Tensor) -> None:
+        """residual [M, D] += matrix(gate(both)); overwrites `both`."""
+        self.both.sigmoid_()
+        torch.lerp(self.half, *self.halves, out=self.gated)
+        residual.addmm_(self.with_one, matrix)
+
+
+class PackedAttention:
+    """CausalSelfAttention with a cache of the keys and values of all earlier pixels, [B, heads, H W, D / heads]."""
+
+    def __init__(self, layer: CausalSelfAttention, batch: int, height: int, width: int, dtype: torch.dtype) -> None:
+        channels = layer.out.weight.shape[0]
+        self.batch, self.heads, self.width, self.channels = batch, layer.heads, width, channels
+        self.norm, factors = pack_norm(layer.norm, dtype)
+        matrix = taps(layer.qkv, dtype)[0, 0]
+        self.matrix = scaled_rows(matrix[:channels], factors).contiguous()
+        places = position_features(height, width, like=matrix).flatten(1).t()
+        self.places = torch.addmm(bias_of(layer.qkv, dtype), places, matrix[channels:])
+        """[H W, 3 D]: what a pixel's place adds to its query, key and value"""
+        self.out = with_bias(taps(layer.out, dtype)[0, 0], bias_of(layer.out, dtype))
+        self.normed = torch.empty(batch, channels, dtype=dtype, device=matrix.device)
+        shape = (2, batch, self.heads, height * width, channels // self.heads)
+        self.cache = torch.zeros(shape, dtype=dtype, device=matrix.device)
+        self.on_device = matrix.is_cuda
+        """graphs are replayed for every row: the place is read from the device's memory"""
+        self.pixels = torch.arange(height * width, device=matrix.device)
+        self.first = 0
+        self.first_on_device = torch.zeros(1, dtype=torch.int64, device=matrix.device)
+
+    def set_row(self, row: int) -> None:
+        self.first = row * self.width
+        if self.on_device:
+            self.first_on_device.fill_(self.first)
+
+    def pixel(self, column: int, h: Tensor) -> None:
+        """h [B, D] += attention of the pixel in `column`."""
+        self.norm(h, self.normed)
+        if self.on_device:
+            place = self.first_on_device + column
+            qkv = torch.addmm(self.places[place], self.normed, self.matrix)
+            query, stored = self._split(qkv, 1)
+            self.cache.index_copy_(3, place, stored)
+            y = F.scaled_dot_product_attention(query, self.cache[0], self.cache[1], self.pixels[None] <= place[:, None])
+        else:
+            at = self.first + column
+            query, stored = self._split(torch.addmm(self.places[at], self.normed, self.matrix), 1)
+            self.cache[:, :, :, at : at + 1] = stored
+            y = F.scaled_dot_product_attention(query, *self.cache[:, :, :, : at + 1])
+        self._add(y, h)
+
+    def row(self, h: Tensor) -> None:
+        """h [W B, D] += attention of a whole row."""
+        normed = torch.empty(h.shape[0], self.channels, dtype=h.dtype, device=h.device)
+        self.norm(h, normed)
+        end = self.first + self.width
+        qkv = (normed @ self.matrix).view(self.width, self.batch, -1) + self.places[self.first : end, None]
+        query, stored = self._split(qkv, self.width)
+        self.cache[:, :, :, self.first : end] = stored
+        key, value = self.cache[:, :, :, :end]
+        before = self.pixels[None, :end] <= self.pixels[self.first : end, None]
+        self._add(F.scaled_dot_product_attention(query, key, value, before), h)
+
+    def _split(self, qkv: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """[pixels B, 3 D] to a query [B, heads, pixels, D / heads], and key and value [2, ...] alike."""
+        by_head = qkv.view(pixels, self.batch, 3, self.heads, -1).permute(2, 1, 3, 0, 4)
+        return by_head[0], by_head[1:]
+
+    def _add(self, y: Tensor, h: Tensor) -> None:
+        flat = y.permute(2, 0, 1, 3).reshape(h.shape)
+        h.addmm_(flat, self.out[:-1]).add_(self.out[-1])

@@ -1,0 +1,191 @@
+"""Parts of a trunk evaluated a row at a time, and within the row a pixel at a time.
+
+Buffers hold one row and those above it that a kernel reaches, never an image. Shapes: B images, W columns, D features,
+L blocks; a row of features is [W, B, D], so that the same columns of all images, and every run of columns, are one
+matrix.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pixeltui.core.packed import Gate, Norm, PackedAttention
+from pixeltui.core.parts import IncrementalTrunk
+
+
+class ImageRows:
+    """The image's current row and the `above` rows before it, scaled, with zeros around: [above + 1, B, W + .., C].
+
+    A kernel sees `left` pixels to the left in the current row and `reach` to either side in those above. `ones` adds a
+    channel of ones, zero in the padding.
+    """
+
+    def __init__(
+        self, batch: int, width: int, channels: int, above: int, left: int, reach: int, like: Tensor, *, ones: bool
+    ) -> None:
+        start = max(left, reach)
+        self.width, self.reach, self.start = width, reach, start
+        shape = (above + 1, batch, start + width + reach, channels + ones)
+        self.stored = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.fresh = self.stored[0].clone()
+        if ones:
+            self.fresh[:, start : start + width, -1] = 1
+        self.stored[-1] = self.fresh
+        self.current = self.stored[-1, :, start : start + width, :channels]
+        """[B, W, C]: to be written as the pixels become known"""
+        self.windows = [self.stored[-1, :, start + j - left : start + j].flatten(1) for j in range(width)]
+        """[B, left C] of each column, the pixels to its left: views"""
+
+    def above(self) -> Tensor:
+        """[W B, above columns C]: what the kernel reaches in the rows above."""
+        rows, batch, _, each = self.stored.shape
+        shape = (self.width, batch, rows - 1, (2 * self.reach + 1) * each)
+        strides = (each, self.stored.stride(1), self.stored.stride(0), 1)
+        first = self.stored[:, :, self.start - self.reach :]
+        return first.as_strided(shape, strides).reshape(self.width * batch, -1)
+
+    def lefts(self) -> Tensor:
+        """[W B, left C]: `windows` of all columns."""
+        return torch.stack(self.windows).flatten(0, 1)
+
+    def end_row(self) -> None:
+        for row in range(len(self.stored) - 1):
+            self.stored[row] = self.stored[row + 1]
+        self.stored[-1] = self.fresh
+
+
+class Block(NamedTuple):
+    """A gated residual block as matrices: h + out(gate(after(conv(norm(h)) + bias))); see packed.Gate."""
+
+    norm: Norm
+    above: Tensor
+    """[rows above, columns, D, 2 D]"""
+    left: Tensor
+    """[columns to the left, D, 2 D], of the current row"""
+    centre: Tensor
+    """[D, 2 D]"""
+    bias: Tensor
+    """[2 D] or [B, 2 D]"""
+    after: Norm | None
+    out: Tensor
+    """[D + 1, D]"""
+
+
+class CausalStack:
+    """Blocks whose features at a pixel hang on earlier pixels of the row: one step a pixel, the rows above at once.
+
+    The rows above are known in every block when a row begins, and so is the pixel to the left when a pixel begins:
+    only the centre of each kernel has to wait for the block before.
+    """
+
+    def __init__(self, blocks: list[Block], attention: dict[int, PackedAttention], batch: int, width: int) -> None:
+        first = blocks[0]
+        self.blocks, self.attention, self.batch, self.width = blocks, attention, batch, width
+        self.left_taps, self.channels = len(first.left), first.centre.shape[0]
+        like, number = first.centre, len(blocks)
+        self.left = [torch.stack([block.left[t] for block in blocks]) for t in range(self.left_taps)]
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+        self.current = zeros(self.left_taps + width, number, batch, self.channels)
+        """normed inputs of the blocks in the current row"""
+        self.previous = zeros(len(first.above), number, width + first.above.shape[1] - 1, batch, self.channels)
+        """those of the rows above"""
+        self.sums = zeros(number, width, batch, 2 * self.channels)
+        """what the gates take from the rows above, bias included"""
+        self.both = zeros(number, batch, 2 * self.channels)
+        self.gates = [Gate(self.both[0])]
+        self.gates.extend(Gate(both, self.gates[0].work) for both in self.both[1:])
+        self._steps = [list(self.current[self.left_taps + j].unbind(0)) for j in range(width)]
+
+    def begin_block(self, number: int) -> Tensor:
+        """What the gate of a block takes from the rows above: [W B, 2 D], to be added to."""
+        block, sums = self.blocks[number], self.sums[number]
+        sums.copy_(block.bias)
+        flat = sums.flatten(0, 1)
+        for row, kernel in enumerate(block.above):
+            for column, matrix in enumerate(kernel):
+                features = self.previous[row, number, column : column + self.width]
+                flat.addmm_(features.flatten(0, 1), matrix)
+        return flat
+
+    def pixel(self, column: int, h: Tensor) -> None:
+        """h [B, D], of the pixel before the first block, becomes that after the last."""
+        both = self.both
+        if self.left_taps:
+            torch.baddbmm(self.sums[:, column], self.current[column], self.left[0], out=both)
+            for tap in range(1, self.left_taps):
+                both.baddbmm_(self.current[column + tap], self.left[tap])
+        else:
+            both.copy_(self.sums[:, column])
+        steps = zip(self.blocks, self._steps[column], self.gates, strict=True)
+        for number, (block, normed, gate) in enumerate(steps):
+            block.norm(h, normed)
+            gate.both.addmm_(normed, block.centre)
+            if block.after is not None:
+                block.after(gate.both, gate.both)
+            gate.add(block.out, h)
+            if number in self.attention:
+                self.attention[number].pixel(column, h)
+
+    def row(self, h: Tensor) -> None:
+        """`pixel` for a whole row that is known: h [W B, D]."""
+        both = h.new_empty(len(h), 2 * self.channels)
+        gate = Gate(both)
+        shifted = h.new_zeros(self.left_taps + self.width, self.batch, self.channels)
+        normed = shifted[self.left_taps :].flatten(0, 1)
+        for number, block in enumerate(self.blocks):
+            block.norm(h, normed)
+            self.current[self.left_taps :, number] = shifted[self.left_taps :]
+            torch.addmm(self.sums[number].flatten(0, 1), normed, block.centre, out=both)
+            for tap, matrix in enumerate(block.left):
+                both.addmm_(shifted[tap : tap + self.width].flatten(0, 1), matrix)
+            if block.after is not None:
+                block.after(both, both)
+            gate.add(block.out, h)
+            if number in self.attention:
+                self.attention[number].row(h)
+
+    def end_row(self) -> None:
+        if not len(self.previous):
+            return
+        for row in range(len(self.previous) - 1):
+            self.previous[row] = self.previous[row + 1]
+        columns = slice(self.left_taps, self.left_taps + self.width)
+        self.previous[-1, :, columns] = self.current[self.left_taps :].transpose(0, 1)
+
+
+class RowTrunk(IncrementalTrunk):
+    """A first convolution, a CausalStack and a norm. `begin_row` fills `start` and the stack's `sums`."""
+
+    def __init__(self, image: ImageRows, first: Tensor, stack: CausalStack, norm: tuple[Norm, Tensor | None]) -> None:
+        """first: [left C, D], of the current row."""
+        self.image, self.first, self.stack = image, first, stack
+        self.current = image.current
+        shape = (stack.width, stack.batch, stack.channels)
+        self.start = torch.zeros(shape, dtype=first.dtype, device=first.device)
+        """what the first convolution takes from the rows above, bias included"""
+        self.h = self.start[0].clone()
+        self.features = self.start[0].clone()
+        self.norm, self.factors = norm
+
+    def pixel(self, column: int) -> Tensor:
+        torch.addmm(self.start[column], self.image.windows[column], self.first, out=self.h)
+        self.stack.pixel(column, self.h)
+        self.norm(self.h, self.features)
+        if self.factors is not None:
+            self.features.mul_(self.factors)
+        return self.features
+
+    def fill_row(self) -> None:
+        self.stack.row(torch.addmm(self.start.flatten(0, 1), self.image.lefts(), self.first))
+
+    def end_row(self) -> None:
+        self.stack.end_row()
+        self.image.end_row()
+
+    def set_row(self, row: int) -> None:
+        for attention in self.stack.attention.values():
+            attention.set_row(row)

@@ -1,0 +1,292 @@
+"""Cached sampling computes what the full forward computes, and draws the images that naive sampling draws."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pixeltui import registry
+from pixeltui.core import ConditionalPixelCNN
+from pixeltui.core.draw import LARGEST_NOISE
+from pixeltui.core.packed import PackedAttention
+from pixeltui.core.parts import scale_levels
+from pixeltui.core.sampler import naive_sample_stream, sample_stream
+
+Tiny = Callable[..., ConditionalPixelCNN]
+
+
+def last(rows: Any) -> Tensor:
+    *_, (images, _) = rows
+    result: Tensor = images
+    return result
+
+
+def random_images(model: ConditionalPixelCNN, batch: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, model.levels, (batch, *model.image_shape), generator=generator, dtype=torch.uint8)
+
+
+@torch.no_grad()
+def features_by_row(
+    model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None, filled: tuple[int, ...]
+) -> Tensor:
+    """Features [B, D, H, W] of true images, pixel by pixel; NaN in the rows that are taken in whole."""
+    batch, _, height, width = images.shape
+    trunk = model.trunk.incremental(labels, batch, height, width, torch.float32)
+    assert trunk is not None
+    scaled = scale_levels(images, model.levels)
+    features = torch.full((batch, model.trunk.channels, height, width), torch.nan)
+    for row in range(height):
+        trunk.set_row(row)
+        trunk.begin_row()
+        if row in filled:
+            trunk.current.copy_(scaled[:, :, row].permute(0, 2, 1))
+            trunk.fill_row()
+        else:
+            for column in range(width):
+                features[:, :, row, column] = trunk.pixel(column)
+                trunk.current[:, column] = scaled[:, :, row, column]
+        trunk.end_row()
+    return features
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("norm", list(registry.NORMS))
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("first_kernel", "kernel"), [(3, 3), (7, 5), (5, 1)])
+@torch.no_grad()
+def test_features_are_those_of_the_full_forward(
+    tiny: Tiny, architecture: str, norm: str, attention: bool, channels: int, first_kernel: int, kernel: int
+) -> None:
+    shape = (channels, 6, 5)
+    kernels = {"first_kernel": first_kernel, "kernel": kernel}
+    model = tiny(shape, 8, 3, architecture=architecture, norm=norm, attention=attention, **kernels)
+    images, labels = random_images(model, 3), torch.tensor([0, 2, 3])
+    full = model.trunk(scale_levels(images, 8), labels)
+    torch.testing.assert_close(features_by_row(model, images, labels, ()), full, atol=1e-4, rtol=1e-4)
+    filled = (0, 1, 3)
+    cached = features_by_row(model, images, labels, filled)
+    drawn = [row for row in range(6) if row not in filled]
+    torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_attention_that_reads_its_place_from_the_device_is_the_same(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = PackedAttention.__init__
+
+    def on_device(self: PackedAttention, *args: Any) -> None:
+        made(self, *args)
+        self.on_device = True
+
+    monkeypatch.setattr(PackedAttention, "__init__", on_device)
+    model = tiny((3, 6, 5), 8, attention=True)
+    images = random_images(model, 2)
+    full = model.trunk(scale_levels(images, 8), None)
+    cached = features_by_row(model, images, None, (1,))
+    drawn = [0, 2, 3, 4, 5]
+    torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("channel_autoregressive", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("levels", [2, 8, 256])
+@torch.no_grad()
+def test_heads_give_the_log_probabilities_of_the_full_forward(
+    tiny: Tiny, head: str, channel_autoregressive: bool, channels: int, levels: int
+) -> None:
+    model = tiny((channels, 3, 4), levels, head=head, channel_autoregressive=channel_autoregressive)
+    images = random_images(model, 2)
+    full = model.log_prob(images)
+    features = model.trunk(scale_levels(images, levels), None)
+    pixel = model.head.incremental()
+    assert pixel is not None
+    for row in range(3):
+        for column in range(4):
+            pixel.begin(features[:, :, row, column])
+            for channel in range(channels):
+                level = images[:, channel, row, column].long()
+                log_probs = pixel.log_probs(channel)
+                assert log_probs.shape == (2, levels)
+                torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(2), atol=1e-4, rtol=0)
+                own = log_probs[torch.arange(2), level]
+                torch.testing.assert_close(own, full[:, channel, row, column], atol=1e-4, rtol=1e-4)
+                if channel + 1 < channels:
+                    pixel.observe(channel, level)
+
+
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("channel_autoregressive", [True, False])
+@pytest.mark.parametrize("levels", [2, 17, 200, 256])
+@pytest.mark.parametrize("batch", [3, 150])
+@torch.no_grad()
+def test_heads_draw_the_inverse_of_their_cumulative_distribution(
+    tiny: Tiny, head: str, channel_autoregressive: bool, levels: int, batch: int
+) -> None:
+    model = tiny((3, 1, 1), levels, head=head, channel_autoregressive=channel_autoregressive, std=0.7)
+    pixel = model.head.incremental()
+    assert pixel is not None
+    generator = torch.Generator().manual_seed(1)
+    pixel.begin(torch.randn(batch, model.trunk.channels, generator=generator))
+    seen = set()
+    for channel in range(3):
+        noise = torch.rand(batch, generator=generator)
+        noise[0], noise[1] = 0.0, LARGEST_NOISE
+        drawn = pixel.draw(channel, noise)
+        assert drawn.dtype == torch.int64
+        assert 0 <= int(drawn.min()) <= int(drawn.max()) < levels
+        cumulative = pixel.log_probs(channel).double().exp().cumsum(1)
+        upto = cumulative.gather(1, drawn[:, None])[:, 0]
+        below = upto - pixel.log_probs(channel).double().exp().gather(1, drawn[:, None])[:, 0]
+        assert bool((below <= noise + 2e-6).all())
+        assert bool((upto >= noise - 2e-6).all())
+        seen |= set(drawn.tolist())
+        pixel.observe(channel, drawn)
+    assert len(seen) > min(levels, batch) // 4
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("channel_autoregressive", [True, False])
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize(("shape", "levels"), [((1, 7, 3), 17), ((3, 4, 6), 256)])
+def test_the_same_noise_gives_the_naive_image(
+    tiny: Tiny,
+    architecture: str,
+    head: str,
+    channel_autoregressive: bool,
+    attention: bool,
+    shape: tuple[int, int, int],
+    levels: int,
+) -> None:
+    options = {"architecture": architecture, "head": head, "channel_autoregressive": channel_autoregressive}
+    model = tiny(shape, levels, 3, attention=attention, **options)
+    labels = torch.tensor([0, 2, 1])
+    for wish in ({}, {"labels": labels}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
+        naive = last(naive_sample_stream(model, 3, seed=4, **wish))
+        assert torch.equal(last(sample_stream(model, 3, seed=4, **wish)), naive)
+        assert len(naive.unique()) > 3
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, attention: bool, guidance: float) -> None:
+    model = tiny((3, 9, 4), 8, 3, architecture=architecture, attention=attention, blocks=2)
+    given = random_images(model, 2)
+    generator = torch.Generator().manual_seed(0)
+    below = torch.zeros(9, 4, dtype=torch.bool)
+    below[:6] = True
+    middle = below.clone()
+    middle[7:], middle[6, 1] = True, True
+    pixels = torch.rand(2, 3, 9, 4, generator=generator) < 0.6
+    pixels[:, :, 4] = True
+    for known in (below, middle, pixels):
+        wish: dict[str, Any] = {"labels": [1, 2], "guidance": guidance, "seed": 1, "given": given, "known": known}
+        naive = last(naive_sample_stream(model, 2, **wish))
+        completed = last(sample_stream(model, 2, **wish))
+        assert torch.equal(completed, naive)
+        everywhere = known.expand(2, 3, 9, 4)
+        assert torch.equal(completed[everywhere], given[everywhere])
+        assert not torch.equal(completed[~everywhere], given[~everywhere])
+
+
+@pytest.mark.parametrize("architecture", [*registry.ARCHITECTURES, "cropped"])
+def test_weights_that_change_between_rows_change_nothing(
+    tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cropped = architecture == "cropped"
+    architecture = "two_stream" if cropped else architecture
+    for head in registry.HEADS:
+        model = tiny((3, 4, 5), 8, 3, architecture=architecture, head=head, attention=True, norm="batch")
+        if cropped:
+            monkeypatch.setattr(type(model.trunk), "incremental", lambda *_: None)
+        expected = last(sample_stream(model, 2, [0, 1], seed=0))
+        rows = sample_stream(model, 2, [0, 1], seed=0)
+        next(rows)
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.add_(1)
+        assert torch.equal(last(rows), expected)
+        assert not torch.equal(last(sample_stream(model, 2, [0, 1], seed=0)), expected)
+
+
+@pytest.mark.parametrize("part", ["trunk", "head"])
+def test_parts_without_incremental_are_sampled_too(tiny: Tiny, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny((3, 4, 5), 8, 3)
+    labels = torch.tensor([0, 2])
+    expected = last(naive_sample_stream(model, 2, labels=labels, seed=3))
+    monkeypatch.setattr(type(getattr(model, part)), "incremental", lambda *_: None)
+    assert torch.equal(last(sample_stream(model, 2, labels, seed=3)), expected)
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+def test_an_unknown_norm_is_left_to_the_forward(tiny: Tiny, architecture: str) -> None:
+    class Shrink(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0.5 * x
+
+    model = tiny((1, 4, 5), 8, architecture=architecture, norm="none")
+    for module in list(model.trunk.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.Identity):
+                setattr(module, name, Shrink())
+    naive = last(naive_sample_stream(model, 2, seed=3))
+    assert torch.equal(last(sample_stream(model, 2, seed=3)), naive)
+
+
+def test_no_forward_of_the_trunk_is_needed(tiny: Tiny) -> None:
+    model = tiny((1, 6, 5), 8)
+    calls: list[int] = []
+    model.trunk.register_forward_hook(lambda *_: calls.append(1))
+    model.sample(2, seed=0)
+    assert not calls
+
+
+def test_bfloat16_draws_images_of_the_same_kind(tiny: Tiny) -> None:
+    model = tiny((3, 8, 8), 256, std=0.1)
+    exact = last(sample_stream(model, 4, seed=0)).float()
+    rounded = last(sample_stream(model, 4, seed=0, dtype=torch.bfloat16)).float()
+    assert not torch.equal(rounded, exact)
+    close = (rounded - exact).abs() < 16
+    assert float(close.float().mean()) > 0.8
+
+
+def test_autocast_and_the_global_generator_do_not_matter(tiny: Tiny) -> None:
+    model = tiny((3, 4, 5), 256)
+    expected = last(sample_stream(model, 2, seed=0))
+    state = torch.get_rng_state()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(last(sample_stream(model, 2, seed=0)), expected)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+def test_buffers_hold_rows_and_not_images(tiny: Tiny, architecture: str) -> None:
+    def elements(height: int) -> int:
+        model = tiny((1, height, 8), 8, architecture=architecture, blocks=3)
+        trunk = model.trunk.incremental(None, 2, height, 8, torch.float32)
+        sizes: dict[int, int] = {}
+        pending: list[Any] = [trunk]
+        seen: set[int] = set()
+        while pending:
+            one = pending.pop()
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            if isinstance(one, Tensor):
+                sizes[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
+            elif isinstance(one, list | tuple):
+                pending.extend(one)
+            elif isinstance(one, dict):
+                pending.extend(one.values())
+            elif hasattr(one, "__dict__"):
+                pending.extend(vars(one).values())
+        return sum(sizes.values())
+
+    assert elements(64) == elements(8) > 0
