@@ -1,25 +1,21 @@
 """What several tests need: tiny data, tiny configs, a finished tiny run."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tiny import TINY, tiny_arguments
 
 from pixeltui.cli import main
 from pixeltui.config import Config, load_config
 
-TINY = (
-    "model.channels=8",
-    "model.blocks=1",
-    "model.first_kernel=3",
-    "train.batch_size=16",
-    "train.warmup_epochs=0",
-    "sample.count=4",
-    "sample.every=0",
-    "log.every=1",
-)
+# Tiny products are slower on two threads than on one; processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -53,11 +49,6 @@ def tiny_train(tiny_npz: Path, tmp_path: Path) -> Callable[..., int]:
         return main(["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *tiny_arguments(tiny_npz), *arguments])
 
     return train
-
-
-def tiny_arguments(tiny_npz: Path) -> list[str]:
-    overrides = (f"data.name={tiny_npz}", *TINY)
-    return ["--preset", "quick", *(word for override in overrides for word in ("--set", override))]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
     add("--no-ui", False, "no console: progress, or plain lines where there is no terminal", action="store_true")
     add("--runs-dir", here, "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)", type=Path, metavar="DIR")
     add("--debug", False, "show tracebacks", action="store_true")
+
+
+def warn(message: str) -> None:
+    """To stderr: stdout may be a JSON document, or half blocks."""
+    print(f"pixeltui: warning: {message}", file=sys.stderr)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

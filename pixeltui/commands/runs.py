@@ -1,6 +1,7 @@
 """`pixeltui runs`: the run browser for scripts."""
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -153,10 +154,10 @@ def _show(args: argparse.Namespace) -> int:
     width = max(map(len, facts))
     for name, value in facts.items():
         if value not in (None, ""):
-            print(f"{name:<{width}}  {printable(value)}")
+            print(f"{name:<{width}}  {printable(_cell(value))}")
     print("\nconfig")
     for key, value in _flat(config).items():
-        print(f"  {key} = {printable(value)}")
+        print(f"  {key} = {printable(json.dumps(value, ensure_ascii=False))}")
     if evaluations:
         print()
         header = ("split", "epoch", "step", "bits/dim", "±", "nats/dim", "perplexity", "best")
@@ -217,7 +218,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and value > 0.01 else str(value)
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and abs(value) > 0.01 else str(value)
 
 
 def _rename(args: argparse.Namespace) -> int:
@@ -245,7 +246,7 @@ def _note(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    run = find_run(args.runs_dir, args.run)
+    run = find_run(args.runs_dir, args.run, even_damaged=True)
     name = printable(run.name)
     if not args.yes:
         if not sys.stdin.isatty():
@@ -267,7 +268,7 @@ def _export(args: argparse.Namespace) -> int:
     from pixeltui.train.export import export
 
     try:
-        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights)
+        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights, warn=options.warn)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from None
     print(f"{out}, and how to load it: {card}")

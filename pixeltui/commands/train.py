@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import platform
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltui import __version__
+from pixeltui.commands import options
 from pixeltui.config import ConfigError, dump_config, load_config, preset_names
 from pixeltui.errors import UsageError, UserError
 from pixeltui.events import Evaluated
@@ -37,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("training in several processes is not there yet: start one, without torchrun")
     signals = Signals()
     signals.install()
     if args.resume:
@@ -103,7 +107,7 @@ def _train(
     print(f"run {run_dir.name} in {run_dir.path}", flush=True)
     with contextlib.ExitStack() as stack:
         tensorboard = stack.enter_context(closing(TensorBoardWriter(run_dir))) if config.log.tensorboard else None
-        recorder = stack.enter_context(closing(Recorder(run_dir, on_trouble=_warn)))
+        recorder = stack.enter_context(closing(Recorder(run_dir, on_trouble=options.warn)))
         display = stack.enter_context(closing(make_display()))
         sink = HeadlessSink(recorder, display, tensorboard)
         trainer = Trainer(config, data, run_dir, sink, CommandInbox(run_dir, signals))
@@ -126,6 +130,8 @@ def _anywhere(config: "Config") -> "Config":
 def _meta(config: "Config", data: "DataSet") -> dict[str, Any]:
     import torch
 
+    from pixeltui.train.precision import device_name, pick_device
+
     channels, height, width = data.image_shape
     return {
         "command": shlex.join(["pixeltui", *sys.argv[1:]]),
@@ -141,7 +147,7 @@ def _meta(config: "Config", data: "DataSet") -> dict[str, Any]:
             "classes": list(data.classes),
             "images": {"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         },
-        "device": config.train.device,
+        "device": device_name(pick_device(config.train.device)),
         "tags": [],
         "note": "",
     }
@@ -187,7 +193,3 @@ def _likelihood(figure: Evaluated) -> str:
         f"{figure.bits_per_dim:.4f}{se} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
         f"perplexity {figure.perplexity:.3f}  ({figure.images} images)"
     )
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

@@ -1,10 +1,11 @@
 """Training without the console: a progress display on a terminal, plain lines otherwise."""
 
+import os
 import sys
 import time
 from typing import Protocol
 
-from pixeltui.events import AnyEvent, Frame, Started, Step
+from pixeltui.events import AnyEvent, Frame, Notice, Started, Step
 from pixeltui.session.describe import describe, figure
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
@@ -28,7 +29,8 @@ class HeadlessSink:
 
     def emit(self, event: AnyEvent) -> None:
         self._recorder.emit(event)
-        self._display.show(event)
+        if not (isinstance(event, Notice) and event.kind == "failed"):  # the command's own last line says it
+            self._display.show(event)
         if self._tensorboard is not None:
             self._tensorboard.emit(event)
 
@@ -98,5 +100,34 @@ class ProgressDisplay:
         self._progress.stop()
 
 
+class WhileThere:
+    """A display that may lose its terminal or its pipe: from then on nothing is shown, and training goes on."""
+
+    def __init__(self, display: Display) -> None:
+        self._display: Display | None = display
+
+    def show(self, event: AnyEvent) -> None:
+        try:
+            if self._display is not None:
+                self._display.show(event)
+        except (OSError, ValueError):
+            self._leave()
+
+    def close(self) -> None:
+        try:
+            if self._display is not None:
+                self._display.close()
+        except (OSError, ValueError):
+            self._leave()
+
+    def _leave(self) -> None:
+        """Whatever else in this process prints meets no dead terminal either; the run's log has everything."""
+        self._display = None
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
+
+
 def make_display() -> Display:
-    return ProgressDisplay() if sys.stdout.isatty() else PlainLines()
+    return WhileThere(ProgressDisplay() if sys.stdout.isatty() else PlainLines())

@@ -91,11 +91,22 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, finished_runs
     assert len(captured.err.splitlines()) == 1
 
 
-def test_a_damaged_checkpoint_is_named(runs_copy: Path, capsys) -> None:
-    best = runs_copy / "done" / "checkpoints" / "best.safetensors"
-    best.write_bytes(best.read_bytes()[:-1])
-    assert run(runs_copy, "sample", "done", "-n", "1") == 1
-    assert "best.safetensors is damaged" in capsys.readouterr().err
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(runs_copy: Path, tmp_path: Path, capsys) -> None:
+    folder = runs_copy / "done" / "checkpoints"
+    for name in ("last", "step-00000010"):
+        with (folder / f"{name}.safetensors").open("r+b") as file:
+            file.truncate(500)
+    (folder / "best.safetensors").unlink()
+    out = str(tmp_path / "a.png")
+    assert run(runs_copy, "sample", "done", "-n", "1", "--checkpoint", "last", "--out", out) == 0
+    message = capsys.readouterr().err
+    assert "last.safetensors is damaged" in message
+    assert "step-00000005.safetensors is used" in message
+    assert run(runs_copy, "sample", "done", "-n", "1", "--checkpoint", "10", "--out", out) == 1, "asked for by its step"
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert run(runs_copy, "sample", "done", "-n", "1", "--out", out) == 1
+    assert "damaged" in capsys.readouterr().err
 
 
 def evaluated(runs: Path, capsys, *arguments: str) -> dict:

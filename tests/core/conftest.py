@@ -40,3 +40,8 @@ def build_tiny(
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., ConditionalPixelCNN]:
     return build_tiny
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

@@ -67,7 +67,9 @@ def check(model: ConditionalPixelCNN, moved: Tensor, *, in_order: bool, least: f
 
 
 @pytest.mark.parametrize("parts", PARTS)
-def test_no_log_probability_moves_with_a_later_sub_pixel_and_the_next_ones_do(tiny: Tiny, parts: dict[str, Any]) -> None:
+def test_no_log_probability_moves_with_a_later_sub_pixel_and_the_next_ones_do(
+    tiny: Tiny, parts: dict[str, Any]
+) -> None:
     model = tiny(levels=6, num_classes=3, **parts)
     check(model, moves(model), in_order=parts["channel_autoregressive"], least=1e-9)
 
@@ -215,3 +217,16 @@ def test_a_forward_leaves_weights_and_buffers_alone(tiny: Tiny, architecture: st
     after = model.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert not any("mask" in name for name in after)
+
+
+@torch.no_grad()
+def test_two_streams_tell_the_edge_from_grey_pixels(tiny: Tiny) -> None:
+    """Grey is 0 after scaling, as is the padding: the first layer tells them apart by its channel of ones."""
+    trunk = tiny((1, 5, 6), architecture="two_stream").trunk
+    outputs: list[Tensor] = []
+    for name in ("vertical_first", "horizontal_first"):
+        trunk.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    trunk(torch.zeros(1, 1, 5, 6), None)
+    vertical, horizontal = outputs
+    assert not torch.allclose(vertical[:, :, 0, 3], vertical[:, :, 3, 3])
+    assert not torch.allclose(horizontal[:, :, 3, 0], horizontal[:, :, 3, 3])
