@@ -1,6 +1,6 @@
 """Colour depth of the terminal, the palette of 256 colours, and the colours of the two themes.
 
-Free of textual and rich: `--color` has to set the depth before textual is imported, since textual fixes it for the process.
+Free of textual and rich: `--color` has to set the depth before textual is imported, which fixes it for the process.
 """
 
 import os
@@ -53,7 +53,7 @@ def _number(text: str) -> int:
 
 
 def use_depth(choice: str, environ: MutableMapping[str, str] | None = None) -> Depth:
-    """Set the depth of this process; to be called before textual is imported. Raises ValueError for an unknown choice."""
+    """Set the depth of this process; to be called before textual is imported. Raises ValueError."""
     environ = os.environ if environ is None else environ
     if choice not in CHOICES:
         raise ValueError(f"colour depth must be one of {', '.join(CHOICES)}, not {choice!r}")
@@ -175,7 +175,7 @@ class Theme:
     series: tuple[str, ...]
 
     def resolve(self, color: str) -> str:
-        """"#rrggbb" of a token ("text", "accent", "series0"...) or of a colour written so. Raises ValueError."""
+        """ "#rrggbb" of a token ("text", "accent", "series0"...) or of a colour written so. Raises ValueError."""
         if color.startswith("#"):
             return to_hex(parse_hex(color))
         if color.startswith("series") and color[6:].isdecimal():

@@ -3,7 +3,9 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from math import inf, isfinite, nan
+from operator import le
 
 BLOCK = 16
 
@@ -32,7 +34,7 @@ class Series:
         self.xs = array("d")
         self.ys = array("d")
         self.gaps = array("q")  # indices of points without a value
-        self._low: list[array[float]] = []  # level k: minima of BLOCK ** (k + 1) points; +inf where there are gaps alone
+        self._low: list[array[float]] = []  # level k: minima of BLOCK ** (k + 1) points; +inf for gaps alone
         self._high: list[array[float]] = []
         self.extend(xs, ys)
 
@@ -44,19 +46,18 @@ class Series:
 
     def extend(self, xs: Iterable[float], ys: Iterable[float | None]) -> None:
         new_xs = array("d", xs)
-        values = ys if isinstance(ys, array) else [nan if y is None else y for y in ys]
-        new_ys = array("d", values)
+        new_ys = array("d", ys if isinstance(ys, array) else [nan if y is None else y for y in ys])
         if len(new_xs) != len(new_ys):
             raise ValueError(f"series {self.name!r}: {len(new_xs)} xs and {len(new_ys)} ys")
-        last = self.xs[-1] if self.xs else -inf
-        if any(not last <= x < inf for x, last in zip(new_xs, (last, *new_xs), strict=False)) or (
-            new_xs and not isfinite(new_xs[0])
-        ):
+        if not new_xs:
+            return
+        ordered = all(map(le, new_xs, islice(new_xs, 1, None))) and (not self.xs or self.xs[-1] <= new_xs[0])
+        if not (ordered and isfinite(new_xs[0]) and isfinite(new_xs[-1])):
             raise ValueError(f"series {self.name!r}: xs must be finite and must not decrease")
         start = len(self.xs)
         self.xs += new_xs
         self.ys += new_ys
-        if not all(map(isfinite, new_ys)):
+        if not isfinite(sum(new_ys)):
             self.gaps.extend(start + i for i, y in enumerate(new_ys) if not isfinite(y))
         self._build()
 
@@ -120,21 +121,13 @@ class Series:
         return max(0, bisect_left(self.xs, x0) - 1), min(len(self.xs), bisect_right(self.xs, x1) + 1)
 
     def value_at(self, x: float) -> tuple[float, float] | None:
-        """The point nearest to x that has a value; None if there is none, or if x is outside of the curve."""
+        """The point nearest to x, with NaN for a gap; None where x is outside of the curve."""
         if not self.xs or not self.xs[0] <= x <= self.xs[-1]:
             return None
         right = bisect_left(self.xs, x)
-        left = right - 1
-        gaps = set(self.gaps[max(0, bisect_left(self.gaps, left) - 64) : bisect_left(self.gaps, right) + 64])
-        while left in gaps:
-            left -= 1
-        while right in gaps:
-            right += 1
-        near = [i for i in (left, right) if 0 <= i < len(self.xs) and isfinite(self.ys[i])]
-        if not near:
-            return None
-        best = min(near, key=lambda i: abs(self.xs[i] - x))
-        return self.xs[best], self.ys[best]
+        index = right if right == 0 or self.xs[right] - x <= x - self.xs[right - 1] else right - 1
+        y = self.ys[index]
+        return self.xs[index], y if isfinite(y) else nan
 
     @property
     def last(self) -> float | None:

@@ -1,5 +1,6 @@
 """Where an axis has its ticks, and how their values are written."""
 
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from typing import Literal
 
@@ -37,8 +38,8 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float, count: int) -> list[float]:
-    """Powers of ten within [low, high] (both positive), with 2 and 5 times them where these fit, all of them spread over
-    at most about `count` ticks; linear ticks for less than a factor of three."""
+    """Powers of ten within [low, high] (both positive), with 2 and 5 times them where these fit; at most
+    about `count` of them. Linear ticks for less than a factor of three."""
     if high / low < 3:
         return [tick for tick in linear_ticks(low, high, count) if tick > 0]
     first, last = floor(log10(low)), ceil(log10(high))
@@ -60,7 +61,7 @@ def time_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def format_time(seconds: float) -> str:
-    """"45s", "3m20", "1h20", "2d04h"; at most two units, the smaller one without its name."""
+    """ "45s", "3m20", "1h20", "2d04h"; at most two units, the smaller one without its name."""
     if seconds < 0:
         return "-" + format_time(-seconds)
     if seconds < 60:
@@ -93,7 +94,7 @@ def format_ticks(ticks: list[float]) -> list[str]:
     if not ticks:
         return []
     size = max(abs(t) for t in ticks)
-    gaps = [abs(b - a) for a, b in zip(ticks, ticks[1:], strict=False) if a != b]
+    gaps = [abs(b - a) for a, b in pairwise(ticks) if a != b]
     step = min(gaps, default=size or 1.0)
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= 10 * unit or (size >= unit and step >= unit / 10):
