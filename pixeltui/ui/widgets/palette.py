@@ -1,4 +1,4 @@
-"""The theme's colours on their way to the terminal: textual's themes, and line filters for fewer than 24-bit colours."""
+"""The theme's colours on their way to the terminal: textual's themes, line filters for fewer than 24-bit colours."""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -25,7 +25,9 @@ class Symbols:
     gap: str
     cursor: str
     grid: str
+    axis: str
     tick: str
+    x_axis: tuple[str, str, str]  # corner, line, tick
     swatch: str
 
     @property
@@ -37,20 +39,23 @@ class Symbols:
         return len(self.bits[0])
 
 
+_BRAILLE_BITS = ((1, 2, 4, 64), (8, 16, 32, 128))
 _BRAILLE = " " + "".join(chr(0x2800 + mask) for mask in range(1, 256))
 # Quadrants: 1 upper left, 2 lower left, 4 upper right, 8 lower right.
 _QUADRANTS = " ▘▖▌▝▀▞▛▗▚▄▙▐▜▟█"
 SYMBOLS: Final[dict[GraphSymbol, Symbols]] = {
-    "braille": Symbols(((1, 2, 4, 64), (8, 16, 32, 128)), _BRAILLE, "●", "✗", "│", "┈", "┤", "━"),
-    "block": Symbols(((1, 2), (4, 8)), _QUADRANTS, "■", "×", "│", "·", "┤", "━"),
-    "ascii": Symbols(((1, 2),), " '.|", "o", "x", "|", ".", "+", "-"),
+    "braille": Symbols(
+        ((1, 2, 4, 64), (8, 16, 32, 128)), _BRAILLE, "●", "✗", "│", "┈", "│", "┤", ("└", "─", "┬"), "━━"
+    ),
+    "block": Symbols(((1, 2), (4, 8)), _QUADRANTS, "■", "×", "│", "·", "│", "┤", ("└", "─", "┬"), "━━"),
+    "ascii": Symbols(((1, 2),), " '.|", "o", "x", "|", ".", "|", "+", ("+", "-", "+"), "--"),
 }
 
 
 @dataclass
 class Layer:
-    """One curve in cells. cells: row-major, one mask a cell. marks: cell indices of points. gaps: cell columns that hold
-    a point without a value."""
+    """One curve in cells. cells: row-major, one mask a cell. marks: cell indices of points. gaps: cell columns with a
+    point that has no value."""
 
     cells: bytearray
     marks: set[int] = field(default_factory=set)

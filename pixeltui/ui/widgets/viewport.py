@@ -30,7 +30,7 @@ class XView:
         if self.mode == "all":
             if not self.live:
                 self._range = self._data
-            elif x0 != low or high > x1 or (high - low) * GROWTH**2 < x1 - x0:
+            elif self._range is None or x0 != low or high > x1 or (high - low) * GROWTH**2 < x1 - x0:
                 self._range = (low, low + (high - low) * GROWTH)
         elif self.mode == "follow" and not x0 <= high <= x1:
             room = (x1 - x0) * (1 - 1 / GROWTH) if self.live else 0.0
@@ -41,10 +41,12 @@ class XView:
         if not (isfinite(x0) and isfinite(x1) and x0 < x1):
             raise ValueError(f"x range {x0} to {x1} is empty")
         low, high = self._data
-        if x1 - x0 >= high - low:
+        room = 1 - 1 / GROWTH if self.live else 0.0
+        if (x1 - x0) * (1 - room) >= high - low:
             self.fit()
             return
-        shift = max(0.0, low - x0) - max(0.0, x0 - high + (x1 - x0) / 2)
+        right = high + (x1 - x0) * room
+        shift = low - x0 if x0 < low else min(0.0, right - x1)
         self._range = (x0 + shift, x1 + shift)
         self.mode = "follow" if x0 + shift <= high <= x1 + shift else "fixed"
 
@@ -58,14 +60,10 @@ class XView:
         self.set(at - (at - x0) / factor, at + (x1 - at) / factor)
 
     def pan(self, fraction: float) -> None:
-        """Move by a share of the width; to the right of the newest point there is nothing to see."""
+        """Move by a share of the width, as far as there are data."""
         x0, x1 = self.range
-        shift = fraction * (x1 - x0)
-        if shift > 0:
-            shift = min(shift, max(0.0, self._data[1] + (x1 - x0) * (1 - 1 / GROWTH) - x1))
-        if self.mode == "all":
-            return
-        self.set(x0 + shift, x1 + shift)
+        if self.mode != "all":
+            self.set(x0 + fraction * (x1 - x0), x1 + fraction * (x1 - x0))
 
     def fit(self) -> None:
         self.mode = "all"
