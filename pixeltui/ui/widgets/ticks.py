@@ -138,8 +138,8 @@ def x_ticks(low: float, high: float, width: int, kind: XKind) -> tuple[list[floa
 
 
 def y_ticks(low: float, high: float, height: int, log: bool) -> tuple[list[float], list[str]]:
-    """Ticks of a vertical axis of `height` cells, about one every three cells, and their labels."""
-    count = max(2, height // 3)
+    """Ticks of a vertical axis of `height` cells, at most one every 2.2 cells, and their labels."""
+    count = max(2, height * 5 // 11)
     if log:
         ticks = log_ticks(low, high, count)
         wide = high / low >= 3
