@@ -1,7 +1,7 @@
 """Pictures for terminals with 256 or 16 colours.
 
-Error diffusion (Floyd and Steinberg 1976) for a finished picture; an ordered pattern (Bayer 1973) while it is being drawn,
-since there a pixel's colour depends on no other pixel.
+Error diffusion (Floyd and Steinberg 1976) for a finished picture; an ordered pattern (Bayer 1973) while it is being
+drawn, since there a pixel's colour depends on no other pixel.
 """
 
 from functools import cache
@@ -58,11 +58,9 @@ def floyd_steinberg(rgb: bytes, width: int, height: int, depth: FewColors) -> by
         right_r = right_g = right_b = 0.0
         for x in range(width):
             i, j = 3 * (y * width + x), 3 * x + 3
-            red, green, blue = (
-                rgb[i] + here[j] + right_r,
-                rgb[i + 1] + here[j + 1] + right_g,
-                rgb[i + 2] + here[j + 2] + right_b,
-            )
+            red = rgb[i] + here[j] + right_r
+            green = rgb[i + 1] + here[j + 1] + right_g
+            blue = rgb[i + 2] + here[j + 2] + right_b
             red = 0 if red < 0 else 255 if red > 255 else int(red + 0.5)
             green = 0 if green < 0 else 255 if green > 255 else int(green + 0.5)
             blue = 0 if blue < 0 else 255 if blue > 255 else int(blue + 0.5)

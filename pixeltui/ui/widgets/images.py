@@ -116,7 +116,9 @@ class ImageTile(Widget):
     def selected(self, selected: bool) -> None:
         if selected != self._selected:
             self._selected = selected
-            self.refresh()
+            columns, rows = self.cells
+            frame = [Region(0, 0, columns + 2, 1), Region(0, rows + 1, columns + 2, 1)]
+            self.refresh(*frame, Region(0, 1, 1, rows), Region(columns + 1, 1, 1, rows))
 
     def _resize(self, width: int, height: int, scale: int) -> None:
         if (width, height, scale) == (self.image_width, self.image_height, self.scale):
@@ -150,12 +152,8 @@ class ImageTile(Widget):
         width, height, line = self.image_width, self.image_height, 3 * self.image_width
         if finished:
             new = floyd_steinberg(self._rgb, width, height, self.depth)
-            rows = set(changed)
-            rows.update(
-                y
-                for y in range(height)
-                if new[y * width : (y + 1) * width] != self._indexed[y * width : (y + 1) * width]
-            )
+            parts = [slice(y * width, (y + 1) * width) for y in range(height)]
+            rows = set(changed).union(y for y, part in enumerate(parts) if new[part] != self._indexed[part])
             self._indexed[:] = new
         else:
             rows = set(range(self.rows_done)) if self._dithered else set(changed)
@@ -242,9 +240,8 @@ class ImageTile(Widget):
             text = ramp_text(self._row(self._rgb, upper, 3), self._row(self._rgb, lower, 3), self.scale)
             return [Segment(text, Style.null())]
         pixels, size = (self._rgb, 3) if self.depth == "truecolor" else (bytes(self._indexed), 1)
-        return inks.half_block_segments(
-            self._row(pixels, upper, size), self._row(pixels, lower, size), size, self.scale
-        )
+        top, bottom = self._row(pixels, upper, size), self._row(pixels, lower, size)
+        return inks.half_block_segments(top, bottom, size, self.scale)
 
     def _row(self, pixels: bytes, y: int, size: int) -> bytes:
         """Pixels of a row; none of one that is not drawn."""

@@ -1,4 +1,4 @@
-"""Images as bytes, and what they become in cells: half blocks, quadrants or characters. No terminal and no colours here.
+"""Images as bytes, and what they become in cells: half blocks, quadrants or characters. No terminal here.
 
 Images are RGB, row-major, three bytes a pixel; "indexed" ones hold a palette entry, one byte a pixel.
 """
@@ -34,7 +34,7 @@ def to_rgb(pixels: bytes, shape: tuple[int, int, int, int], levels: int = 256) -
 
 
 def half_block_keys(top: bytes, bottom: bytes, size: int, scale: int) -> list[tuple[bytes, int]]:
-    """Runs of equal cells of one row, (key, cells): the upper pixel's bytes and then the lower's; only the upper's where
+    """Runs of equal cells of one row, (key, cells): the upper pixel's bytes, then the lower's; only the upper's where
     `bottom` is empty (below the picture's edge). size: bytes a pixel. scale: cells a pixel."""
     runs: list[tuple[bytes, int]] = []
     last, count = b"", 0
@@ -123,7 +123,7 @@ def quadrant_cells(
 
 
 def cell_size(width: int, height: int, scale: int) -> tuple[int, int]:
-    """Columns and rows of an image in half blocks (scale 1 to 8), or in quadrants (0: half the size, -1: a quarter...)."""
+    """Columns and rows of an image in half blocks (scale 1 to 8), or quadrants (0: half the size, -1: a quarter...)."""
     if scale >= 1:
         return width * scale, -(-height * scale // 2)
     shrink = 2 ** (1 - scale)
