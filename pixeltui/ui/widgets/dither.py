@@ -12,6 +12,7 @@ from pixeltui.ui.colors import ANSI_16, CUBE_LEVELS, palette_rgb
 FewColors = Literal["256", "16"]
 
 _BAYER: Final = (0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5)
+_NEARLY_GREY: Final = 16  # the ramp of greys is five times finer than the cube
 _CUBE: Final = bytes(min(range(6), key=lambda i: abs(CUBE_LEVELS[i] - v)) for v in range(256))
 _GREY: Final = bytes(232 + max(0, min(23, (v - 3) // 10)) for v in range(256))  # of 8, 18, ... 238 the nearest
 _GREY_LADDER: Final = sorted(
@@ -120,8 +121,8 @@ def bayer_row(row: bytes, y: int, depth: FewColors) -> bytes:
         if depth == "16":
             shift = 8 * ranks[x & 3] - 60
             out[x] = nearest_16(*(max(0, min(255, v + shift)) for v in (red, green, blue)))
-        elif red == green == blue:
-            out[x] = grey[x & 3][red]
+        elif max(red, green, blue) - min(red, green, blue) <= _NEARLY_GREY:
+            out[x] = grey[x & 3][(red + green + blue) // 3]
         else:
             table = cube[x & 3]
             out[x] = 16 + 36 * table[red] + 6 * table[green] + table[blue]

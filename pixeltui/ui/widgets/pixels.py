@@ -4,6 +4,7 @@ Images are RGB, row-major, three bytes a pixel; "indexed" ones hold a palette en
 """
 
 from collections.abc import Sequence
+from operator import add
 from typing import Final
 
 RAMP: Final = " .:-=+*#%@"
@@ -62,51 +63,59 @@ def ramp_text(top: bytes, bottom: bytes, scale: int) -> str:
     return "".join(RAMP[min(steps - 1, value * steps // 510_001)] * scale for value in light)
 
 
-Sums = list[tuple[int, int, int]]
+Rgb = tuple[int, int, int]
 
 
-def box_row(rgb: bytes, width: int, height: int, columns: int, rows: int, row: int) -> Sums:
+def box_row(rgb: bytes, width: int, height: int, columns: int, rows: int, row: int) -> list[Rgb]:
     """One row of the image resampled to columns x rows by means of boxes; boxes are whole pixels."""
     y0 = row * height // rows
-    lines = [rgb[3 * width * y : 3 * width * (y + 1)] for y in range(y0, max(y0 + 1, (row + 1) * height // rows))]
+    y1 = max(y0 + 1, (row + 1) * height // rows)
+    line: Sequence[int] = rgb[3 * width * y0 : 3 * width * (y0 + 1)]
+    for y in range(y0 + 1, y1):
+        line = list(map(add, line, rgb[3 * width * y : 3 * width * (y + 1)]))
+    if columns == width:
+        area = y1 - y0
+        line = line if area == 1 else [value // area for value in line]
+        return list(zip(line[0::3], line[1::3], line[2::3], strict=True))
     out = []
     for column in range(columns):
         x0 = column * width // columns
         x1 = max(x0 + 1, (column + 1) * width // columns)
-        area = (x1 - x0) * len(lines)
-        red = sum(sum(line[3 * x0 : 3 * x1 : 3]) for line in lines)
-        green = sum(sum(line[3 * x0 + 1 : 3 * x1 : 3]) for line in lines)
-        blue = sum(sum(line[3 * x0 + 2 : 3 * x1 : 3]) for line in lines)
-        out.append((red // area, green // area, blue // area))
+        area = (x1 - x0) * (y1 - y0)
+        part = line[3 * x0 : 3 * x1]
+        out.append((sum(part[0::3]) // area, sum(part[1::3]) // area, sum(part[2::3]) // area))
     return out
 
 
-def quadrant(pixels: Sequence[tuple[int, int, int]]) -> tuple[int, bytes, bytes]:
+# A mask of a cell's four pixels and the one with the sides swapped are the same picture: 7 are enough.
+_SINGLES: Final = ((1, 0), (2, 1), (4, 2), (8, 3))
+_PAIRS: Final = ((3, 0, 1), (5, 0, 2), (6, 1, 2))
+
+
+def quadrant(pixels: Sequence[Rgb]) -> tuple[int, bytes, bytes]:
     """Mask, foreground and background of the cell nearest to 2x2 pixels (upper left, upper right, lower left, lower
     right): of the 16 masks the one with the smallest squared error when each side takes its mean."""
-    first = pixels[0]
-    if first == pixels[1] == pixels[2] == pixels[3]:
-        color = bytes(first)
+    a, b, c, d = pixels
+    if a == b == c == d:
+        color = bytes(a)
         return 15, color, color
-    total = [first[c] + pixels[1][c] + pixels[2][c] + pixels[3][c] for c in range(3)]
-    best, best_score = 15, -1.0
-    for mask in range(1, 8):  # the other masks are these with their sides swapped
-        score = 0.0
-        members = [pixels[i] for i in range(4) if mask >> i & 1]
-        n = len(members)
-        for c in range(3):
-            inside = sum(p[c] for p in members)
-            score += inside * inside / n + (total[c] - inside) ** 2 / (4 - n)
+    red, green, blue = a[0] + b[0] + c[0] + d[0], a[1] + b[1] + c[1] + d[1], a[2] + b[2] + c[2] + d[2]
+    # The error is least where the sum over both sides of |sum of pixels|^2 / count is largest.
+    best, best_score, n, side = 0, -1.0, 1, a
+    for mask, i in _SINGLES:
+        r, g, b_ = pixels[i]
+        score = r * r + g * g + b_ * b_ + ((red - r) ** 2 + (green - g) ** 2 + (blue - b_) ** 2) / 3
         if score > best_score:
-            best, best_score = mask, score
-    members = [pixels[i] for i in range(4) if best >> i & 1]
-    others = [pixels[i] for i in range(4) if not best >> i & 1]
-    return best, _mean(members), _mean(others)
-
-
-def _mean(pixels: Sequence[tuple[int, int, int]]) -> bytes:
-    n = len(pixels)
-    return bytes((sum(p[c] for p in pixels) + n // 2) // n for c in range(3))
+            best, best_score, n, side = mask, score, 1, (r, g, b_)
+    for mask, i, j in _PAIRS:
+        r, g, b_ = pixels[i][0] + pixels[j][0], pixels[i][1] + pixels[j][1], pixels[i][2] + pixels[j][2]
+        score = (r * r + g * g + b_ * b_ + (red - r) ** 2 + (green - g) ** 2 + (blue - b_) ** 2) / 2
+        if score > best_score:
+            best, best_score, n, side = mask, score, 2, (r, g, b_)
+    r, g, b_ = side
+    m = 4 - n
+    color = bytes(((r + n // 2) // n, (g + n // 2) // n, (b_ + n // 2) // n))
+    return best, color, bytes(((red - r + m // 2) // m, (green - g + m // 2) // m, (blue - b_ + m // 2) // m))
 
 
 def quadrant_cells(

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pixeltui.ui.widgets.raster import Frame, Layer, Symbols, draw
-from pixeltui.ui.widgets.series import Series
+from pixeltui.ui.widgets.raster import Frame, Layer, Symbols, Trace
 from pixeltui.ui.widgets.ticks import XKind, x_ticks
 
 Runs = tuple[tuple[str, int], ...]
@@ -32,7 +31,7 @@ class Entry:
 
 
 def plot_rows(
-    series: Sequence[Series],
+    traces: Sequence[Trace],
     frame: Frame,
     symbols: Symbols,
     labels: dict[int, str],
@@ -42,8 +41,8 @@ def plot_rows(
     letters: bool = False,
 ) -> list[Runs]:
     """The plot's rows with the labels of the y axis. labels: by row. letters: name the curves, for want of colours."""
-    layers = [(i + 1, draw(one, frame, symbols)) for i, one in enumerate(series[:MAX_SERIES])]
-    layers.sort(key=lambda layer: not series[layer[0] - 1].dim)
+    layers = [(i + 1, trace.draw(frame, symbols)) for i, trace in enumerate(traces[:MAX_SERIES])]
+    layers.sort(key=lambda layer: not traces[layer[0] - 1].series.dim)
     masks, owners = _stack(layers, frame)
     marks = {cell: (symbols.marker, owner) for owner, layer in layers for cell in layer.marks}
     if letters:

@@ -7,6 +7,7 @@ whatever the number of points, and are written into cells with two table look-up
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from math import floor, inf, isfinite, log10
 from typing import Final, Literal
 
@@ -95,9 +96,11 @@ class Frame:
         return row
 
 
-def _nodes(series: Series, frame: Frame, columns: int) -> list[tuple[int, int, int]]:
-    """(column, start, stop): the points of every column that has any, the neighbours out of view among them."""
+def _nodes(series: Series, frame: Frame, columns: int, at: int) -> list[tuple[int, int, int]]:
+    """(column, start, stop): the points from index `at` on of every column that has any, and the neighbours out of view
+    among them."""
     start, stop = series.view(frame.x0, frame.x1)
+    start = max(start, at)
     xs = series.xs
     if stop - start <= 4 * columns:
         nodes: list[tuple[int, int, int]] = []
@@ -139,39 +142,70 @@ def _has_gap(series: Series, start: int, stop: int) -> bool:
     return bool(series.gaps) and bisect_left(series.gaps, start) != bisect_left(series.gaps, stop)
 
 
-def draw(series: Series, frame: Frame, symbols: Symbols, *, connect: bool = True) -> Layer:
-    """The curve in the frame's cells. connect: a line from each point to the next, broken at gaps."""
-    columns, rows = frame.width * symbols.columns, frame.height * symbols.rows
-    layer = Layer(bytearray(frame.width * frame.height))
-    if not len(series) or columns < 2 or rows < 2:
-        return layer
-    row_of = frame.row_of(rows)
-    tops, bottoms = [inf] * columns, [-inf] * columns
-    before: tuple[int, float] | None = None  # the column before, and the row of its last point
-    ys = series.ys
-    nodes = _nodes(series, frame, columns)
-    mark = series.marker and len(nodes) <= frame.width // 2
-    for column, start, stop in nodes:
-        inside = 0 <= column < columns
-        gap = _has_gap(series, start, stop)
-        if gap and inside:
-            layer.gaps.add(column // symbols.columns)
-        low, high = series.extremes(start, stop)
-        if low > high:
-            before = None
-            continue
-        first, last = ys[start], ys[stop - 1]
-        first_row = row_of(first) if isfinite(first) else None
-        if inside:
-            tops[column] = min(tops[column], row_of(high))
-            bottoms[column] = max(bottoms[column], row_of(low))
-            if mark and 0 <= (row := round(row_of(high))) < rows:
-                layer.marks.add(row // symbols.rows * frame.width + column // symbols.columns)
-        if connect and before is not None and first_row is not None:
-            _join(tops, bottoms, *before, column, first_row)
-        before = (column, row_of(last)) if isfinite(last) else None
-    _fill(layer.cells, tops, bottoms, frame, symbols)
-    return layer
+def draw(series: Series, frame: Frame, symbols: Symbols) -> Layer:
+    """The curve in the frame's cells, a line from each point to the next, broken at gaps."""
+    return Trace(series).draw(frame, symbols)
+
+
+class Trace:
+    """Draws a series again and again: as long as the frame stays the same, only added points cost anything."""
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self._key: object = None
+        self._layer = Layer(bytearray())
+        self._tops: list[float] = []
+        self._bottoms: list[float] = []
+        self._next = 0  # index of the first point that may still change: the start of the last node
+        self._before: tuple[int, float] | None = None  # the column and the last row of the node before that one
+
+    def draw(self, frame: Frame, symbols: Symbols) -> Layer:
+        series = self.series
+        columns, rows = frame.width * symbols.columns, frame.height * symbols.rows
+        key = (frame, symbols, series.version)
+        if key != self._key or series.marker:
+            self._key = key
+            self._layer = Layer(bytearray(frame.width * frame.height))
+            self._tops, self._bottoms = [inf] * columns, [-inf] * columns
+            self._next, self._before = 0, None
+        if not len(series) or columns < 2 or rows < 2:
+            return self._layer
+        nodes = _nodes(series, frame, columns, self._next)
+        first = max(0, nodes[0][0] - 1) if nodes else columns
+        if self._before is not None:
+            first = min(first, max(0, self._before[0]))
+        self._add(nodes, frame, symbols)
+        _fill(self._layer.cells, self._tops, self._bottoms, frame, symbols, first // symbols.columns)
+        return self._layer
+
+    def _add(self, nodes: list[tuple[int, int, int]], frame: Frame, symbols: Symbols) -> None:
+        """Widen the columns' intervals by the nodes. Intervals only grow while points are added."""
+        series, layer, tops, bottoms = self.series, self._layer, self._tops, self._bottoms
+        ys, before = series.ys, self._before
+        columns, rows = len(tops), frame.height * symbols.rows
+        row_of = frame.row_of(rows)
+        mark = series.marker and len(nodes) <= frame.width // 2
+        for column, start, stop in nodes:
+            inside = 0 <= column < columns
+            self._next, self._before = start, before
+            if inside and _has_gap(series, start, stop):
+                layer.gaps.add(column // symbols.columns)
+            low, high = series.extremes(start, stop)
+            if low > high:
+                before = None
+                continue
+            first, last = ys[start], ys[stop - 1]
+            if inside:
+                top, bottom = row_of(high), row_of(low)
+                if top < tops[column]:
+                    tops[column] = top
+                if bottom > bottoms[column]:
+                    bottoms[column] = bottom
+                if mark and 0 <= (row := round(top)) < rows:
+                    layer.marks.add(row // symbols.rows * frame.width + column // symbols.columns)
+            if before is not None and isfinite(first):
+                _join(tops, bottoms, *before, column, row_of(first))
+            before = (column, row_of(last)) if isfinite(last) else None
 
 
 def _join(tops: list[float], bottoms: list[float], c0: int, r0: float, c1: int, r1: float) -> None:
@@ -192,15 +226,23 @@ def _join(tops: list[float], bottoms: list[float], c0: int, r0: float, c1: int, 
         bottoms[column] = max(bottoms[column], high)
 
 
-def _fill(cells: bytearray, tops: list[float], bottoms: list[float], frame: Frame, symbols: Symbols) -> None:
+@cache
+def _filled(dots: int) -> bytes:
+    """Every mask with these dots set."""
+    return bytes(mask | dots for mask in range(256))
+
+
+def _fill(
+    cells: bytearray, tops: list[float], bottoms: list[float], frame: Frame, symbols: Symbols, first_cell: int
+) -> None:
     width, per = frame.width, symbols.rows
     rows = frame.height * per
     for side in range(symbols.columns):
         bits = symbols.bits[side]
         starts = [sum(bits[i:]) for i in range(per)]  # dots from i down to the cell's edge
         ends = [sum(bits[: i + 1]) for i in range(per)]  # dots from the cell's upper edge down to i
-        full = bytes((mask | ends[-1]) for mask in range(256))
-        for x in range(width):
+        full = _filled(ends[-1])
+        for x in range(first_cell, width):
             column = x * symbols.columns + side
             top, bottom = tops[column], bottoms[column]
             if top > bottom or top >= rows - 0.5 or bottom < -0.5:
