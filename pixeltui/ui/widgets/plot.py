@@ -15,6 +15,7 @@ BLANK: Final = 0
 MAX_SERIES: Final = 200
 TITLE, LABEL, VALUE, GRID, CURSOR, GAP = range(MAX_SERIES + 1, MAX_SERIES + 7)
 
+_NAMED_AXIS: Final = 40  # cells from which there is room for the name of the x axis
 _DRAWN = re.compile(rb"[^\0]+")
 _SAME = re.compile(rb"(.)\1*", re.DOTALL)
 _GRID_BYTE = bytes((GRID,))
@@ -110,16 +111,19 @@ def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, scale: float, label_w
     corner, line, tick = symbols.x_axis
     left = label_width + 2
     axis, text = [line] * frame.width, [" "] * (frame.width + left)
+    end = len(text)
+    if end >= _NAMED_AXIS:
+        text[-len(kind) :] = kind
+        end -= len(kind) + 1
     free = 0
     for value, label in zip(ticks, labels, strict=True):
         column = frame.column(value / scale, frame.width)
         start = min(column + left - len(label) // 2, len(text) - len(label))
-        if 0 <= column < frame.width and start >= free:
+        if 0 <= column < frame.width:
             axis[column] = tick
-            text[start : start + len(label)] = label
-            free = start + len(label) + 1
-    if free + len(kind) < len(text):
-        text[-len(kind) :] = kind
+            if free <= start and start + len(label) <= end:
+                text[start : start + len(label)] = label
+                free = start + len(label) + 1
     return [((" " * (left - 1), BLANK), (corner + "".join(axis), GRID)), (("".join(text), LABEL),)]
 
 

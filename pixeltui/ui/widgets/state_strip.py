@@ -1,5 +1,5 @@
-"""The strip that says how a run is doing: labels and values in one or two lines, the least important ones left out where
-there is no room."""
+"""The strip that says how a run is doing: labels and values in one or two lines. Where there is no room the least
+important ones are left out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ def format_ticks(ticks: list[float]) -> list[str]:
     gaps = [abs(b - a) for a, b in pairwise(ticks) if a != b]
     step = min(gaps, default=size or 1.0)
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size >= 10 * unit or (size >= unit and step >= unit / 10):
+        if size >= 10 * unit or (size >= unit and (unit > 1e3 or step >= unit)):
             return ["0" if t == 0 else f"{_plain(t / unit, step / unit)}{suffix}" for t in ticks]
     if size and size < 1e-3:
         return ["0" if t == 0 else _exponent(t) for t in ticks]
