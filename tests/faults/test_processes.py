@@ -38,9 +38,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     def start(*arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "pixeltui", "--no-ui", "--runs-dir", str(tmp_path), "train", *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         started.append(process)
         return process
 

@@ -124,7 +124,9 @@ def test_fold_keeps_what_counts() -> None:
 
 
 def test_fold_drops_what_was_lost_with_an_earlier_process() -> None:
-    view = RunView().fold([started(0), *map(step, range(1, 8)), evaluated(6, 1.0), started(4), step(5), evaluated(4, 2.0)])
+    view = RunView().fold(
+        [started(0), *map(step, range(1, 8)), evaluated(6, 1.0), started(4), step(5), evaluated(4, 2.0)]
+    )
     view.fold([evaluated(4, 2.1)])
     assert [e.step for e in view.steps] == [1, 2, 3, 4, 5]
     assert [(e.step, e.bits_per_dim) for e in view.evaluations] == [(4, 2.1)]

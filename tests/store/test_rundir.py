@@ -23,9 +23,7 @@ def make(runs: Path, name: str = "a-run", **meta: object) -> RunDir:
 def train_a_little(run: RunDir, *, last_state: str = "training") -> None:
     recorder = Recorder(run)
     recorder.emit(
-        events.Started(
-            t=1.0, step=0, total_steps=50, steps_per_epoch=10, parameters=12, device="cpu", precision="fp32"
-        )
+        events.Started(t=1.0, step=0, total_steps=50, steps_per_epoch=10, parameters=12, device="cpu", precision="fp32")
     )
     for step in range(1, 21):
         recorder.emit(
@@ -145,7 +143,12 @@ def test_list_survives_everything_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "half" / "meta.json").write_text('{"schema": 1, "da')
     (tmp_path / "evil\x1b[31m[bold]").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for name, content in (("nulls", b"\0" * 99), ("list", b"[]"), ("deep", b"[" * 100_000), ("latin", b'{"a": "\xe9"}')):
+    for name, content in (
+        ("nulls", b"\0" * 99),
+        ("list", b"[]"),
+        ("deep", b"[" * 100_000),
+        ("latin", b'{"a": "\xe9"}'),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "meta.json").write_bytes(content)
     odd = make(tmp_path, "odd")
