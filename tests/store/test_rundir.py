@@ -1,7 +1,6 @@
 """Run directories: making, finding, moving, listing; and what is no run."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -186,7 +185,7 @@ def test_meta_is_replaced_whole(tmp_path: Path) -> None:
     run.update_meta(note="ä\x1b")
     assert run.meta_path.stat().st_ino != inode, "a new file took its place"
     assert json.loads(run.meta_path.read_text())["note"] == "ä\x1b"
-    assert not [name for name in os.listdir(run.path) if name.startswith(".tmp")]
+    assert not list(run.path.glob(".tmp*"))
 
 
 @pytest.mark.parametrize(
