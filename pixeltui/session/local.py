@@ -10,7 +10,7 @@ from pixeltui.config import Config
 from pixeltui.errors import UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, StateChanged, Stop
 from pixeltui.session import worker
-from pixeltui.session.worker import TrainRequest
+from pixeltui.session.worker import Commands, TrainRequest
 from pixeltui.store.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ class LocalSession:
 
     local = True
 
-    def __init__(self, request: TrainRequest) -> None:
+    def __init__(self, request: TrainRequest, *, also: Commands | None = None) -> None:
+        """also: commands from elsewhere, such as signals, beside those that are sent."""
         self.request = request
+        self._also = also
         self.run: RunDir | None = None
         self.status = "starting torch"
         self.outcome: Outcome | None = None
@@ -35,15 +37,17 @@ class LocalSession:
         self._events: deque[AnyEvent] = deque()
         self._commands: deque[AnyCommand] = deque()
         self._frame: Frame | None = None
+        self._started = False
         self._thread = threading.Thread(target=self._work, name="training", daemon=False)
 
     def start(self) -> "LocalSession":
         self._thread.start()
+        self._started = True
         return self
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return not self._started or self._thread.is_alive()
 
     @property
     def read_only(self) -> bool:
@@ -59,7 +63,8 @@ class LocalSession:
 
     def take(self) -> list[AnyCommand]:
         """The trainer's side of `send`."""
-        return [self._commands.popleft() for _ in range(len(self._commands))]
+        sent = [self._commands.popleft() for _ in range(len(self._commands))]
+        return [*(self._also.take() if self._also else ()), *sent]
 
     def latest_frame(self) -> Frame | None:
         return self._frame
@@ -70,7 +75,8 @@ class LocalSession:
         self._events.clear()
 
     def join(self, timeout: float | None = None) -> None:
-        self._thread.join(timeout)
+        if self._started:
+            self._thread.join(timeout)
 
     # -- the training thread ---------------------------------------------------------------------------------------
 

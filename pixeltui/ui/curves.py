@@ -98,7 +98,14 @@ class Drawn:
     """The series of one chart, following its run's curves."""
 
     def __init__(
-        self, curves: Curves, metric: Metric, *, kind: XKind = "step", smoothing: float = 0.9, name: str = "", color: str = ""
+        self,
+        curves: Curves,
+        metric: Metric,
+        *,
+        kind: XKind = "step",
+        smoothing: float = 0.9,
+        name: str = "",
+        color: str = "",
     ) -> None:
         """name, color: of the run, where several are laid over one another: then one curve a run is drawn."""
         self._curves = curves

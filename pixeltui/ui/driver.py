@@ -46,9 +46,9 @@ class HangupDriver(LinuxDriver):
         signal.signal(signal.SIGHUP, lambda *_: self.hang_up())
 
     def start_application_mode(self) -> None:
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
         writer = self._writer_thread
-        if writer is not None and not isinstance(writer, PatientWriter):
+        if writer is not None and self._file is not None:
             patient = PatientWriter(self._file)
             patient.start()
             self._writer_thread = patient

@@ -198,7 +198,10 @@ _NAMES = {
 
 def pretty(key: str) -> str:
     """A key as people write it."""
-    return _NAMES.get(key, f"^{key[5:]}" if key.startswith("ctrl+") else key.upper() if key[:1] == "f" and key[1:].isdecimal() else key)
+    return _NAMES.get(
+        key,
+        f"^{key[5:]}" if key.startswith("ctrl+") else key.upper() if key[:1] == "f" and key[1:].isdecimal() else key,
+    )
 
 
 def in_scope(*scopes: Scope) -> list[Key]:

@@ -27,7 +27,9 @@ class ImageShape:
         """Read off the run's meta.json. Raises UserError where that is damaged."""
         data = run.meta().get("data")
         shape = data.get("image_shape") if isinstance(data, dict) else None
-        if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 0 < n <= 256 for n in shape)):
+        if not (
+            isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 0 < n <= 256 for n in shape)
+        ):
             return None
         return cls(shape[1], shape[2], tuple(map(str, data.get("classes") or ())) if isinstance(data, dict) else ())
 

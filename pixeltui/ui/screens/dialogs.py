@@ -65,7 +65,9 @@ class Prompt(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
 
-    def __init__(self, title: str, value: str = "", *, hint: str = "", check: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self, title: str, value: str = "", *, hint: str = "", check: Callable[[str], str] | None = None
+    ) -> None:
         super().__init__()
         self._title, self._value, self._hint, self._check = title, value, hint, check
 
