@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixeltui.commands.console import has_terminal, open_console
 from pixeltui.config import preset_names
 from pixeltui.errors import UserError
 from pixeltui.events import Evaluated
@@ -31,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    signals = Signals()
-    signals.install()
     request = TrainRequest(
         runs_dir=args.runs_dir,
         config=args.config,
@@ -41,13 +40,17 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         resume=args.resume,
     )
+    if not args.no_ui and has_terminal():
+        return open_console(args, request=request)
+    signals = Signals()
+    signals.install()
     with worker.prepared(request, _load_data) as job:
         from pixeltui.session.headless import make_display
 
         print(f"run {job.run.name} in {job.run.path}", flush=True)
         with closing(make_display()) as display:
             outcome = worker.train(job, display, signals, _warn)
-        return _conclude(outcome, job.run, signals, args.runs_dir)
+        return conclude(outcome, job.run, signals, args.runs_dir)
 
 
 def _load_data(config: "Config") -> "DataSet":
@@ -61,7 +64,7 @@ def _load_data(config: "Config") -> "DataSet":
         return load(config.data, progress=lambda done, total: progress.update(task, completed=done, total=total))
 
 
-def _conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Path) -> int:
+def conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Path) -> int:
     """What the user is told at the end, and the exit status."""
     where = "" if runs_dir == Path("runs") else f"--runs-dir {shlex.quote(str(runs_dir))} "
     if outcome.state == "failed":

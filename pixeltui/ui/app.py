@@ -119,6 +119,12 @@ class Console(App[Exit], inherit_bindings=False):
         while self.screen is not screen and len(self.screen_stack) > 1:
             self.pop_screen()
 
+    @property
+    def training_session(self) -> LocalSession | None:
+        """Of the run that trains, or trained, in this process."""
+        session = self.training.session if self.training else None
+        return session if isinstance(session, LocalSession) else None
+
     # -- leaving ---------------------------------------------------------------------------------------------------
 
     @property

@@ -40,6 +40,8 @@ class HangupDriver(LinuxDriver):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._gone = threading.Event()
+        if terminal := os.environ.get("PIXELTUI_TERMINAL"):
+            self._file = os.fdopen(int(terminal), "w", closefd=False)
         # Stopping the process would stop training with it: the console's own key for ctrl+z asks instead.
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         signal.signal(signal.SIGCONT, self._continued)
@@ -54,6 +56,13 @@ class HangupDriver(LinuxDriver):
             self._writer_thread = patient
             writer.stop()
             patient.gone = self._gone
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        try:
+            size = os.get_terminal_size(self._file.fileno() if self._file else 2)
+        except (OSError, ValueError):
+            return 80, 24
+        return size.columns or 80, size.lines or 24
 
     def _continued(self, *_: Any) -> None:
         """After a hang-up the kernel continues what it thinks was stopped; a terminal that is there is drawn anew."""

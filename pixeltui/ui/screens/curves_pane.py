@@ -52,6 +52,9 @@ class CurvesPane(Vertical):
     def on_mount(self) -> None:
         for chart in self.query(".small Chart"):
             chart.can_focus = False
+        for chart in self.query("#grad"):
+            assert isinstance(chart, Chart)
+            chart.log_y = True
         self.rebuild()
 
     @property

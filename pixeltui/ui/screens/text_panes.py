@@ -21,7 +21,7 @@ class TextPane(RichLog, inherit_bindings=False):
     scope: Scope = "text"
 
     def __init__(self, title: str, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes="pane", max_lines=5000, wrap=False, markup=False, min_width=10)
+        super().__init__(id=id, classes="pane", max_lines=5000, wrap=True, markup=False, min_width=10)
         self.border_title = title
 
 
@@ -41,7 +41,7 @@ class LogPane(TextPane):
             self._lines.append((level, text))
             if self._filter.lower() in text.lower():
                 stamp, _, rest = printable(text).partition("  ")
-                line = Text(f"{stamp} ", theme.muted, no_wrap=True)
+                line = Text(f"{stamp} ", theme.muted)
                 self.write(line.append(rest, colors.get(level, theme.text)))
         del self._lines[:-5000]
 
@@ -76,7 +76,7 @@ class ConfigPane(TextPane):
             if head != table:
                 table = head
                 self.write(Text(head, f"bold {theme.accent}"))
-            line = Text(f"  {name} ", theme.muted, no_wrap=True)
+            line = Text(f"  {name} ", theme.muted)
             changed = default.get(key) != value
             self.write(line.append(printable(show_value(value)), f"bold {theme.text}" if changed else theme.text))
 
