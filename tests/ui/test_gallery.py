@@ -88,12 +88,11 @@ def test_selection_frames_the_picture_and_leaves_it_alone() -> None:
         before = [tile.render_line(y).text for y in range(6)]
         tile.selected = True
         after = [tile.render_line(y).text for y in range(6)]
-        assert after[0] == "╭────────╮"
-        assert after[-1] == "╰──cat───╯"
-        assert [row[1:-1] for row in before[1:-1]] == [row[1:-1] for row in after[1:-1]]
-        assert all(row[0] == row[-1] == "│" for row in after[1:-1])
+        assert after[0] == "┏━━━━━━━━┓"
+        assert after[-1] == "┗━━cat━━━┛"
+        assert before[1:-1] == after[1:-1]
         tile.label = "a very long name"
-        assert tile.render_line(5).text == "╰a very l╯"
+        assert tile.render_line(5).text == "┗a very l┛"
 
     tile = ImageTile(8, 8, label="cat")
     tile.set_image(noise(8, 8))
@@ -156,7 +155,8 @@ def test_pictures_in_progress_and_none() -> None:
         tiles = list(app.query(ImageTile))
         assert [tile.rows_done for tile in tiles][:2] == [32, 10]
         found.action_last()
-        assert [tile.rows_done for tile in app.query(ImageTile)][-1:] == [32] or found.pictures[8].rows_done == 10
+        await pilot.pause()
+        assert [tile.rows_done for tile in app.query(ImageTile)] == [32, 32, 10]
         found.set_pictures([])
         await pilot.pause()
         assert not app.query(ImageTile)

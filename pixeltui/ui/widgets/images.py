@@ -117,8 +117,7 @@ class ImageTile(Widget):
         if selected != self._selected:
             self._selected = selected
             columns, rows = self.cells
-            frame = [Region(0, 0, columns + 2, 1), Region(0, rows + 1, columns + 2, 1)]
-            self.refresh(*frame, Region(0, 1, 1, rows), Region(columns + 1, 1, 1, rows))
+            self.refresh(Region(0, 0, columns + 2, 1), Region(0, rows + 1, columns + 2, 1))
 
     def _resize(self, width: int, height: int, scale: int) -> None:
         if (width, height, scale) == (self.image_width, self.image_height, self.scale):
@@ -207,14 +206,16 @@ class ImageTile(Widget):
         columns, rows = self.cells
         frame = self._marks["frame"]
         if y == 0 or y > rows + 1:
-            top = f"╭{'─' * columns}╮" if self._selected and y == 0 else " " * (columns + 2)
+            top = f"┏{'━' * columns}┓" if self._selected and y == 0 else " " * (columns + 2)
             return Strip([Segment(top, frame)], columns + 2)
         if y == rows + 1:
             return self._label_line(columns)
         cells = self._cells[y - 1]
         if cells is None:
             cells = self._cells[y - 1] = self._picture_row(y - 1, columns, rows, inks)
-        side = Segment("│" if self._selected else " ", frame)
+        side = Segment(
+            " ", frame
+        )  # textual sends a row from the widget's left edge on: a frame there would send it all
         return Strip([side, *cells, side], columns + 2)
 
     def _label_line(self, columns: int) -> Strip:
@@ -223,7 +224,7 @@ class ImageTile(Widget):
         left, right = space // 2, space - space // 2
         if not self._selected:
             return Strip([Segment(" " * (left + 1) + label + " " * (right + 1), self._marks["label"])], columns + 2)
-        return Strip([Segment(f"╰{'─' * left}{label}{'─' * right}╯", self._marks["frame"])], columns + 2)
+        return Strip([Segment(f"┗{'━' * left}{label}{'━' * right}┛", self._marks["frame"])], columns + 2)
 
     def _picture_row(self, row: int, columns: int, rows: int, inks: Inks) -> list[Segment]:
         empty = Segment(("╱" if self.depth != "none" else "/") * columns, self._marks["empty"])
