@@ -65,6 +65,7 @@ def _wait(child: int, reader: int) -> int:
             os.write(2, TIDY)
             if before is not None:
                 termios.tcsetattr(0, termios.TCSANOW, before)
-        print(f"pixeltui: the console was ended by {signal.Signals(-status).name}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"pixeltui: the console was ended by {signal.Signals(-status).name}\n")
+        sys.stderr.flush()
         return 128 - status
     return status

@@ -71,10 +71,10 @@ def _negative(stamp: str | None) -> tuple[int, ...]:
     return tuple(-ord(c) for c in stamp or "0")
 
 
-def fitting(width: int) -> list[Column]:
+def fitting(width: int, name_width: int) -> list[Column]:
     """The columns that a table of this width has room for, in their order."""
     kept = list(COLUMNS)
-    while len(kept) > 1 and sum(column.width + 2 for column in kept) + 2 > width:
+    while len(kept) > 1 and name_width + 3 + sum(column.width + 2 for column in kept[1:]) + 2 > width:
         kept.remove(max(kept, key=lambda column: column.importance))
     return kept
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 2.0
 PREVIEW_SECONDS = 0.12
 TAG_LENGTH = 40
+WIDEST_NAME = 34
 
 
 class RunTable(DataTable[Text], inherit_bindings=False):
@@ -71,7 +72,7 @@ class BrowserScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TitleBar()
-        yield RunTable(id="runs", cursor_type="row", zebra_stripes=False, classes="pane")
+        yield RunTable(id="runs", cursor_type="row", cursor_foreground_priority="renderable", classes="pane")
         yield Input(placeholder="words in name, state, data, preset, tags", id="filter", compact=True)
         with Horizontal(id="preview"):
             yield CurvesPane(id="curves", small=False, live=False)
@@ -123,7 +124,8 @@ class BrowserScreen(Screen[None]):
         if not self._loaded:
             return
         table = self.query_one(RunTable)
-        columns = fitting(self.size.width - 4)
+        name_width = min(max((len(run.name) for run in self._runs), default=0) + 1, WIDEST_NAME)
+        columns = fitting(self.size.width - 5, name_width)
         shown = arranged(self._runs, self._words, self._letter, self._reverse)
         at = self.current
         if columns == self._columns and [run.path for run in shown] == [run.path for run in self._shown]:
@@ -131,11 +133,10 @@ class BrowserScreen(Screen[None]):
         else:
             self._columns = columns
             table.clear(columns=True)
-            spare = max(0, self.size.width - 4 - sum(column.width + 2 for column in columns) - 2)
             table.add_column(" ", width=1, key="mark")
             for column in columns:
-                wide = min(spare, 32) if column.name == "name" else 0
-                table.add_column(self._heading(column), width=column.width + wide, key=column.name)
+                width = name_width if column.name == "name" else column.width
+                table.add_column(self._heading(column), width=width, key=column.name)
             for run in shown:
                 table.add_row(*self._cells(run), key=run.path)
         self._shown = shown

@@ -48,7 +48,7 @@ class CompareScreen(Screen[None]):
         yield TitleBar()
         yield CurvesPane(id="curves", small=False, live=False)
         with Horizontal(id="lower"):
-            yield DataTable(id="keys", cursor_type="row", classes="pane", cell_padding=1)
+            yield DataTable(id="keys", cursor_type="row", cursor_foreground_priority="renderable", classes="pane")
             with Vertical(id="sheets", classes="pane"), Horizontal():
                 for i in range(len(self._watches)):
                     yield SamplesPane(id=f"samples{i}")
@@ -81,9 +81,11 @@ class CompareScreen(Screen[None]):
         self.query_one(CurvesPane).compare([(s, w.curves) for s, w in zip(short, self._watches, strict=True)])
         theme = theme_for(self.app.current_theme.dark)
         table = self.query_one("#keys", DataTable)
-        table.add_column(Text("", theme.muted), width=22)
+        first = 19
+        width = max((table.size.width - first - 4) // len(short) - 2, 8)
+        table.add_column(Text("", theme.muted), width=first)
         for i, name in enumerate(short):
-            table.add_column(Text(printable(name), f"bold {theme.resolve(f'series{i}')}"))
+            table.add_column(Text(printable(name), f"bold {theme.resolve(f'series{i}')}", no_wrap=True), width=width)
         for row in self._rows():
             same = len(set(row[1:])) == 1
             table.add_row(
