@@ -160,6 +160,10 @@ KEYS: Final[tuple[Key, ...]] = (
         "compare",
         ("compare-full", "z", "screen.full", "zoom", "this pane over the whole screen, and back", 0),
     ),
+    *_keys(
+        "text",
+        ("text-filter", "slash", "filter", "filter", "only the log's lines with these words", 10),
+    ),
     *_moves(
         "text",
         ("text-down", "j,down", "scroll_down", "down", "a line down"),

@@ -3,14 +3,16 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Final
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.worker import get_current_worker
 
-from pixeltui.errors import UserError, printable
+from pixeltui.errors import printable
 from pixeltui.store.files import write_atomic
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
@@ -20,6 +22,7 @@ from pixeltui.ui.widgets.chart import Chart
 
 KINDS: Final[tuple[XKind, ...]] = ("step", "epoch", "time")
 SMALL: Final[tuple[Metric, ...]] = ("lr", "grad", "speed")
+MOST_OVERLAID: Final = 5
 ORDER: Final[tuple[Metric, ...]] = tuple(METRICS)
 
 
@@ -38,7 +41,7 @@ class CurvesPane(Vertical):
         self._runs: list[tuple[str, Curves]] = [("", Curves())]
         self._metric: Metric = "bits"
         self._kind: XKind = "step"
-        self._smoothing = 2
+        self._smoothing = 1
         self._drawn: dict[str, list[Drawn]] = {}
 
     def compose(self) -> ComposeResult:
@@ -170,6 +173,28 @@ class CurvesPane(Vertical):
     def action_cursor(self) -> None:
         self.main.action_toggle_cursor()
 
+    def action_overlay(self) -> None:
+        """The marked runs over this one, or away again."""
+        if len(self._runs) > 1:
+            self.lay_over([])
+            return
+        marked: set[str] = getattr(self.app, "marked", set())
+        others = sorted(Path(path) for path in marked if self.run is None or Path(path) != self.run.path)
+        if others:
+            self._read_others(others[:MOST_OVERLAID])
+        else:
+            self.notify("mark runs in the browser with space first", timeout=3)
+
+    @work(thread=True, exclusive=True, group="overlay")
+    def _read_others(self, paths: Sequence[Path]) -> None:
+        found = []
+        for path in paths:
+            curves = Curves()
+            curves.fold(RunDir(path).read_events()[0])
+            found.append((path.name, curves))
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self.lay_over, found)
+
     def action_zoom_x(self, factor: float) -> None:
         self._each("zoom_x", factor)
 
@@ -201,7 +226,8 @@ class CurvesPane(Vertical):
         try:
             write_atomic(path, curves_csv(self._runs[0][1]).encode())
         except OSError as error:
-            raise UserError(f"{path} could not be written: {error.strerror}") from None
+            self.notify(f"{path} could not be written: {error.strerror}", severity="warning", markup=False)
+            return
         self.notify(printable(str(path)), title="curves written", markup=False)
 
 

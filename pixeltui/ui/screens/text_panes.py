@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 import msgspec
 from rich.text import Text
 from textual.binding import BindingType
+from textual.events import Resize
 from textual.widgets import RichLog
 
 from pixeltui.config import Config
 from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
 from pixeltui.ui.keys import Scope, bindings
+from pixeltui.ui.screens.dialogs import Prompt
 
 
 class TextPane(RichLog, inherit_bindings=False):
@@ -19,6 +21,9 @@ class TextPane(RichLog, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("text")]
     scope: Scope = "text"
+
+    def action_filter(self) -> None:
+        """Only a log has lines to leave out."""
 
     def __init__(self, title: str, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes="pane", max_lines=5000, wrap=True, markup=False, min_width=10)
@@ -32,6 +37,7 @@ class LogPane(TextPane):
         super().__init__("Log", id)
         self._filter = ""
         self._lines: list[tuple[str, str]] = []
+        self._folded = 0
 
     def add(self, lines: Iterable[tuple[str, str]]) -> None:
         """(level, text) each."""
@@ -44,6 +50,19 @@ class LogPane(TextPane):
                 line = Text(f"{stamp} ", theme.muted)
                 self.write(line.append(rest, colors.get(level, theme.text)))
         del self._lines[:-5000]
+
+    def action_filter(self) -> None:
+        def show(words: str | None) -> None:
+            if words is not None:
+                self.filter_by(words)
+
+        self.app.push_screen(Prompt("Filter the log", self._filter, hint="words of its lines; empty: all lines"), show)
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines are folded anew."""
+        if event.size.width and event.size.width != self._folded:
+            self._folded = event.size.width
+            self.filter_by(self._filter)
 
     def filter_by(self, words: str) -> None:
         self._filter = words
