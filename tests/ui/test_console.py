@@ -317,6 +317,22 @@ def test_marked_runs_are_laid_over(finished: Path) -> None:
     drive(app, script)
 
 
+def test_another_theme_reaches_the_text(finished: Path) -> None:
+    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        panes = [screen.query_one(LogPane), screen.query_one(ConfigPane)]
+        await pilot.pause()
+        before = [{segment.style.color for line in pane.lines for segment in line if segment.style} for pane in panes]
+        await pilot.press("T")
+        await pilot.pause()
+        after = [{segment.style.color for line in pane.lines for segment in line if segment.style} for pane in panes]
+        assert all(old and new and not old & new for old, new in zip(before, after, strict=True))
+
+    drive(app, script)
+
+
 def test_tiles_get_the_focus(finished: Path) -> None:
     app = Console(finished, session=AttachedSession(find_run(finished, "one")))
 

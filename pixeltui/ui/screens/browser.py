@@ -50,6 +50,10 @@ class RunTable(DataTable[Text], inherit_bindings=False):
     ]
     scope: Scope = "runs"
 
+    def _update_dimensions(self, new_rows: object) -> None:
+        """Columns have their widths, rows one line: measuring thousands of cells would only take time."""
+        super()._update_dimensions(())
+
 
 class BrowserScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("runs")]
@@ -87,10 +91,12 @@ class BrowserScreen(Screen[None]):
         for pane in self.query("#preview Chart, #preview Gallery, #preview ConfigPane"):
             pane.can_focus = False
         self.query_one(KeyBar).show(in_scope("runs", "everywhere"))
-        self.query_one("#filter").display = False
+        line = self.query_one("#filter", Input)
+        line.cursor_blink = line.display = False
         table.focus()
         self.query_one(TitleBar).show(f"runs in {self.app.runs_dir}")
         self.action_reload()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._ask_sort(False))
         self.set_interval(RELOAD_SECONDS, self._reload_if_seen)
 
     def on_screen_resume(self) -> None:

@@ -77,6 +77,9 @@ class Prompt(ModalScreen[str | None]):
             yield Input(self._value, compact=True)
             yield Static(Text(self._hint), classes="hint")
 
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
+
     def on_input_changed(self, event: Input.Changed) -> None:
         wrong = self._check(event.value) if self._check else ""
         line = self.query_one(Static)

@@ -69,6 +69,8 @@ class NewRun(ModalScreen[TrainRequest | None]):
             yield Static(id="problem")
 
     def on_mount(self) -> None:
+        for line in self.query(Input):
+            line.cursor_blink = False
         self._use(self._preset)
         self.query_one("#data-name").focus()
 

@@ -22,6 +22,12 @@ class TextPane(RichLog, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("text")]
     scope: Scope = "text"
 
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.recolor())
+
+    def recolor(self) -> None:
+        """Lines in the colours of another theme."""
+
     def action_filter(self) -> None:
         """Only a log has lines to leave out."""
 
@@ -64,6 +70,9 @@ class LogPane(TextPane):
             self._folded = event.size.width
             self.filter_by(self._filter)
 
+    def recolor(self) -> None:
+        self.filter_by(self._filter)
+
     def filter_by(self, words: str) -> None:
         self._filter = words
         self.border_subtitle = printable(words)
@@ -79,6 +88,10 @@ class ConfigPane(TextPane):
         super().__init__("Config", id)
         self.auto_scroll = False
         self._shown: Config | None = None
+
+    def recolor(self) -> None:
+        shown, self._shown = self._shown, None
+        self.show(shown)
 
     def show(self, config: Config | None) -> None:
         if config is self._shown:
