@@ -6,6 +6,7 @@ import select
 import signal
 import threading
 from codecs import getincrementaldecoder
+from collections.abc import Callable
 from typing import IO, Any
 
 from textual._xterm_parser import XTermParser
@@ -18,20 +19,22 @@ HANGUP = "hangup"
 class PatientWriter(WriterThread):
     """Goes on emptying its queue when the terminal is gone: a full one would block the event loop for good."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], on_gone: Callable[[], None]) -> None:
         super().__init__(file)
-        self.gone = threading.Event()
+        self._on_gone = on_gone
 
     def run(self) -> None:
+        gone = False
         while (text := self._queue.get()) is not None:
-            if self.gone.is_set():
+            if gone:
                 continue
             try:
                 self._file.write(text)
                 if self._queue.qsize() == 0:
                     self._file.flush()
             except (OSError, ValueError):
-                self.gone.set()
+                gone = True
+                self._on_gone()
 
 
 class HangupDriver(LinuxDriver):
@@ -51,11 +54,10 @@ class HangupDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
         writer = self._writer_thread
         if writer is not None and self._file is not None:
-            patient = PatientWriter(self._file)
+            patient = PatientWriter(self._file, self.hang_up)
             patient.start()
             self._writer_thread = patient
             writer.stop()
-            patient.gone = self._gone
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:

@@ -139,7 +139,7 @@ def test_the_preview_follows_the_cursor(runs: Path) -> None:
         screen = app.screen
         await pilot.press("o", "n", "g")
         main = screen.query_one("#preview CurvesPane", CurvesPane).main
-        await until(pilot, lambda: len(main.series[0]) == 4)
+        await until(pilot, lambda: main.series and len(main.series[0]) == 4)
         await pilot.press("j")
         await until(pilot, lambda: len(main.series[0]) == 2)
 

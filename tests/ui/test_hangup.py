@@ -7,10 +7,14 @@ import pty
 import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 from conftest import tiny_arguments
+
+from pixeltui.store.files import holder
+from pixeltui.ui.driver import PatientWriter
 
 SECONDS = 40.0
 
@@ -51,6 +55,14 @@ def last_event(run: Path) -> dict[str, object]:
     return event if isinstance(event, dict) else {}
 
 
+def is_there(pid: int) -> bool:
+    """Whether the process runs: one that has ended but was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def words(tiny_npz: Path, runs: Path, *overrides: str) -> list[str]:
     settings = [word for override in overrides for word in ("--set", override)]
     return ["--runs-dir", str(runs), "train", *tiny_arguments(tiny_npz), *settings, "--name", "one"]
@@ -65,9 +77,26 @@ def test_training_ends_headless_when_the_terminal_dies(tiny_npz: Path, tmp_path:
     os.close(terminal)
     os.waitpid(pid, 0)
     wait_for(lambda: last_event(run).get("state") == "finished")
+    wait_for(lambda: not is_there(int(holder(run)["pid"])))
     log = (run / "log.txt").read_text()
     assert "Traceback" not in log
     assert "samples" in log or "test" in log
+
+
+def test_a_writer_that_fails_first_ends_the_console() -> None:
+    """Output may notice the end of the terminal before input does."""
+    told = threading.Event()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        thread = PatientWriter(broken, told.set)
+        thread.start()
+        for _ in range(100):
+            thread.write("x" * 10000)
+        thread.stop()
+        assert told.is_set()
+        with contextlib.suppress(OSError):
+            broken.close()
 
 
 def test_detaching_gives_the_shell_back_and_a_stop_from_elsewhere_is_obeyed(tiny_npz: Path, tmp_path: Path) -> None:
