@@ -1,24 +1,21 @@
 """What several tests need: tiny data, tiny configs, a finished tiny run."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tiny import TINY, tiny_arguments
 
 from pixeltui.cli import main
 from pixeltui.config import Config, load_config
 
-TINY = (
-    "model.channels=8",
-    "model.blocks=1",
-    "model.first_kernel=3",
-    "train.batch_size=16",
-    "train.warmup_epochs=0",
-    "sample.count=4",
-    "sample.every=0",
-    "log.every=1",
-)
+# Tiny products are slower on two threads than on one; processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +51,17 @@ def tiny_train(tiny_npz: Path, tmp_path: Path) -> Callable[..., int]:
     return train
 
 
-def tiny_arguments(tiny_npz: Path) -> list[str]:
-    overrides = (f"data.name={tiny_npz}", *TINY)
-    return ["--preset", "quick", *(word for override in overrides for word in ("--set", override))]
+@pytest.fixture(scope="session")
+def finished_runs(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished run "done", trained for a few steps on the tiny data. Do not change it."""
+    runs = tmp_path_factory.mktemp("finished")
+    overrides = ("train.steps=10", "train.eval_every=5", "sample.every=5", "train.lr=0.03")
+    steps = [word for override in overrides for word in ("--set", override)]
+    assert main(["--no-ui", "--runs-dir", str(runs), "train", *tiny_arguments(tiny_npz), *steps, "--name", "done"]) == 0
+    return runs
+
+
+@pytest.fixture
+def runs_copy(finished_runs: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_runs` to change."""
+    return Path(shutil.copytree(finished_runs, tmp_path / "runs"))

@@ -62,7 +62,7 @@ def test_runs_list_needs_no_torch(tmp_path: Path) -> None:
 
 
 def test_headless_training_never_imports_textual(tiny_npz: Path, tmp_path: Path) -> None:
-    from conftest import tiny_arguments
+    from tiny import tiny_arguments
 
     words = ["--no-ui", "train", *tiny_arguments(tiny_npz), "--set", "train.steps=2"]
     assert "textual" not in imported(f"from pixeltui.cli import main\nassert main({words!r}) == 0", cwd=tmp_path)

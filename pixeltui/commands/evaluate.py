@@ -28,11 +28,11 @@ def run(args: argparse.Namespace) -> int:
     from pixeltui.store.rundir import find_run
     from pixeltui.train.evaluate import image_nats, likelihood
     from pixeltui.train.load import load_model
-    from pixeltui.train.precision import pick_device, pick_precision
+    from pixeltui.train.precision import pick_device
 
     run_dir = find_run(args.runs_dir, args.run)
     device = pick_device(args.device)
-    loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device)
+    loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device, warn=options.warn)
     data_config = loaded.config.data
     if args.data is not None:
         data_config = msgspec.structs.replace(data_config, name=args.data, levels=loaded.data["levels"])
@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
             loaded.model,
             split,
             batch_size=args.batch_size or loaded.config.train.batch_size,
-            precision=pick_precision("fp32", device),
             progress=lambda done, total: progress.update(task, completed=done),
         )
     result = likelihood(nats, split.labels)

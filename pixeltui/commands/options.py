@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
     colors = ("auto", "truecolor", "256", "16", "none")
     add("--color", "auto", "colours of the console (default: what the terminal says it has)", choices=colors)
     add("--debug", False, "show tracebacks", action="store_true")
+
+
+def warn(message: str) -> None:
+    """To stderr: stdout may be a JSON document, or half blocks."""
+    print(f"pixeltui: warning: {message}", file=sys.stderr)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

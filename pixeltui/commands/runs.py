@@ -1,8 +1,10 @@
 """`pixeltui runs`: the run browser for scripts."""
 
 import argparse
+import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
 
 TAG_LENGTH = 40
+COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
+DROPPED_FIRST = ("preset", "images/s", "epoch", "parameters", "data", "tags", "step", "test")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,23 +69,7 @@ def _list(args: argparse.Namespace) -> int:
     elif not runs:
         print(f"no runs in {args.runs_dir}; a first one in three minutes: pixeltui --no-ui train --preset quick")
     else:
-        _table(
-            (
-                "name",
-                "state",
-                "data",
-                "preset",
-                "epoch",
-                "step",
-                "val",
-                "test",
-                "images/s",
-                "parameters",
-                "age",
-                "tags",
-            ),
-            [_row(summary) for summary in runs],
-        )
+        _table(COLUMNS, [_row(summary) for summary in runs], DROPPED_FIRST)
     return 0
 
 
@@ -111,27 +99,19 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
 
-def _table(header: tuple[str, ...], rows: list[list[str]]) -> None:
-    """Aligned columns; on a terminal cut to its width by rich, else plain text with every column whole."""
-    rows = [[printable(cell) for cell in row] for row in rows]
+def _table(header: Sequence[str], rows: list[list[str]], droppable: Sequence[str] = ()) -> None:
+    """Aligned columns; on a terminal without empty ones and, as far as its width asks for it, `droppable` ones."""
+    table = [[printable(cell) for cell in row] for row in [list(header), *rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    shown = list(range(len(header)))
     if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        filled = [i for i in range(len(header)) if any(row[i] for row in rows)]
-        for i in filled:
-            right = header[i] in ("epoch", "step", "val", "test", "images/s", "parameters")
-            table.add_column(header[i], justify="right" if right else "left", overflow="ellipsis", no_wrap=True)
-        for row in rows:
-            table.add_row(*(Text(row[i]) for i in filled))
-        Console().print(table)
-        return
-    widths = [max(len(row[i]) for row in [list(header), *rows]) for i in range(len(header))]
-    for row in [list(header), *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        room = shutil.get_terminal_size().columns
+        shown = [i for i in shown if any(row[i] for row in table[1:])]
+        for name in droppable:
+            if sum(widths[i] + 2 for i in shown) - 2 > room:
+                shown = [i for i in shown if header[i] != name]
+    for row in table:
+        print("  ".join(row[i].ljust(widths[i]) for i in shown).rstrip())
 
 
 def shown(run: RunDir) -> dict[str, Any]:
@@ -174,10 +154,10 @@ def _show(args: argparse.Namespace) -> int:
     width = max(map(len, facts))
     for name, value in facts.items():
         if value not in (None, ""):
-            print(f"{name:<{width}}  {printable(value)}")
+            print(f"{name:<{width}}  {printable(_cell(value))}")
     print("\nconfig")
     for key, value in _flat(config).items():
-        print(f"  {key} = {printable(value)}")
+        print(f"  {key} = {printable(json.dumps(value, ensure_ascii=False))}")
     if evaluations:
         print()
         header = ("split", "epoch", "step", "bits/dim", "±", "nats/dim", "perplexity", "best")
@@ -238,7 +218,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and value > 0.01 else str(value)
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and abs(value) > 0.01 else str(value)
 
 
 def _rename(args: argparse.Namespace) -> int:
@@ -266,7 +246,7 @@ def _note(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    run = find_run(args.runs_dir, args.run)
+    run = find_run(args.runs_dir, args.run, even_damaged=True)
     name = printable(run.name)
     if not args.yes:
         if not sys.stdin.isatty():
@@ -288,7 +268,7 @@ def _export(args: argparse.Namespace) -> int:
     from pixeltui.train.export import export
 
     try:
-        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights)
+        card = export(run, out, checkpoint=args.checkpoint, weights=args.weights, warn=options.warn)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from None
     print(f"{out}, and how to load it: {card}")

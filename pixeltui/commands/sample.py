@@ -37,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from pixeltui.train.precision import pick_device
 
     run_dir = find_run(args.runs_dir, args.run)
-    loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=pick_device(args.device))
+    loaded = load_model(
+        run_dir, checkpoint=args.checkpoint, weights=args.weights, device=pick_device(args.device), warn=options.warn
+    )
     images, labels = draw(loaded, args)
     names = [loaded.classes[label] for label in labels]
     levels = loaded.data["levels"]

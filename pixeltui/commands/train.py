@@ -1,12 +1,14 @@
 """`pixeltui train`: a new run, or one that goes on."""
 
 import argparse
+import os
 import shlex
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixeltui.commands import options
 from pixeltui.commands.console import has_terminal, open_console
 from pixeltui.config import preset_names
 from pixeltui.errors import UserError
@@ -32,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("training in several processes is not there yet: start one, without torchrun")
     request = TrainRequest(
         runs_dir=args.runs_dir,
         config=args.config,
@@ -49,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
         print(f"run {job.run.name} in {job.run.path}", flush=True)
         with closing(make_display()) as display:
-            outcome = worker.train(job, display, signals, _warn)
+            outcome = worker.train(job, display, signals, options.warn)
         return conclude(outcome, job.run, signals, args.runs_dir)
 
 
@@ -96,7 +100,3 @@ def _likelihood(figure: Evaluated) -> str:
         f"{figure.bits_per_dim:.4f}{se} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
         f"perplexity {figure.perplexity:.3f}  ({figure.images} images)"
     )
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

@@ -63,8 +63,8 @@ def sample_stream(
     labels: int [B], None for unconditional images. temperature divides the log-probabilities. top_p keeps the fewest
     levels that hold this probability. guidance g: log p(x) + g (log p(x | label) - log p(x)), so that 0 is
     unconditional and 1 conditional. The order is guidance, temperature, top_p. seed None: fresh noise. first_index:
-    number of the first image in the series of a seed. given uint8 [B, C, H, W] keeps its levels bit for bit where known,
-    bool [H, W] or [B, 1 or C, H, W].
+    number of the first image in the series of a seed. given uint8 [B, C, H, W] keeps its levels bit for bit where
+    known, bool [H, W] or [B, 1 or C, H, W].
 
     The model samples in evaluation mode and is left in the modes that it was in; torch's global random generator is not
     touched. Raises ValueError at once for arguments that cannot be.

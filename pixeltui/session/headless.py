@@ -1,10 +1,11 @@
 """Training without the console: a progress display on a terminal, plain lines otherwise."""
 
+import os
 import sys
 import time
 from typing import Protocol
 
-from pixeltui.events import AnyEvent, Frame, Started, Step
+from pixeltui.events import AnyEvent, Frame, Notice, Started, Step
 from pixeltui.session.describe import describe, figure
 
 LINE_SECONDS = 5.0
@@ -86,5 +87,39 @@ class ProgressDisplay:
         self._progress.stop()
 
 
+class WhileThere:
+    """A display that may lose its terminal or its pipe: from then on nothing is shown, and training goes on."""
+
+    def __init__(self, display: Display) -> None:
+        self._display: Display | None = display
+
+    def show(self, event: AnyEvent) -> None:
+        if isinstance(event, Notice) and event.kind == "failed":
+            return  # the command's own last line says it
+        try:
+            if self._display is not None:
+                self._display.show(event)
+        except (OSError, ValueError):
+            self._leave()
+
+    def show_frame(self, frame: Frame) -> None:
+        """Partial images have no place without the console."""
+
+    def close(self) -> None:
+        try:
+            if self._display is not None:
+                self._display.close()
+        except (OSError, ValueError):
+            self._leave()
+
+    def _leave(self) -> None:
+        """Whatever else in this process prints meets no dead terminal either; the run's log has everything."""
+        self._display = None
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
+
+
 def make_display() -> Display:
-    return ProgressDisplay() if sys.stdout.isatty() else PlainLines()
+    return WhileThere(ProgressDisplay() if sys.stdout.isatty() else PlainLines())

@@ -19,7 +19,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A second SIGINT ends at once."""
+    """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A second SIGINT ends at once.
+
+    SIGHUP is passed over: a dropped connection never ends a run.
+    """
 
     def __init__(self) -> None:
         self.stopped_by: signal.Signals | None = None
@@ -28,6 +31,7 @@ class Signals:
     def install(self) -> None:
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             signal.signal(number, self._receive)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:

@@ -98,7 +98,10 @@ class RecordingSink:
 @contextlib.contextmanager
 def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
     """Loads the data and makes or finds the run, whose lock is held in the block. Raises UserError."""
+    from pixeltui.train.precision import pick_device
+
     config = request.resolve()
+    pick_device(config.train.device)  # a device that is not there is told before data are loaded
     data = load_data(config)
     if request.resume is not None:
         run = find_run(request.runs_dir, request.resume)
@@ -159,6 +162,8 @@ def _anywhere(config: Config) -> Config:
 def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:
     import torch
 
+    from pixeltui.train.precision import device_name, pick_device
+
     channels, height, width = data.image_shape
     return {
         "command": command,
@@ -174,7 +179,7 @@ def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:
             "classes": list(data.classes),
             "images": {"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         },
-        "device": config.train.device,
+        "device": device_name(pick_device(config.train.device)),
         "tags": [],
         "note": "",
     }

@@ -9,43 +9,70 @@ from pathlib import Path
 
 import msgspec
 
+from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand
 from pixeltui.store.files import TEMPORARY_PREFIX, write_atomic
 
 LARGEST = 64 * 1024
+MOST_AT_ONCE = 256
 SUFFIX = ".json"
 _decoder = msgspec.json.Decoder(AnyCommand)
 
 
 def post(control_dir: Path, command: AnyCommand) -> str:
-    """Leaves a command for the process that trains; returns the id that its acknowledgement will carry."""
+    """Leaves a command for the process that trains; returns the id that its acknowledgement will carry.
+
+    Raises UserError where it cannot be left.
+    """
     command_id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-    write_atomic(control_dir / f"{command_id}{SUFFIX}", msgspec.json.encode(command))
+    try:
+        write_atomic(control_dir / f"{command_id}{SUFFIX}", msgspec.json.encode(command))
+    except OSError as error:
+        raise UserError(f"no command can be left in {printable(control_dir)}: {error.strerror}") from None
     return command_id
 
 
 def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
     """The commands that wait, oldest first, removed from the folder; whatever is none is removed unread.
 
-    Only regular files of the folder's owner, of root or of this process's user count. Never raises.
+    Only regular files of the folder's owner, of root or of this process's user count. A folder that is a link holds
+    none: what it leads to is not the run's to remove. Never raises.
     """
-    commands = []
-    with contextlib.suppress(OSError):
-        trusted = {os.getuid(), 0, control_dir.stat().st_uid}
-        for name in sorted(path.name for path in control_dir.iterdir()):
-            if name.startswith(TEMPORARY_PREFIX):
-                continue
-            command = _read(control_dir / name, trusted)
+    commands: list[tuple[str, AnyCommand]] = []
+    try:
+        folder = os.open(control_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return commands
+    try:
+        trusted = {os.getuid(), 0, os.fstat(folder).st_uid}
+        names = [name for name in os.listdir(folder) if not name.startswith(TEMPORARY_PREFIX)]  # noqa: PTH208 - a folder's handle
+        for name in sorted(names):
+            if len(commands) == MOST_AT_ONCE:
+                break
+            command = _read(name, folder, trusted)
             with contextlib.suppress(OSError):
-                (control_dir / name).unlink()
+                os.unlink(name, dir_fd=folder)
                 if command is not None:
-                    commands.append((name.removesuffix(SUFFIX)[:80], command))
+                    commands.append((printable(name.removesuffix(SUFFIX))[:80], command))
+    except OSError:
+        pass
+    finally:
+        os.close(folder)
     return commands
 
 
-def _read(path: Path, trusted: set[int]) -> AnyCommand | None:
+def discard(control_dir: Path) -> int:
+    """Removes commands that nobody took; returns how many. A process that begins to train calls it once it holds the
+    lock: what was meant for the process before it, such as a stop, would end it at its first step."""
+    count = 0
+    while found := take(control_dir):
+        count += len(found)
+    return count
+
+
+def _read(name: str, folder: int, trusted: set[int]) -> AnyCommand | None:
     with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with os.fdopen(handle, "rb") as file:
             found = os.fstat(file.fileno())
             if stat.S_ISREG(found.st_mode) and found.st_uid in trusted and found.st_size <= LARGEST:

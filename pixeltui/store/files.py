@@ -1,17 +1,19 @@
-"""Files that a crash cannot tear: atomic replacement, and a lock that dies with its holder."""
+"""Files that a crash cannot tear: atomic replacement, and a lock that dies with its holder. Reads that cannot hang."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import secrets
 import socket
-import tempfile
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 
 TEMPORARY_PREFIX = ".tmp-"
 LOCK_NAME = "lock"
@@ -27,12 +29,14 @@ def write_atomic(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` to fill; it takes the place of `path` where the block does not raise."""
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
     os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        # Some writers, as safetensors', put a file of their own there that only its owner may read.
+        temporary.chmod(mode)
         fsync(temporary)
         temporary.replace(path)
         fsync(path.parent)
@@ -43,25 +47,45 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some network file systems know no fsync of a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(handle)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """A file to read. Raises OSError, also for a device, a folder or a pipe, which could block or never end."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path, *, most: int) -> bytes:
+    """The content of a file of up to `most` bytes. Raises OSError, also for a larger one."""
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 10} KiB")
+    return content
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files that a crash left in `folder`; only whoever holds the run's lock may."""
+    """Deletes temporary files that a crash left in `folder`; only whoever holds the run's lock may.
+
+    Those of safetensors too, which writes to a `.tmpXXXXXX` of its own before it renames that.
+    """
     with contextlib.suppress(OSError):
-        for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        for path in [*folder.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(".tmp??????")]:
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class Lock:
@@ -72,18 +96,24 @@ class Lock:
 
     @classmethod
     def acquire(cls, run: Path) -> "Lock":
-        """Raises UserError that names the holder, where another process has it."""
-        handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        deadline = time.monotonic() + LOCK_RETRY_SECONDS
-        while not _try_lock(handle, fcntl.LOCK_EX):
-            # A probe holds it for an instant; whoever trains holds it for longer.
-            if time.monotonic() > deadline:
-                os.close(handle)
-                raise UserError(f"run {run.name} is in use by {describe_holder(run)}")
-            time.sleep(0.02)
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(holder).encode(), 0)
+        """Raises UserError: names the holder, where another process has it; why not, where there can be no lock."""
+        path, name = run / LOCK_NAME, printable(run.name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            handle = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise UserError(f"run {name} cannot be locked: {printable(path)}: {error.strerror}") from None
+        try:
+            _wait_for(handle, run)
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
+                raise UserError(f"run {name} was moved or deleted just now")
+            _write_holder(handle)
+        except OSError as error:
+            os.close(handle)
+            raise UserError(f"run {name} cannot be locked: {printable(path)}: {error.strerror}") from None
+        except BaseException:
+            os.close(handle)
+            raise
         return cls(handle)
 
     def release(self) -> None:
@@ -101,11 +131,13 @@ class Lock:
 def is_locked(run: Path) -> bool:
     """Whether some process trains into the run. Takes the lock, shared, for an instant."""
     try:
-        handle = os.open(run / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(run / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         return not _try_lock(handle, fcntl.LOCK_SH)
+    except OSError:
+        return False
     finally:
         os.close(handle)
 
@@ -113,9 +145,8 @@ def is_locked(run: Path) -> bool:
 def holder(run: Path) -> dict[str, Any]:
     """pid, host and since of the last process that took the lock; {} where that cannot be read."""
     try:
-        with (run / LOCK_NAME).open("rb") as file:
-            found = json.loads(file.read(4096))
-    except (OSError, ValueError):
+        found = json.loads(read_regular(run / LOCK_NAME, most=4096))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -124,12 +155,33 @@ def describe_holder(run: Path) -> str:
     who = holder(run)
     if not isinstance(who.get("pid"), int):
         return "another process"
-    return f"process {who['pid']} on {str(who.get('host', 'an unknown host'))[:80]}"
+    text = f"process {who['pid']} on {printable(who.get('host', 'an unknown host'))[:80]}"
+    with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, OSError):
+        text += time.strftime(" since %Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
+    return text
+
+
+def _wait_for(handle: int, run: Path) -> None:
+    deadline = time.monotonic() + LOCK_RETRY_SECONDS
+    while not _try_lock(handle, fcntl.LOCK_EX):
+        # A probe holds it for an instant; whoever trains holds it for longer.
+        if time.monotonic() > deadline:
+            raise UserError(f"run {printable(run.name)} is in use by {describe_holder(run)}: stop that process first")
+        time.sleep(0.02)
+
+
+def _write_holder(handle: int) -> None:
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+    # On a full disk the lock holds all the same: the kernel keeps it, not the file's content.
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(who).encode(), 0)
 
 
 def _try_lock(handle: int, kind: int) -> bool:
+    """Raises OSError where the file system knows no locks."""
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True

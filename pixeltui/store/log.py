@@ -1,5 +1,6 @@
 """Reading events.jsonl: whole, or what is new since the last look. Lines that are no events are counted."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pixeltui.events import AnyEvent
+from pixeltui.store.files import open_regular
 
 CHUNK = 1 << 20
 LONGEST_LINE = 1 << 20
@@ -29,11 +31,12 @@ class EventReader:
         return list(self.iterate())
 
     def iterate(self) -> Iterator[AnyEvent]:
+        """Like read_new, without holding them all. Stops early where the file cannot be read."""
         try:
-            handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            file = open_regular(self._path)
         except OSError:
             return
-        with os.fdopen(handle, "rb") as file:
+        with file, contextlib.suppress(OSError):
             if os.fstat(file.fileno()).st_size < self._offset:
                 # Replaced by a shorter log: what was read does not continue here.
                 self._offset, self._rest, self._overlong = 0, b"", False
@@ -70,18 +73,12 @@ class EventReader:
             self._rest += piece
 
 
-def read_tail(path: Path, size: int) -> bytes:
-    """The last `size` bytes of a file, or all of it. Raises OSError."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - size))
-        return file.read(size)
-
-
 def decode_lines(lines: list[bytes]) -> list[AnyEvent]:
     """The events among complete lines."""
     events = []
     for line in lines:
+        if not line or len(line) > LONGEST_LINE:
+            continue
         try:
             events.append(_decoder.decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

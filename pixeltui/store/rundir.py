@@ -1,6 +1,7 @@
 """A run's directory: its layout, making one, finding one."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -13,12 +14,13 @@ from typing import Any
 from pixeltui.config import Config, ConfigError, load_saved_config
 from pixeltui.errors import UsageError, UserError, did_you_mean, printable
 from pixeltui.events import AnyEvent
-from pixeltui.store.files import TEMPORARY_PREFIX, fsync, is_locked, write_atomic
+from pixeltui.store.files import TEMPORARY_PREFIX, Lock, fsync, is_locked, open_regular, read_regular, write_atomic
 from pixeltui.store.log import EventReader
 
 SCHEMA = 1
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 TRASH = ".trash"
+LARGEST_META = 1 << 20
 
 
 class RunDir:
@@ -45,24 +47,32 @@ class RunDir:
         check_name(name)
         target = runs_dir / name
         building = runs_dir / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
+        taken = UsageError(f"there is a run {name!r} already: choose another --name, or go on with --resume {name}")
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                raise UsageError(
-                    f"there is a run {name!r} already: choose another --name, or go on with --resume {name}"
-                )
-            run = cls(building)
-            building.mkdir()
-            for folder in (run.checkpoints_dir, run.samples_dir, run.control_dir):
-                folder.mkdir()
-            write_atomic(run.config_path, config_toml.encode())
-            write_atomic(run.meta_path, _json({"schema": SCHEMA, "created": time.time(), **meta}))
-            run.events_path.touch()
+            if os.path.lexists(target):
+                raise taken
+            cls(building)._fill(config_toml, {"schema": SCHEMA, "created": time.time(), **meta})
             building.rename(target)
             fsync(runs_dir)
+        except UnicodeEncodeError:
+            _remove_tree(building)
+            raise UserError("the config holds a file name that is no UTF-8: rename that file") from None
         except OSError as error:
+            _remove_tree(building)
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(target):
+                raise taken from None
             raise UserError(f"no run can be made in {runs_dir}: {error.strerror}; try another --runs-dir") from None
         return cls(target)
+
+    def _fill(self, config_toml: str, meta: dict[str, Any]) -> None:
+        self.path.mkdir()
+        for folder in (self.checkpoints_dir, self.samples_dir, self.control_dir):
+            folder.mkdir()
+        write_atomic(self.config_path, config_toml.encode())
+        write_atomic(self.meta_path, _json(meta))
+        self.events_path.touch()
+        fsync(self.path)
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
@@ -70,7 +80,7 @@ class RunDir:
         run = cls(path.resolve())
         schema = run.meta().get("schema")
         if not isinstance(schema, int) or isinstance(schema, bool):
-            raise UserError(f"{printable(str(path))} is damaged: its meta.json has no schema version")
+            raise UserError(f"{printable(path)} is damaged: its meta.json has no schema version")
         if schema > SCHEMA:
             raise UserError(
                 f"run {printable(run.name)} was made by a newer pixeltui (schema {schema}, this one knows {SCHEMA}): "
@@ -81,12 +91,12 @@ class RunDir:
     def meta(self) -> dict[str, Any]:
         """Raises UserError where it cannot be read."""
         try:
-            meta = json.loads(self.meta_path.read_bytes())
+            meta = json.loads(read_regular(self.meta_path, most=LARGEST_META))
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-            raise UserError(f"{printable(str(self.path))} is no run, or damaged: meta.json: {reason}") from None
+            raise UserError(f"{printable(self.path)} is no run, or damaged: meta.json: {reason}") from None
         if not isinstance(meta, dict):
-            raise UserError(f"{printable(str(self.path))} is damaged: meta.json holds no table")
+            raise UserError(f"{printable(self.path)} is damaged: meta.json holds no table")
         return meta
 
     def update_meta(self, **changes: Any) -> None:
@@ -98,7 +108,10 @@ class RunDir:
     def config(self) -> Config:
         """As it was saved. Raises UserError where it cannot be read."""
         try:
+            open_regular(self.config_path).close()
             return load_saved_config(self.config_path)
+        except OSError as error:
+            raise UserError(f"run {printable(self.name)} is damaged: config.toml: {error.strerror}") from None
         except ConfigError as error:
             raise UserError(f"run {printable(self.name)} is damaged: {error}") from None
 
@@ -114,37 +127,36 @@ class RunDir:
     def rename(self, name: str) -> "RunDir":
         check_name(name)
         target = self.path.parent / name
-        self._refuse_while_training("rename")
-        if target.exists():
+        if os.path.lexists(target):
             raise UsageError(f"there is a run {name!r} already")
-        self._move(target)
+        self._move(target, "rename")
         return RunDir(target)
 
     def delete(self) -> Path:
         """Moves the run to the trash beside it; returns where it is now."""
-        self._refuse_while_training("delete")
         trash = self.path.parent / TRASH
         target = trash / self.name
         try:
             trash.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{trash} could not be made: {error.strerror}") from None
-        if target.exists():
-            target = trash / f"{self.name}-{time.time_ns()}"
-        self._move(target)
+        if os.path.lexists(target):
+            target = trash / f"{self.name[:200]}-{time.time_ns()}"
+        self._move(target, "delete")
         return target
 
-    def _move(self, target: Path) -> None:
+    def _move(self, target: Path, verb: str) -> None:
+        """Renames the directory, so that no process begins to train into it meanwhile."""
+        if self.is_locked():
+            raise UserError(f"run {printable(self.name)} is training: stop it before you {verb} it")
         try:
-            self.path.rename(target)
+            # Of a link the name is moved, and nothing is written to where it leads.
+            with contextlib.nullcontext() if self.path.is_symlink() else Lock.acquire(self.path):
+                self.path.rename(target)
             fsync(target.parent)
             fsync(self.path.parent)
         except OSError as error:
             raise UserError(f"run {printable(self.name)} could not be moved: {error.strerror}") from None
-
-    def _refuse_while_training(self, verb: str) -> None:
-        if self.is_locked():
-            raise UserError(f"run {printable(self.name)} is training: stop it before you {verb} it")
 
 
 def check_name(name: str) -> None:
@@ -168,11 +180,14 @@ def run_paths(runs_dir: Path) -> Iterator[Path]:
         yield from map(Path, sorted(found))
 
 
-def find_run(runs_dir: Path, reference: str) -> RunDir:
-    """The run of a name, a unique prefix or a path. Raises UserError with the nearest names."""
+def find_run(runs_dir: Path, reference: str, *, even_damaged: bool = False) -> RunDir:
+    """The run of a name, a unique prefix or a path. Raises UserError with the nearest names.
+
+    With `even_damaged`, a whole name in runs_dir finds whatever folder `runs list` shows under it.
+    """
     names = {path.name: path for path in run_paths(runs_dir)}
     if reference in names:
-        return RunDir.open(names[reference])
+        return RunDir(names[reference]) if even_damaged else RunDir.open(names[reference])
     if os.sep in reference or reference in (".", ".."):
         path = Path(reference).expanduser()
         if path.is_dir():
@@ -188,5 +203,11 @@ def find_run(runs_dir: Path, reference: str) -> RunDir:
     raise UserError(f"no run {printable(reference)!r} in {runs_dir}{printable(hint)}")
 
 
+def _remove_tree(path: Path) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def _json(tree: dict[str, Any]) -> bytes:
-    return json.dumps(tree, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(tree, indent=1).encode() + b"\n"

@@ -1,8 +1,13 @@
-"""A run in one row, fast: the beginning and the end of its log, without reading what lies between."""
+"""A run in one row, fast: of its log all but the many step events, of a very long log the beginning and the end.
 
+Summaries are kept beside the runs. The logs stay the single truth: a kept one counts only while size, time and inode of
+what it came from are the same.
+"""
+
+import contextlib
 import json
+import mmap
 import time
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,14 +15,26 @@ from typing import Any
 import msgspec
 
 from pixeltui.errors import UserError
-from pixeltui.events import AnyEvent, Started
-from pixeltui.store.files import is_locked
-from pixeltui.store.header import DamagedCheckpoint, read_header
-from pixeltui.store.log import decode_lines, read_tail
+from pixeltui.events import AnyEvent
+from pixeltui.store.files import is_locked, open_regular, read_regular, write_atomic
+from pixeltui.store.header import read_header
+from pixeltui.store.log import decode_lines
 from pixeltui.store.rundir import RunDir, run_paths
 from pixeltui.store.view import RunState, RunView
 
-PIECE = 64 * 1024
+LONG = 4 << 20
+PIECE = 64 << 10
+LARGEST_PIECE = 4 << 20
+NEWEST_STEPS = 20
+STEP = b'{"type":"step"'
+START = b'\n{"type":"start",'
+CACHE_NAME = ".summaries.json"
+CACHE_VERSION = 1
+LARGEST_CACHE = 64 << 20
+SOURCES = ("events.jsonl", "meta.json")
+
+Mark = tuple[tuple[int, int, int], ...]
+"""of each source: size in bytes, time of its last change in ns, inode"""
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +57,52 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
+class Kept(msgspec.Struct, frozen=True):
+    mark: Mark
+    summary: RunSummary
+
+
+class Cache(msgspec.Struct, frozen=True):
+    version: int
+    kept: dict[str, Kept]
+
+
 def list_runs(runs_dir: Path) -> list[RunSummary]:
-    """Every run, newest first; what cannot be read is listed as damaged."""
-    return sorted(map(summarize, run_paths(runs_dir)), key=lambda run: (run.updated or "", run.name), reverse=True)
+    """Every run, newest first; what cannot be read is listed as damaged. Never raises."""
+    old, kept, runs = _read_cache(runs_dir), {}, []
+    for path in run_paths(runs_dir):
+        summary, mark = None, _mark(path)
+        if mark is not None and (known := old.get(path.name)) and known.mark == mark and not is_locked(path):
+            kept[path.name] = known
+            summary = msgspec.structs.replace(known.summary, path=str(path))
+        if summary is None:
+            summary = summarize(path)
+            settled = summary.state not in ("training", "paused", "damaged")
+            if mark is not None and settled and path.name.isprintable():
+                kept[path.name] = Kept(mark, summary)
+        runs.append(summary)
+    if kept != old:
+        # Where it cannot be written, the next listing is as slow as this one, no more.
+        with contextlib.suppress(OSError, UnicodeEncodeError):
+            write_atomic(runs_dir / CACHE_NAME, msgspec.json.encode(Cache(CACHE_VERSION, kept)))
+    return sorted(runs, key=lambda run: (run.updated or "", run.name), reverse=True)
+
+
+def _mark(path: Path) -> Mark | None:
+    """Taken before the files are read: what changes meanwhile is read again the next time."""
+    try:
+        found = [(path / name).stat() for name in SOURCES]
+    except OSError:
+        return None
+    return tuple((source.st_size, source.st_mtime_ns, source.st_ino) for source in found)
+
+
+def _read_cache(runs_dir: Path) -> dict[str, Kept]:
+    try:
+        cache = msgspec.json.decode(read_regular(runs_dir / CACHE_NAME, most=LARGEST_CACHE), type=Cache)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return cache.kept if cache.version == CACHE_VERSION else {}
 
 
 def summarize(path: Path) -> RunSummary:
@@ -56,18 +116,22 @@ def summarize(path: Path) -> RunSummary:
 def _summarize(path: Path) -> RunSummary:
     run = RunDir.open(path)
     meta = run.meta()
-    view = RunView().fold(_ends(run.events_path))
+    locked = is_locked(path)
+    found, whole = _telling_events(run.events_path)
+    view = RunView().fold(found)
     created = meta.get("created", view.created)
     best, test = view.best, view.test
     best_bits = best.bits_per_dim if best else None
-    if (header := _best_checkpoint(run)) is not None:
-        best_bits = header
+    if not whole and (of_checkpoint := _best_checkpoint(run)) is not None:
+        best_bits = of_checkpoint
+    # A process that died before its first event leaves a run that is whole, and can be resumed.
+    state = view.state(locked=locked) if view.started else "training" if locked else "crashed"
     return RunSummary(
         name=path.name,
         path=str(path),
-        state=view.state(locked=is_locked(path)),
-        data=str(meta["data"]["name"]) if "data" in meta else None,
-        preset=str(meta["preset"]) if "preset" in meta else None,
+        state=state,
+        data=_text(meta["data"]["name"]) if "data" in meta else None,
+        preset=_text(meta["preset"]) if "preset" in meta else None,
         epoch=round(view.epoch, 3),
         step=view.step,
         total_steps=view.started.total_steps if view.started else None,
@@ -77,28 +141,49 @@ def _summarize(path: Path) -> RunSummary:
         parameters=view.started.parameters if view.started else None,
         created=iso(created),
         updated=iso(view.updated) if view.updated else _mtime(path),
-        tags=tuple(str(tag) for tag in meta.get("tags", ())),
+        tags=tuple(_text(tag) for tag in meta.get("tags", ())),
     )
 
 
-def _ends(log: Path) -> Iterable[AnyEvent]:
-    """Events of the first and the last pieces of a log, in order; more of the end where it holds no Started event."""
-    size = log.stat().st_size
-    if size <= 2 * PIECE:
-        return decode_lines(log.read_bytes().split(b"\n"))
-    with log.open("rb") as file:
-        head = decode_lines(file.read(PIECE).split(b"\n")[:-1])
-    tail: Sequence[AnyEvent] = decode_lines(read_tail(log, PIECE).split(b"\n")[1:])
-    started = [event for event in head if isinstance(event, Started)]
-    return [*started, *tail]
+def _text(value: object) -> str:
+    """As UTF-8 can hold it: file names and JSON escapes can make halves of characters."""
+    return str(value).encode(errors="replace").decode()
+
+
+def _telling_events(log: Path) -> tuple[list[AnyEvent], bool]:
+    """The events that the summary hangs on, in order, and whether they come from the whole log. Raises OSError."""
+    with open_regular(log) as file:
+        content = file.read(LONG + 1)
+        if len(content) <= LONG:
+            return _without_old_steps(content.split(b"\n")), True
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+            return _ends(whole), False
+
+
+def _ends(log: mmap.mmap) -> list[AnyEvent]:
+    """The first and the newest Started of a long log, and what its end tells; more of it where the end is garbage."""
+    size = PIECE
+    while not (tail := _without_old_steps(log[-size:].split(b"\n")[1:])) and size < min(LARGEST_PIECE, len(log)):
+        size *= 8
+    newest = log.rfind(START)
+    starts = [log[:PIECE].split(b"\n", 1)[0]]
+    if 0 <= newest < len(log) - size:
+        starts.append(log[newest + 1 : newest + 1 + PIECE].split(b"\n", 1)[0])
+    return [*decode_lines(starts), *tail]
+
+
+def _without_old_steps(lines: list[bytes]) -> list[AnyEvent]:
+    steps = [i for i, line in enumerate(lines) if line.startswith(STEP)]
+    newest = steps[-NEWEST_STEPS] if len(steps) > NEWEST_STEPS else 0
+    return decode_lines([line for i, line in enumerate(lines) if i >= newest or not line.startswith(STEP)])
 
 
 def _best_checkpoint(run: RunDir) -> float | None:
     """The validation bits/dim of the best checkpoint, from its header."""
     path = run.checkpoints_dir / "best.safetensors"
     try:
-        best = read_header(path)[1]["progress"]["best_bits_per_dim"]
-    except (UserError, DamagedCheckpoint, KeyError, TypeError):
+        best = read_header(path).tree["progress"]["best_bits_per_dim"]
+    except (UserError, KeyError, TypeError):
         return None
     return best if isinstance(best, float) else None
 

@@ -1,5 +1,6 @@
 """Checkpoints: the whole training state in one safetensors file, checked when it is read, committed by one rename."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,21 +8,30 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.store.files import fsync, remove_leftovers, replacing
-from pixeltui.store.header import DamagedCheckpoint, read_header, tensor_checksum
+from pixeltui.store.header import (
+    DamagedCheckpoint,
+    Entry,
+    damaged,
+    header_of,
+    open_checkpoint,
+    read_header,
+    tensor_checksum,
+)
 from pixeltui.store.rundir import RunDir
 
 SUFFIX = ".safetensors"
 DAMAGED_SUFFIX = ".damaged"
+BEST_MARK = "is_best"
+"""in the tree: whether the checkpoint was the best when it was saved"""
 Loaded = tuple[dict[str, Tensor], dict[str, Any]]
 
 # safetensors' names of the types, which the checksums cover
@@ -37,10 +47,15 @@ DTYPE_NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 
 class CheckpointNotSaved(UserError):
-    """The disk did not take it. What was there before is untouched."""
+    """The disk did not take it. What was there before is untouched. `reason` is the system's."""
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def save(path: Path, tensors: dict[str, Tensor], tree: dict[str, Any]) -> None:
@@ -54,33 +69,57 @@ def save(path: Path, tensors: dict[str, Tensor], tree: dict[str, Any]) -> None:
         with replacing(path) as temporary:
             save_file(plain, temporary, {"pixeltui": text, "checksums": json.dumps(checksums)})
     except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointNotSaved(f"checkpoint {path.name} could not be written: {reason}") from error
+        raise _not_saved(path, error) from error
 
 
 def load(path: Path) -> Loaded:
-    """(tensors on the CPU, the JSON tree) of a checkpoint. Raises DamagedCheckpoint where a single bit is wrong."""
-    header, tree, checksums = read_header(path)
+    """(tensors on the CPU, the JSON tree) of a checkpoint. Takes the memory of its tensors, no more.
+
+    Raises DamagedCheckpoint where a single bit is wrong, UserError where it cannot be read. All of it is read from one
+    open file: a trainer that replaces `path` meanwhile does no harm.
+    """
+    with open_checkpoint(path) as file:
+        header = header_of(file, path)
+        tensors = {name: _read_tensor(file, path, entry) for name, entry in header.tensors.items()}
+    for name, tensor in tensors.items():
+        if _checksum(name, tensor) != header.checksums[name]:
+            raise damaged(path, f"the checksum of tensor {printable(name)} is wrong")
+    return tensors, header.tree
+
+
+def _not_saved(path: Path, error: Exception) -> CheckpointNotSaved:
+    reason = getattr(error, "strerror", None) or str(error)
+    return CheckpointNotSaved(f"checkpoint {path.name} could not be written: {reason}", reason=reason)
+
+
+def _read_tensor(file: BinaryIO, path: Path, entry: Entry) -> Tensor:
     try:
-        tensors = load_bytes(path.read_bytes())
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DamagedCheckpoint(f"{printable(str(path))} is damaged: {error}") from None
-    wrong = [name for name in header if _checksum(name, tensors[name]) != checksums[name]]
-    if wrong:
-        shown = printable(wrong[0])
-        raise DamagedCheckpoint(f"{printable(str(path))} is damaged: the checksum of tensor {shown} is wrong")
-    return tensors, tree
+        tensor = torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
+        read = file.readinto(_bytes_of(tensor)) if tensor.numel() else 0  # type: ignore[attr-defined]
+    except OSError as error:
+        raise damaged(path, f"it cannot be read: {error.strerror}") from None
+    except (RuntimeError, MemoryError):
+        raise UserError(f"{printable(path)}: no memory for a tensor of {entry.end - entry.begin} bytes") from None
+    if read != entry.end - entry.begin:
+        raise damaged(path, "it is cut short")
+    return tensor
+
+
+def _bytes_of(tensor: Tensor) -> Any:
+    """A contiguous tensor's memory."""
+    return tensor.reshape(-1).view(torch.uint8).numpy()
 
 
 def _checksum(name: str, tensor: Tensor) -> int:
-    content = tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
-    return tensor_checksum(name, DTYPE_NAMES[tensor.dtype], list(tensor.shape), content)
+    content = _bytes_of(tensor) if tensor.numel() else b""
+    return tensor_checksum(name, DTYPE_NAMES[tensor.dtype], tensor.shape, content)
 
 
 class CheckpointStore:
     """A run's checkpoints: step-XXXXXXXX, and `last` and `best`, which are other names of such files.
 
-    Whoever saves, prunes or sets damaged files aside must hold the run's lock.
+    Whoever saves, prunes or sets damaged files aside must hold the run's lock. A folder that is a link is read, and
+    nothing is written, renamed or deleted behind it: it may be someone else's.
     """
 
     def __init__(self, run: RunDir, *, keep: int = 3, on_damaged: Callable[[str], None] = lambda message: None) -> None:
@@ -93,12 +132,14 @@ class CheckpointStore:
         """Writes the checkpoint of a step and makes it `last`, and `best` where it is. Raises CheckpointNotSaved."""
         path = self._folder / f"step-{step:08d}{SUFFIX}"
         try:
+            if self._folder.is_symlink():
+                raise OSError(errno.ELOOP, "checkpoints/ is a link, which could lead to files of others")
             self._folder.mkdir(exist_ok=True)
-            save(path, tensors, tree)
+            save(path, tensors, {**tree, BEST_MARK: best})
             for name in ["last"] + ["best"] * best:
                 _link(path, self._folder / f"{name}{SUFFIX}")
         except OSError as error:
-            raise CheckpointNotSaved(f"checkpoint {path.name} could not be written: {error.strerror}") from error
+            raise _not_saved(path, error) from error
         self._prune()
         return path
 
@@ -128,16 +169,40 @@ class CheckpointStore:
         valid = ["best", "last", *map(str, steps)]
         raise UserError(f"run {printable(self._run.name)} has no checkpoint {which!r}{did_you_mean(which, valid)}")
 
+    def read(self, which: str) -> tuple[Path, Loaded]:
+        """What `find` finds or, where "best" or "last" is damaged, the newest whole checkpoint; changes nothing.
+
+        Raises UserError where there is none, DamagedCheckpoint where none is whole.
+        """
+        path = self.find(which)
+        others = [] if which.isdecimal() else [other for other in self._by_age() if not _same(other, path)]
+        for candidate in others:
+            try:
+                return path, load(path)
+            except DamagedCheckpoint as error:
+                self._on_damaged(f"{error}; {candidate.name} is used")
+                path = candidate
+        return path, load(path)
+
     def newest_whole(self) -> Loaded | None:
         """The newest checkpoint that is whole; damaged ones are set aside. None where the run never had one.
 
+        Mends what a death in a save left: temporary files, and a `last` or `best` that still names the one before.
         Raises UserError where all are damaged: to start over silently would lose what they held.
         """
+        if self._folder.is_symlink():
+            raise UserError(
+                f"run {printable(self._run.name)} cannot train: its checkpoints/ is a link, and files behind it could "
+                "be someone else's; put the folder itself there"
+            )
         remove_leftovers(self._folder)
         candidates = self._by_age()
         for path in candidates:
+            if not os.path.lexists(path):
+                continue  # set aside under another of its names
             loaded = self._whole(path)
             if loaded is not None:
+                self._mend_names(path, best=loaded[1].pop(BEST_MARK, False) is True)
                 return loaded
         if candidates or any(self._folder.glob(f"*{DAMAGED_SUFFIX}")):
             raise UserError(
@@ -152,30 +217,42 @@ class CheckpointStore:
         return self._whole(path) if path.exists() else None
 
     def _by_age(self) -> list[Path]:
-        """Files to resume from, newest first: by step, `last` before the step file that it names, `best` at the end."""
+        """Files to resume from, newest first: by step, then `last` and `best` where they are files of their own."""
         paths = [*self.steps().values()]
-        for name, position in (("last", 0), ("best", len(paths) + 1)):
+        for name in ("last", "best"):
             path = self._folder / f"{name}{SUFFIX}"
-            if path.exists() and not any(path.samefile(other) for other in paths):
-                paths.insert(position, path)
-        return paths
+            if path.exists() and not any(_same(path, other) for other in paths):
+                paths.append(path)
+        return sorted(paths, key=_step_of, reverse=True)
+
+    def _mend_names(self, path: Path, *, best: bool) -> None:
+        """What a save does after its file is there."""
+        for name in ["last"] + ["best"] * best:
+            named = self._folder / f"{name}{SUFFIX}"
+            if path != named and not _same(path, named):
+                with suppress(OSError):
+                    _link(path, named)
 
     def _whole(self, path: Path) -> Loaded | None:
         try:
             return load(path)
         except DamagedCheckpoint as error:
             aside = path.with_name(path.name + DAMAGED_SUFFIX)
-            with suppress(OSError):
+            try:
                 for other in self._aliases(path):
                     other.unlink()
                 path.rename(aside)
-            self._on_damaged(f"{error}; set aside as {aside.name}")
-            return None
+                self._on_damaged(f"{error}; set aside as {aside.name}")
+            except OSError as failure:
+                self._on_damaged(f"{error}; passed over, for it cannot be set aside: {failure.strerror}")
+        except UserError as error:
+            self._on_damaged(f"{error}; passed over")
+        return None
 
     def _aliases(self, path: Path) -> Iterator[Path]:
         """Other names of the same file."""
-        for other in self._folder.glob(f"*{SUFFIX}"):
-            if other != path and other.exists() and other.samefile(path):
+        for other in list(self._folder.glob(f"*{SUFFIX}")):
+            if other != path and _same(other, path):
                 yield other
 
     def _prune(self) -> None:
@@ -183,8 +260,28 @@ class CheckpointStore:
         best = self._folder / f"best{SUFFIX}"
         for path in list(self.steps().values())[self._keep :]:
             with suppress(OSError):
-                if not (best.exists() and path.samefile(best)):
+                if not _same(path, best):
                     path.unlink()
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether both are there, and names of one file."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _step_of(path: Path) -> int:
+    """The step of a checkpoint as its header has it; -1 where that cannot be read, for it to be tried last."""
+    step = path.name.removeprefix("step-").removesuffix(SUFFIX)
+    if step.isdecimal():
+        return int(step)
+    try:
+        found = read_header(path).tree.get("step")
+    except UserError:
+        return -1
+    return found if isinstance(found, int) else -1
 
 
 def _link(path: Path, name: Path) -> None:

@@ -1,14 +1,17 @@
 """A model to give away: weights and config in one safetensors file, and a card that says what they are."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from pixeltui import __version__
 from pixeltui.config import as_dict
+from pixeltui.errors import UserError, printable
 from pixeltui.store.files import replacing, write_atomic
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
@@ -40,9 +43,11 @@ Classes: {names}
 """
 
 
-def export(run: RunDir, out: Path, *, checkpoint: str, weights: Literal["ema", "raw"]) -> Path:
+def export(
+    run: RunDir, out: Path, *, checkpoint: str, weights: Literal["ema", "raw"], warn: Callable[[str], None]
+) -> Path:
     """Writes the weights to `out` and the card beside it; returns the card's path. Raises UserError, OSError."""
-    loaded = load_model(run, checkpoint=checkpoint, weights=weights, device=torch.device("cpu"))
+    loaded = load_model(run, checkpoint=checkpoint, weights=weights, device=torch.device("cpu"), warn=warn)
     about = {
         "model": as_dict(loaded.config)["model"],
         "image_shape": loaded.data["image_shape"],
@@ -51,8 +56,11 @@ def export(run: RunDir, out: Path, *, checkpoint: str, weights: Literal["ema", "
         "step": loaded.step,
     }
     tensors = {name: tensor.clone().contiguous() for name, tensor in loaded.model.state_dict().items()}
-    with replacing(out) as temporary:
-        save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
+    try:
+        with replacing(out) as temporary:
+            save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
+    except SafetensorError as error:
+        raise UserError(f"{printable(out)} could not be written: {error}") from None
     card = out.with_suffix(".md")
     write_atomic(card, CARD.format(**_facts(run, loaded), file=out.name).encode())
     return card

@@ -9,7 +9,11 @@ from torch import Tensor
 
 from pixeltui.config import Sample
 from pixeltui.core import ConditionalPixelCNN
-from pixeltui.events import DrawSample
+from pixeltui.data import DataSet
+from pixeltui.data.grid import write_samples
+from pixeltui.events import DrawSample, SampleSaved
+from pixeltui.store.rundir import RunDir
+from pixeltui.train.report import Clock, Reporter
 
 
 def labels_in_turn(model: ConditionalPixelCNN, count: int, chosen: Sequence[int] | None = None) -> list[int]:
@@ -61,3 +65,62 @@ class LiveSample:
             self.images, self.rows_done = row[0].cpu(), row[1]
             self.done = self.rows_done == self.images.shape[2]
         self.seconds += time.perf_counter() - began
+
+
+class LiveSampler:
+    """The samples that a run draws while it trains, one sheet at a time, written to its samples/ folder."""
+
+    def __init__(
+        self, model: ConditionalPixelCNN, config: Sample, data: DataSet, run: RunDir, report: Reporter, clock: Clock
+    ) -> None:
+        self._model = model
+        self._config = config
+        self._data = data
+        self._run = run
+        self._report = report
+        self._clock = clock
+        self._current: LiveSample | None = None
+        self._wish: DrawSample | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._current is not None or self._wish is not None
+
+    def ask(self, wish: DrawSample) -> None:
+        """Draws as `wish` says, from the weights as they are now, or as they are when the sheet in progress is done.
+
+        Of several wishes that wait the newest counts.
+        """
+        self._wish = wish
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._current is None and self._wish is not None:
+            self._current = LiveSample(self._model, self._config, self._wish, step=self._report.step)
+            self._wish = None
+
+    def advance(self, *, bounded: bool = True) -> None:
+        """Draws a row of the sheet in progress; where `bounded`, only if the samples' share of the time allows it."""
+        self._begin()
+        sample = self._current
+        if sample is None or (bounded and self._clock.sample_share > self._config.time_share):
+            return
+        with self._clock.elsewhere(sampling=True):
+            sample.advance()
+        names = [self._data.classes[label] for label in sample.labels]
+        self._report.sampling(sample, self._data.levels, names)
+        if sample.done:
+            self._current = None
+            self._write(sample, names)
+
+    def _write(self, sample: LiveSample, names: list[str]) -> None:
+        path = self._run.samples_dir / f"step-{sample.step:08d}.png"
+        settings = {"run": self._run.name, **sample.settings, "seconds": round(sample.seconds, 3)}
+        try:
+            write_samples(path, sample.images, levels=self._data.levels, names=names, settings=settings)
+        except OSError as error:
+            reason = error.strerror or error
+            self._report.notice("warning", "disk", f"samples of step {sample.step} could not be written: {reason}")
+            return
+        relative = str(path.relative_to(self._run.path))
+        self._report.emit(SampleSaved, step=sample.step, path=relative, count=len(sample.images))

@@ -1,5 +1,6 @@
 """A model out of a run's checkpoint, ready to sample and to score."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from pixeltui.errors import UserError, did_you_mean
 from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.checkpoint import CheckpointStore, load
+from pixeltui.train.checkpoint import CheckpointStore
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,19 @@ class LoadedModel:
 
 
 def load_model(
-    run: RunDir, *, checkpoint: str = "best", weights: Literal["ema", "raw"] = "ema", device: torch.device
+    run: RunDir,
+    *,
+    checkpoint: str = "best",
+    weights: Literal["ema", "raw"] = "ema",
+    device: torch.device,
+    warn: Callable[[str], None],
 ) -> LoadedModel:
     """The model of a checkpoint "best", "last" or a step, in evaluation mode on `device`.
 
-    Raises UserError where there is none, DamagedCheckpoint where it cannot be trusted.
+    A damaged "best" or "last" is passed over for the newest one that is whole, and `warn` told. Raises UserError where
+    there is none, DamagedCheckpoint where it cannot be trusted.
     """
-    path = CheckpointStore(run).find(checkpoint)
-    tensors, tree = load(path)
+    path, (tensors, tree) = CheckpointStore(run, on_damaged=warn).read(checkpoint)
     data = tree["data"]
     try:
         config = msgspec.convert(tree["config"], Config)

@@ -8,6 +8,9 @@ import torch
 
 from pixeltui.errors import UserError
 
+SMALL = 1 << 18
+"""features of a batch in a layer"""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -25,6 +28,16 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:N")
     return device
+
+
+def pick_threads(features: int) -> None:
+    """One CPU thread for a layer's output of few features, where threads cost more than they give.
+
+    On a busy machine two threads that wait for one another at every small product are ten times slower than one. Where
+    OMP_NUM_THREADS is set it holds.
+    """
+    if features < SMALL and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def device_name(device: torch.device) -> str:

@@ -14,31 +14,28 @@ from pixeltui.config import Config, as_dict, period_steps, total_steps
 from pixeltui.core import build_model
 from pixeltui.data import DataSet, Split
 from pixeltui.data.batches import steps_per_epoch
-from pixeltui.data.grid import write_samples
 from pixeltui.errors import UserError
 from pixeltui.events import AnyCommand
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore
 from pixeltui.train.evaluate import Interrupted, Likelihood, image_nats, likelihood
-from pixeltui.train.live import LiveSample
+from pixeltui.train.failure import TrainingFailed, last_good, not_finite, out_of_memory
+from pixeltui.train.live import LiveSampler
 from pixeltui.train.optim import lr_at
-from pixeltui.train.precision import device_name, pick_device, pick_precision, set_up
+from pixeltui.train.precision import device_name, pick_device, pick_precision, pick_threads, set_up
 from pixeltui.train.report import Clock, Reporter, Sink
 from pixeltui.train.update import Updater
 
 BAD_STEPS_IN_A_ROW = 10
 RETRY_SECONDS = 30.0
+LAST_SAVE_SECONDS = 600.0
 
 
 class Inbox(Protocol):
     """Gives what the trainer shall do: (id to acknowledge or "", command), oldest first."""
 
     def take(self) -> Sequence[tuple[str, AnyCommand]]: ...
-
-
-class TrainingFailed(UserError):
-    """Training cannot go on; says where the last good state is."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,8 @@ class Trainer:
         train = config.train
         device = pick_device(train.device)
         set_up(deterministic=train.deterministic)
+        _, height, width = data.image_shape
+        pick_threads(train.batch_size // train.accumulate * height * width * config.model.channels)
         torch.manual_seed(train.seed)
         model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
         average = copy.deepcopy(model)
@@ -76,10 +75,9 @@ class Trainer:
         self._queue: list[tuple[str, AnyCommand]] = []
         self._paused = False
         self._stop: events.Stop | None = None
-        self._sampling: LiveSample | None = None
-        self._next_sample: events.DrawSample | None = None
         self._retry_save_at = math.inf
         self._clock = Clock()
+        self.samples = LiveSampler(average, config.sample, self.data, run, self.report, self._clock)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -96,7 +94,7 @@ class Trainer:
         except TrainingFailed as failure:
             outcome = Outcome("failed", self.progress.step, str(failure))
         except torch.OutOfMemoryError:
-            outcome = Outcome("failed", self.progress.step, self._out_of_memory())
+            outcome = Outcome("failed", self.progress.step, out_of_memory(self.config.train, self.progress))
         if outcome.state == "failed":
             self.report.notice("error", "failed", outcome.reason)
         self.report.state(outcome.state, outcome.reason)
@@ -119,15 +117,14 @@ class Trainer:
                     continue
             if not last and self._due(config.sample.every, done_at=progress.sampled_at):
                 progress.sampled_at = step
-                self._next_sample = self._next_sample or events.DrawSample()
-                self._begin_sample()
+                self.samples.ask(events.DrawSample())
             saving = self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
             if saving or time.monotonic() >= self._retry_save_at:
                 self._save()
             if last:
                 return
             self._step()
-            self._advance_sample()
+            self.samples.advance()
 
     def _due(self, period: int | str, *, done_at: int, last: bool = False) -> bool:
         every = period_steps(period, self.steps_per_epoch)
@@ -155,17 +152,16 @@ class Trainer:
             self.report.trained(lr, means, self._clock, int(self.updater.skipped))
             self._clock.restart()
         if bad >= BAD_STEPS_IN_A_ROW:
-            raise TrainingFailed(self._not_finite(bad))
+            raise TrainingFailed(not_finite(bad, progress, self.run_dir.name))
 
     def _finish(self) -> None:
         """Draws the last samples and scores the best weights on the test split."""
         progress = self.progress
+        self._save_at_last()
         if self.config.sample.every and progress.sampled_at < progress.step:
-            self._next_sample = events.DrawSample()
-        while (self._sampling or self._next_sample) and not self._stop_waits():
-            if self._sampling is None:
-                progress.sampled_at = progress.step
-            self._advance_sample(bounded=False)
+            self.samples.ask(events.DrawSample())
+        while self.samples.busy and not self._stop_waits():
+            self.samples.advance(bounded=False)
         self._obey()
         if not self._stop:
             self._final_figures()
@@ -188,8 +184,8 @@ class Trainer:
             if self._stop or not self._paused:
                 return
             with self._clock.elsewhere():
-                if self._sampling or self._next_sample:
-                    self._advance_sample(bounded=False)
+                if self.samples.busy:
+                    self.samples.advance(bounded=False)
                 else:
                     time.sleep(0.05)
 
@@ -208,7 +204,7 @@ class Trainer:
                 classes = self.updater.model.num_classes
                 if any(not 0 <= label < classes for label in labels or ()):
                     return f"expected labels under {classes}, got {labels}"
-                self._next_sample = command
+                self.samples.ask(command)
             case events.Evaluate():
                 self._evaluate()
             case events.SetLearningRate(lr=lr):
@@ -255,7 +251,6 @@ class Trainer:
                 self.updater.average,
                 split,
                 batch_size=max(train.batch_size // train.accumulate, 1),
-                precision=self.precision,
                 interrupted=self._stop_waits,
             )
         return likelihood(nats, split.labels)
@@ -274,37 +269,6 @@ class Trainer:
             self.report.evaluated("train", "ema", self._score(as_many), checkpoint=name)
         except Interrupted:
             return
-
-    def _begin_sample(self) -> None:
-        """Takes the weights as they are now for the samples that were asked for, once the last ones are done."""
-        if self._sampling is None and self._next_sample is not None:
-            wish, self._next_sample = self._next_sample, None
-            self._sampling = LiveSample(self.updater.average, self.config.sample, wish, step=self.progress.step)
-
-    def _advance_sample(self, *, bounded: bool = True) -> None:
-        """Draws a row of the samples in progress, where their share of the time allows it."""
-        self._begin_sample()
-        sample = self._sampling
-        if sample is None or (bounded and self._clock.sample_share > self.config.sample.time_share):
-            return
-        with self._clock.elsewhere(sampling=True), self.precision.autocast():
-            sample.advance()
-        names = [self.data.classes[label] for label in sample.labels]
-        self.report.sampling(sample, self.data.levels, names)
-        if sample.done:
-            self._sampling = None
-            self._write_sample(sample, names)
-
-    def _write_sample(self, sample: LiveSample, names: list[str]) -> None:
-        path = self.run_dir.samples_dir / f"step-{sample.step:08d}.png"
-        settings = {"run": self.run_dir.name, **sample.settings, "seconds": round(sample.seconds, 3)}
-        try:
-            write_samples(path, sample.images, levels=self.data.levels, names=names, settings=settings)
-        except OSError as error:
-            self.report.notice("warning", "disk", f"samples of step {sample.step} could not be written: {error}")
-            return
-        relative = str(path.relative_to(self.run_dir.path))
-        self.report.emit(events.SampleSaved, step=sample.step, path=relative, count=len(sample.images))
 
     def _save(self, *, best: bool = False) -> bool:
         """Whether the checkpoint is on the disk; where it is not, training goes on and the save is tried again."""
@@ -374,6 +338,17 @@ class Trainer:
                 f"train.lr to the end; lower train.warmup_epochs",
             )
 
+    def _save_at_last(self) -> None:
+        """The trained weights are not given up for a disk that is full for a while."""
+        deadline = time.monotonic() + LAST_SAVE_SECONDS
+        while not self._save() and not self._stop_waits():
+            if time.monotonic() > deadline:
+                raise TrainingFailed(
+                    f"the last checkpoint could not be written: make room, resume; {last_good(self.progress)}"
+                )
+            while time.monotonic() < self._retry_save_at and not self._stop_waits():
+                time.sleep(0.1)
+
     def _end(self) -> Outcome:
         if not self._stop:
             return Outcome("finished", self.progress.step)
@@ -382,25 +357,3 @@ class Trainer:
         if not self._save():
             raise TrainingFailed("stopped, but the last checkpoint could not be written: make room, then resume")
         return Outcome("stopped", self.progress.step, self._stop.reason)
-
-    def _not_finite(self, steps: int) -> str:
-        return (
-            f"loss or gradient was not finite for {steps} steps in a row up to step {self.progress.step}; those steps "
-            f"were not applied; {self._last_good()}; resume with a lower learning rate: "
-            f"pixeltui train --resume {self.run_dir.name} --set train.lr={self.progress.lr / 3:.2g}"
-        )
-
-    def _out_of_memory(self) -> str:
-        train = self.config.train
-        accumulate, size = train.accumulate, train.batch_size
-        more = next((n for n in range(accumulate + 1, size + 1) if size % n == 0), size)
-        advice = (
-            f"try micro-batches of {size // more}: --set train.accumulate={more} (the same gradient, less memory)"
-            if more > accumulate
-            else "not even one image fits: make the model smaller"
-        )
-        return f"out of memory with micro-batches of {size // accumulate} images; {advice}; {self._last_good()}"
-
-    def _last_good(self) -> str:
-        saved = self.progress.saved_at
-        return f"the last good checkpoint is that of step {saved}" if saved >= 0 else "no checkpoint was written yet"

@@ -202,7 +202,7 @@ def test_pruning_keeps_the_newest_and_the_best(run: RunDir) -> None:
     assert load(store.find("best"))[1]["step"] == 2
     assert load(store.find("last"))[1]["step"] == 7
     assert load(store.find("6"))[1]["step"] == 6
-    with pytest.raises(UserError, match="no checkpoint '66'.*did you mean '6'"):
+    with pytest.raises(UserError, match=r"no checkpoint '66'.*did you mean '6'"):
         store.find("66")
 
 
@@ -237,7 +237,7 @@ def test_death_before_each_file_system_call_of_a_save(tmp_path: Path, monkeypatc
 
 
 def die_before_call(deadline: int, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Runs the work; from the given call on, every one fails as if the process were gone. Whether it came to its end."""
+    """Runs the work; from the given call on, every one fails as if the process were gone. Whether it ended well."""
     count = 0
 
     def counted(original: Callable) -> Callable:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_arguments
+from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.cli import main

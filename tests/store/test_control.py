@@ -60,7 +60,7 @@ def test_a_missing_folder_holds_no_commands(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    folder = tmp_path_factory.getbasetemp() / "control"
+    folder = tmp_path_factory.getbasetemp() / "fuzzed-control"
     folder.mkdir(exist_ok=True)
     (folder / "x.json").write_bytes(content)
     assert control.take(folder) == []

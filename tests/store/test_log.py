@@ -105,7 +105,7 @@ def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
 @given(st.binary(max_size=300))
 @settings(max_examples=200)
 def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    found, skipped = read(tmp_path_factory.getbasetemp() / "fuzzed", content + b"\n" + line(step(1)))
+    found, skipped = read(tmp_path_factory.getbasetemp() / "fuzzed-events.jsonl", content + b"\n" + line(step(1)))
     assert found[-1].step == 1
     assert skipped <= content.count(b"\n") + 1
 

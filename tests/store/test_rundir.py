@@ -179,6 +179,13 @@ def test_read_only_folder_is_one_line(tmp_path: Path) -> None:
         make(blocked / "runs")
 
 
+def test_a_run_that_cannot_be_locked_is_one_line(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    (run.path / "lock").mkdir()
+    with pytest.raises(UserError, match=r"run a-run cannot be locked: .*Is a directory"):
+        Lock.acquire(run.path)
+
+
 def test_meta_is_replaced_whole(tmp_path: Path) -> None:
     run = make(tmp_path)
     inode = run.meta_path.stat().st_ino

@@ -123,9 +123,32 @@ def test_stopped_anywhere_and_resumed_is_bit_for_bit_the_same(tiny_config: Make,
 
 
 def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path) -> None:
-    _, whole, _ = start(tiny_config("train.steps=6"), tmp_path / "a")
-    _, parts, _ = start(tiny_config("train.steps=6", "train.accumulate=4"), tmp_path / "b")
-    assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-4)
+    common = ("train.steps=6", "model.dropout=0", "model.label_dropout=0", "data.augmentations.random_crop=1")
+    _, whole, _ = start(tiny_config(*common), tmp_path / "a")
+    _, parts, _ = start(tiny_config(*common, "train.accumulate=4"), tmp_path / "b")
+    assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_other_precisions_train_alike(tiny_config: Make, tmp_path: Path, precision: str) -> None:
+    """fp16 begins a little later: its first steps find the largest loss scale that does not overflow."""
+    common = ("train.steps=20", "model.dropout=0", "train.lr=0.01", "train.schedule=constant")
+    _, exact, _ = start(tiny_config(*common, "train.precision=fp32"), tmp_path / "a")
+    _, rough, _ = start(tiny_config(*common, f"train.precision={precision}"), tmp_path / "b")
+    exact_losses, rough_losses = list(exact.losses().values()), list(rough.losses().values())
+    assert rough_losses != exact_losses
+    assert rough_losses[-1] < 0.9 * rough_losses[0]
+    assert rough_losses[-1] == pytest.approx(exact_losses[-1], rel=0.03 if precision == "bf16" else 0.1)
+    kept = last_tensors(tmp_path / "b")
+    assert {t.dtype for name, t in kept.items() if name.startswith(("model/", "ema/"))} == {torch.float32}
+
+
+def test_scaler_resumes_exactly(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=8", "train.precision=fp16", "train.lr=0.01")
+    start(config, tmp_path / "whole")
+    start(config, tmp_path / "parts", script={4: [events.Stop()]})
+    start(config, tmp_path / "parts", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_commands(tiny_config: Make, tmp_path: Path) -> None:
@@ -222,6 +245,35 @@ def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, m
     assert outcome.state == "finished"
     assert [e.kind for e in sink.of(events.Notice)] == ["disk", "disk"]
     assert [e.step for e in sink.of(events.CheckpointSaved)][0] == 5, "tried again before the next one was due"
+
+
+def test_the_last_checkpoint_is_waited_for(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixeltui.train.trainer.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("pixeltui.train.trainer.LAST_SAVE_SECONDS", 0.5)
+
+    def prepare(failures: int) -> Callable[[Trainer], None]:
+        left = iter(range(failures))
+
+        def wrap(trainer: Trainer) -> None:
+            save = trainer.checkpoints.save
+
+            def sometimes(*args, **kwargs) -> Path:
+                if next(left, None) is not None:
+                    raise CheckpointNotSaved("no space left on device")
+                return save(*args, **kwargs)
+
+            trainer.checkpoints.save = sometimes  # type: ignore[method-assign]
+
+        return wrap
+
+    config = tiny_config("train.steps=4", "train.checkpoint_every=0", "train.eval_every=0")
+    outcome, _, _ = start(config, tmp_path / "a", prepare=prepare(3))
+    assert outcome.state == "finished"
+    assert load(tmp_path / "a" / "run" / "checkpoints" / "last.safetensors")[1]["step"] == 4
+    outcome, sink, _ = start(config, tmp_path / "b", prepare=prepare(10**6))
+    assert outcome.state == "failed"
+    assert "make room" in outcome.reason
+    assert sink.events[-1].state == "failed"
 
 
 def test_resume_refuses_other_data(tiny_config: Make, tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ class LogisticMixtureHead(Head):
         c = self.image_channels
         batch, _, height, width = params.shape
         by_mixture = params.float().view(batch, self.mixtures, -1, height, width)
-        logits, means, scales, coefficients = by_mixture.split([self.logit_channels, c, c, self.pairs], dim=2)
+        sizes = [self.logit_channels, c, c, self.pairs]
+        logits, means, scales, coefficients = torch.split(by_mixture, sizes, dim=2)
         sharpest = self.log_bin + SHARPEST
         log_scales = (sharpest + F.softplus(scales - sharpest)).clamp(max=WIDEST)
         return Mixture(logits, means, log_scales, torch.tanh(coefficients) if self.pairs else None)

@@ -455,7 +455,7 @@ class BrowserScreen(Screen[None]):
         from pixeltui.session.export import export_run
 
         try:
-            card = export_run(run, out)
+            card = export_run(run, out, lambda text: self.app.call_from_thread(self._sorry, UserError(text)))
         except UserError as error:
             self.app.call_from_thread(self._sorry, error)
         else:

@@ -1,0 +1,33 @@
+"""Why training ended early, and what to do about it."""
+
+from pixeltui.config import Train
+from pixeltui.errors import UserError
+from pixeltui.train.state import Progress
+
+
+class TrainingFailed(UserError):
+    """Training cannot go on; says where the last good state is."""
+
+
+def not_finite(steps: int, progress: Progress, run: str) -> str:
+    return (
+        f"loss or gradient was not finite for {steps} steps in a row up to step {progress.step}; those steps were not "
+        f"applied; {last_good(progress)}; resume with a lower learning rate: "
+        f"pixeltui train --resume {run} --set train.lr={progress.lr / 10:.2g}"
+    )
+
+
+def out_of_memory(train: Train, progress: Progress) -> str:
+    accumulate, size = train.accumulate, train.batch_size
+    more = next((n for n in range(accumulate + 1, size + 1) if size % n == 0), None)
+    advice = (
+        f"try micro-batches of {size // more}: --set train.accumulate={more} (the same gradient, less memory)"
+        if more
+        else "not even one image fits: make the model smaller"
+    )
+    return f"out of memory with micro-batches of {size // accumulate} images; {advice}; {last_good(progress)}"
+
+
+def last_good(progress: Progress) -> str:
+    saved = progress.saved_at
+    return f"the last good checkpoint is that of step {saved}" if saved >= 0 else "no checkpoint was written yet"

@@ -1,0 +1,120 @@
+"""`pixeltui train`: what is made, said and refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pixeltui import events
+from pixeltui.cli import main
+from pixeltui.config import load_config
+from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import list_runs
+
+Train = Callable[..., int]
+
+
+def test_a_run_from_beginning_to_end(tiny_train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tiny_train("--set", "train.epochs=3", "--set", "sample.every=1 epoch", "--name", "first") == 0
+    out = capsys.readouterr().out
+    for expected in (
+        "run first in",
+        "parameters on cpu",
+        "step 1/",
+        "val ",
+        "test ",
+        "best epoch",
+        "generalisation gap",
+    ):
+        assert expected in out, expected
+    assert "sample first --show" in out
+    run = RunDir.open(tmp_path / "runs" / "first")
+    assert {"config.toml", "meta.json", "events.jsonl", "log.txt", "lock", "checkpoints", "samples", "control"} == {
+        path.name for path in run.path.iterdir()
+    }
+    meta = run.meta()
+    assert meta["data"]["images"] == {"train": 76, "val": 10, "test": 10}
+    assert len(meta["data"]["checksum"]) == 64
+    assert meta["versions"]["torch"]
+    lines = [json.loads(line) for line in run.events_path.read_text().splitlines()]
+    steps = [line for line in lines if line["type"] == "step"]
+    assert {"t", "step", "loss", "bits_per_dim", "lr"} <= steps[0].keys()
+    evaluations = [line for line in lines if line["type"] == "eval"]
+    assert {line["split"] for line in evaluations} == {"train", "val", "test"}
+    assert "best so far" in run.log_path.read_text()
+
+
+def test_the_saved_config_runs_again_from_another_folder(
+    tiny_train: Train, tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_npz.parent)
+    assert tiny_train("--set", "train.steps=4", "--set", f"data.name=./{tiny_npz.name}", "--name", "a") == 0
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "runs" / "a" / "config.toml"
+    assert load_config(config).data.name == str(tiny_npz)
+    assert main(["--no-ui", "--runs-dir", "runs", "train", "--config", str(config), "--name", "b"]) == 0
+    losses = [
+        [e.loss for e in RunDir(tmp_path / "runs" / name).read_events()[0] if isinstance(e, events.Step)]
+        for name in "ab"
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_resume_with_more_steps_and_another_learning_rate(tiny_train: Train, tmp_path: Path, capsys) -> None:
+    assert tiny_train("--set", "train.steps=4", "--name", "a") == 0
+    runs = ["--no-ui", "--runs-dir", str(tmp_path / "runs")]
+    again = ["train", "--resume", "a", "--set", "train.steps=8", "--set", "train.lr=1e-5"]
+    assert main([*runs, *again]) == 0
+    run = RunDir(tmp_path / "runs" / "a")
+    found = [e for e in run.read_events()[0] if isinstance(e, events.Step)]
+    assert [e.step for e in found] == list(range(1, 9))
+    assert found[4].lr <= 1e-5 < found[2].lr
+    assert run.meta()["overrides"] == ["train.steps=8", "train.lr=1e-5"]
+    capsys.readouterr()
+    assert main([*runs, "train", "--resume", "a"]) == 0, "finished: nothing is left to do, and it says the figures"
+    assert "step 9/" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("override", ["model.channels=16", "data.name=digits"])
+def test_a_run_keeps_its_model_and_data(override: str, runs_copy: Path, capsys) -> None:
+    status = main(["--no-ui", "--runs-dir", str(runs_copy), "train", "--resume", "done", "--set", override])
+    assert status == 2
+    assert "keeps its data and model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--set", "data.name=/no/such.npz"], 1, "/no/such.npz"),
+        (["--set", "train.device=cuda:99"], 1, "no device 'cuda:99'"),
+        (["--name", "../evil"], 2, "cannot be a run's name"),
+        (["--config", "/no/such.toml"], 2, "/no/such.toml"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_run_is_made(
+    arguments: list[str], status: int, message: str, tiny_train: Train, tmp_path: Path, capsys
+) -> None:
+    assert tiny_train("--set", "train.steps=2", *arguments) == status
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert list_runs(tmp_path / "runs") == []
+
+
+def test_tensorboard_files_are_read_by_tensorboard(tiny_train: Train, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the extra 'tensorboard' is not installed"
+    )
+    assert tiny_train("--set", "train.steps=4", "--set", "log.tensorboard=true", "--name", "a") == 0
+    run = RunDir(tmp_path / "runs" / "a")
+    reader = accumulator.EventAccumulator(str(run.tensorboard_dir))
+    reader.Reload()
+    scalars = {event.step: event.value for event in reader.Scalars("train/nats_per_dim")}
+    expected = {e.step: e.loss for e in run.read_events()[0] if isinstance(e, events.Step)}
+    assert scalars == pytest.approx(expected)
+
+
+def test_warm_up_longer_than_training_is_told(tiny_train: Train, capsys) -> None:
+    assert tiny_train("--set", "train.steps=2", "--set", "train.warmup_epochs=9", "--name", "a") == 0
+    assert "lower train.warmup_epochs" in capsys.readouterr().out

@@ -1,0 +1,47 @@
+"""Tiny models with random parameters everywhere, so that nothing hides behind a zero."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from pixeltui.config import Attention, Model
+from pixeltui.core import ConditionalPixelCNN, build_model
+
+
+def build_tiny(
+    shape: tuple[int, int, int] = (1, 5, 6),
+    levels: int = 5,
+    num_classes: int = 0,
+    *,
+    attention: bool = False,
+    std: float = 0.4,
+    seed: int = 0,
+    **options: Any,
+) -> ConditionalPixelCNN:
+    """A model in evaluation mode, whose every parameter and running statistic is random."""
+    defaults: dict[str, Any] = {"channels": 8, "blocks": 2, "first_kernel": 3, "mixtures": 3, "label_dropout": 0.0}
+    if attention:
+        defaults["attention"] = Attention(after=(1,), heads=2)
+    model = build_model(Model(**{**defaults, **options}), shape, levels, num_classes)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, std, generator=generator)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(0, std, generator=generator)
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 2, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., ConditionalPixelCNN]:
+    return build_tiny
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,162 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pixeltui.core import CausalSelfAttention, MaskedConv2d, ResidualBlock
+from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, RMSNorm, shift_down, shift_right
+
+
+def full_kernel(conv: MaskedConv2d) -> torch.Tensor:
+    """The k x k kernel with the mask of the paper, written out tap by tap."""
+    size, half = conv.kernel_size, conv.kernel_size // 2
+    kernel = torch.zeros(conv.out_channels, conv.in_channels, size, size)
+    for row in range(size):
+        for column in range(size):
+            before = row < half or (row == half and column < half)
+            centre = row == half and column == half
+            if before or (centre and conv.mask_type == "B"):
+                kernel[:, :, row, column] = conv.weight.detach()[:, :, row, column]
+    return kernel
+
+
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_masked_convolution_is_the_full_one_with_a_masked_kernel(mask_type: str, size: int) -> None:
+    conv = MaskedConv2d(mask_type, 3, 4, size)
+    torch.nn.init.normal_(conv.weight)
+    x = torch.randn(2, 3, 5, 6)
+    expected = F.conv2d(x, full_kernel(conv), conv.bias, padding=size // 2)
+    torch.testing.assert_close(conv(x), expected)
+
+
+def test_masked_convolution_of_size_1_is_a_plain_one() -> None:
+    conv = MaskedConv2d("B", 3, 4, 1, bias=False)
+    x = torch.randn(2, 3, 5, 6)
+    torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight))
+    assert conv.bias is None
+
+
+def test_masked_convolution_never_writes_to_its_weight_and_saves_no_mask() -> None:
+    conv = MaskedConv2d("A", 2, 2, 5)
+    torch.nn.init.ones_(conv.weight)
+    before = conv.weight.detach().clone()
+    conv(torch.randn(1, 2, 6, 6)).sum().backward()
+    assert torch.equal(conv.weight, before)
+    assert set(conv.state_dict()) == {"weight", "bias"}
+    assert conv.weight.grad is not None
+    assert torch.equal(conv.weight.grad != 0, conv.mask.bool().expand_as(conv.weight))
+
+
+@pytest.mark.parametrize(("mask_type", "live"), [("A", 12), ("B", 13)])
+def test_masked_convolution_starts_with_the_fan_in_of_its_live_taps(mask_type: str, live: int) -> None:
+    conv = MaskedConv2d(mask_type, 8, 64, 5)
+    assert conv.weight.shape == (64, 8, 3, 5)
+    taps = conv.weight.detach()[:, :, conv.mask.bool()]
+    assert taps.shape[-1] == live
+    bound = 1 / math.sqrt(8 * live)
+    assert 0.95 * bound < float(taps.abs().max()) <= bound
+    assert not conv.weight.detach()[:, :, ~conv.mask.bool()].any()
+
+
+@pytest.mark.parametrize(
+    ("mask_type", "size", "message"), [("C", 3, "mask type"), ("A", 4, "odd"), ("B", 0, "odd"), ("A", 1, "nothing")]
+)
+def test_masked_convolution_refuses_what_cannot_be(mask_type: str, size: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MaskedConv2d(mask_type, 1, 1, size)
+
+
+def seen(layer: torch.nn.Module, row: int, column: int, channels: int = 4, size: tuple[int, int] = (5, 6)) -> set:
+    """Pixels at which the output at (row, column) has a gradient."""
+    x = torch.randn(1, channels, *size, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x)[:, :, row, column].sum(), x)
+    return {tuple(place) for place in gradient.abs().sum((0, 1)).nonzero().tolist()}
+
+
+def test_shifted_convolutions_see_the_taps_that_they_say() -> None:
+    down = DownShiftedConv2d(4, 4, (2, 3))
+    assert seen(down, 2, 3) == {(r, c) for r in (1, 2) for c in (2, 3, 4)}
+    down_right = DownRightShiftedConv2d(4, 4, (2, 3))
+    assert seen(down_right, 2, 3) == {(r, c) for r in (1, 2) for c in (1, 2, 3)}
+    with pytest.raises(ValueError, match="odd"):
+        DownShiftedConv2d(1, 1, (2, 2))
+
+
+def test_shifts() -> None:
+    x = torch.arange(6.0).view(1, 1, 2, 3)
+    assert shift_down(x)[0, 0].tolist() == [[0, 0, 0], [0, 1, 2]]
+    assert shift_right(x)[0, 0].tolist() == [[0, 0, 1], [0, 3, 4]]
+
+
+def test_rms_norm_is_of_a_pixel() -> None:
+    norm = RMSNorm(4)
+    x = 3 * torch.randn(2, 4, 5, 6)
+    expected = x / (x.square().mean(1, keepdim=True) + norm.eps).sqrt()
+    torch.testing.assert_close(norm(x), expected)
+    assert seen(norm, 2, 3) == {(2, 3)}
+
+
+def earlier_or_same(row: int, column: int, width: int) -> set:
+    return {divmod(place, width) for place in range(row * width + column + 1)}
+
+
+@pytest.mark.parametrize("norm", ["rms", "none"])
+def test_residual_block_is_causal(norm: str) -> None:
+    block = ResidualBlock(4, 3, norm=norm)
+    allowed = earlier_or_same(3, 2, 6)
+    assert {(2, 1), (2, 2), (2, 3), (3, 1), (3, 2)} == seen(block, 3, 2) <= allowed
+
+
+def test_residual_block_with_labels_starts_without_telling_them_apart() -> None:
+    block = ResidualBlock(4, num_classes=3)
+    x, labels = torch.randn(4, 4, 3, 3), torch.arange(4)
+    assert torch.equal(block(x, labels), block(x))
+    assert block.class_bias is not None
+    torch.nn.init.normal_(block.class_bias.embedding.weight)
+    assert not torch.allclose(block(x[:1], labels[:1]), block(x[:1], labels[1:2]))
+
+
+def test_residual_block_drops_features_in_training_only() -> None:
+    block = ResidualBlock(8, dropout=0.5)
+    x = torch.randn(1, 8, 4, 4)
+    assert not torch.equal(block(x), block(x))
+    block.eval()
+    assert torch.equal(block(x), block(x))
+
+
+def random_attention() -> CausalSelfAttention:
+    attention = CausalSelfAttention(8, 2)
+    torch.nn.init.normal_(attention.out.weight)
+    return attention
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 5), (2, 3), (4, 5)])
+def test_attention_sees_its_own_pixel_and_all_before(place: tuple[int, int]) -> None:
+    assert seen(random_attention(), *place, channels=8) == earlier_or_same(*place, 6)
+
+
+def test_attention_has_a_key_for_the_first_query() -> None:
+    attention = random_attention()
+    x = torch.randn(2, 8, 3, 4)
+    other = torch.randn(2, 8, 3, 4)
+    other[:, :, 0, 0] = x[:, :, 0, 0]
+    first = attention(x)[:, :, 0, 0]
+    assert first.isfinite().all()
+    torch.testing.assert_close(attention(other)[:, :, 0, 0], first)
+
+
+def test_attention_knows_places() -> None:
+    """Of an image with one colour, no two pixels get the same, up to 64 x 64."""
+    attention = CausalSelfAttention(8, 2)
+    torch.nn.init.normal_(attention.out.weight)
+    y = attention(torch.ones(1, 8, 64, 64)).detach()[0].flatten(1).T
+    assert len(torch.unique((y * 1e5).round(), dim=0)) == 64 * 64
+
+
+def test_attention_starts_as_the_identity_and_refuses_heads_that_do_not_divide() -> None:
+    x = torch.randn(1, 8, 2, 2)
+    assert torch.equal(CausalSelfAttention(8, 4)(x), x)
+    with pytest.raises(ValueError, match="divides 8 channels"):
+        CausalSelfAttention(8, 3)

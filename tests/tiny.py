@@ -1,0 +1,19 @@
+"""A config so small that training takes no time."""
+
+from pathlib import Path
+
+TINY = (
+    "model.channels=8",
+    "model.blocks=1",
+    "model.first_kernel=3",
+    "train.batch_size=16",
+    "train.warmup_epochs=0",
+    "sample.count=4",
+    "sample.every=0",
+    "log.every=1",
+)
+
+
+def tiny_arguments(tiny_npz: Path) -> list[str]:
+    overrides = (f"data.name={tiny_npz}", *TINY)
+    return ["--preset", "quick", *(word for override in overrides for word in ("--set", override))]
