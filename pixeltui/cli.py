@@ -14,6 +14,7 @@ from pixeltui.errors import UserError
 # name: (module under pixeltui.commands, what it does); the order of `pixeltui --help`
 COMMANDS = {
     "train": ("train", "train a model"),
+    "attach": ("attach", "open the console on a run that trains elsewhere, or is over"),
     "sample": ("sample", "generate images from a checkpoint"),
     "eval": ("evaluate", "likelihood of a split: nats/dim, bits/dim, perplexity, each with its standard error"),
     "runs": ("runs", "list, show, compare, rename, tag, annotate, delete and export runs"),
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="pixeltui",
-        description="Train and sample PixelCNN image models from the terminal.",
+        description="Train and sample PixelCNN image models from the terminal. Alone it opens the console.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         subparsers.add_parser(name, help=meaning, description=meaning, allow_abbrev=False).module = module
     args = parser.parse_args(argv)
     if args.command is None:
+        if not args.no_ui and sys.stdin.isatty() and sys.stdout.isatty():
+            return _run("console", args)
         parser.print_help()
         return 0
     return _run(COMMANDS[args.command][0], args)

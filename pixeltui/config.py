@@ -160,6 +160,10 @@ class Ui(Table, frozen=True, kw_only=True):
     theme: Annotated[Literal["dark", "light"], Meta(description="colours")] = "dark"
     curves_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of curves")] = 4.0
     images_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of samples")] = 2.0
+    keys: Annotated[
+        dict[str, str],
+        Meta(description='actions to keys, as in pause = "space,P"; the ids are in the README\'s table of keys'),
+    ] = {}
 
 
 class Config(Table, frozen=True, kw_only=True):

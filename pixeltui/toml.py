@@ -130,6 +130,9 @@ def documented(struct: msgspec.Struct, prefix: str = "") -> str:
         if isinstance(value, msgspec.Struct):
             tables.append(f"\n# {meaning}\n[{prefix}{name}]\n" + documented(value, f"{prefix}{name}."))
             continue
+        if isinstance(value, dict):
+            tables.append(f"\n# {meaning}\n[{prefix}{name}]\n" + tomli_w.dumps(value))
+            continue
         limits = _limits(annotation)
         lines.append(f"# {meaning}{f' ({limits})' if limits else ''}\n")
         lines.append(tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}))
@@ -148,6 +151,9 @@ def _field(schema: type[msgspec.Struct], key: Key) -> tuple[Any, str | None]:
     """The annotation at a dotted key, or what is wrong with the key."""
     current: Any = schema
     for depth, part in enumerate(key):
+        if typing.get_origin(_bare(current)) is dict:
+            current = typing.get_args(_bare(current))[1]
+            continue
         if not _is_table(current):
             return None, f"{'.'.join(key[:depth])} is a value, not a table: there is no {'.'.join(key)}"
         hints = typing.get_type_hints(_bare(current), include_extras=True)

@@ -28,6 +28,12 @@ def imported(code: str, cwd: Path | None = None) -> set[str]:
         "pixeltui.store.header",
         "pixeltui.store.control",
         "pixeltui.session.inbox",
+        "pixeltui.session.local",
+        "pixeltui.session.attach",
+        "pixeltui.commands.attach",
+        "pixeltui.commands.console",
+        "pixeltui.ui.guard",
+        "pixeltui.ui.colors",
         "pixeltui.commands.train",
         "pixeltui.commands.sample",
         "pixeltui.commands.evaluate",
@@ -44,6 +50,10 @@ def test_starts_without_slow_packages(module: str) -> None:
 def test_help_needs_no_slow_package(arguments: str) -> None:
     code = f"import contextlib\nfrom pixeltui.cli import main\nwith contextlib.suppress(SystemExit): main({arguments})"
     assert imported(code) & SLOW == set()
+
+
+def test_the_console_is_there_before_torch() -> None:
+    assert imported("import pixeltui.ui.app") & {"torch", "torchvision", "numpy", "PIL", "safetensors"} == set()
 
 
 def test_runs_list_needs_no_torch(tmp_path: Path) -> None:

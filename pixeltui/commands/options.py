@@ -47,6 +47,8 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
     here = Path(os.environ.get("PIXELTUI_RUNS_DIR", "runs"))
     add("--no-ui", False, "no console: progress, or plain lines where there is no terminal", action="store_true")
     add("--runs-dir", here, "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)", type=Path, metavar="DIR")
+    colors = ("auto", "truecolor", "256", "16", "none")
+    add("--color", "auto", "colours of the console (default: what the terminal says it has)", choices=colors)
     add("--debug", False, "show tracebacks", action="store_true")
 
 

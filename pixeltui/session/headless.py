@@ -7,8 +7,6 @@ from typing import Protocol
 
 from pixeltui.events import AnyEvent, Frame, Notice, Started, Step
 from pixeltui.session.describe import describe, figure
-from pixeltui.session.recorder import Recorder
-from pixeltui.session.tensorboard import TensorBoardWriter
 
 LINE_SECONDS = 5.0
 
@@ -16,26 +14,9 @@ LINE_SECONDS = 5.0
 class Display(Protocol):
     def show(self, event: AnyEvent) -> None: ...
 
+    def show_frame(self, frame: Frame) -> None: ...
+
     def close(self) -> None: ...
-
-
-class HeadlessSink:
-    """The trainer's sink: the log first, then whoever watches."""
-
-    def __init__(self, recorder: Recorder, display: Display, tensorboard: TensorBoardWriter | None = None) -> None:
-        self._recorder = recorder
-        self._display = display
-        self._tensorboard = tensorboard
-
-    def emit(self, event: AnyEvent) -> None:
-        self._recorder.emit(event)
-        if not (isinstance(event, Notice) and event.kind == "failed"):  # the command's own last line says it
-            self._display.show(event)
-        if self._tensorboard is not None:
-            self._tensorboard.emit(event)
-
-    def frame(self, frame: Frame) -> None:
-        """Partial images have no place without the console."""
 
 
 class PlainLines:
@@ -56,6 +37,9 @@ class PlainLines:
         line = describe(event, self._total)
         if line:
             print(line, flush=True)
+
+    def show_frame(self, frame: Frame) -> None:
+        """Partial images have no place without the console."""
 
     def close(self) -> None:
         pass
@@ -96,6 +80,9 @@ class ProgressDisplay:
             style = {"warning": "yellow", "error": "red"}.get(getattr(event, "level", ""), "")
             self._console.print(line, style=style, markup=False)
 
+    def show_frame(self, frame: Frame) -> None:
+        """Partial images have no place without the console."""
+
     def close(self) -> None:
         self._progress.stop()
 
@@ -107,11 +94,16 @@ class WhileThere:
         self._display: Display | None = display
 
     def show(self, event: AnyEvent) -> None:
+        if isinstance(event, Notice) and event.kind == "failed":
+            return  # the command's own last line says it
         try:
             if self._display is not None:
                 self._display.show(event)
         except (OSError, ValueError):
             self._leave()
+
+    def show_frame(self, frame: Frame) -> None:
+        """Partial images have no place without the console."""
 
     def close(self) -> None:
         try:

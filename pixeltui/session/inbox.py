@@ -5,10 +5,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from pixeltui.events import AnyCommand, SaveCheckpoint, Stop
 from pixeltui.store import control
 from pixeltui.store.rundir import RunDir
+
+if TYPE_CHECKING:
+    from pixeltui.session.worker import Commands
 
 POLL_SECONDS = 0.5
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,15 +47,15 @@ class Signals:
 
 
 class CommandInbox:
-    """The trainer's inbox: signals at once, the run's control/ folder twice a second."""
+    """The trainer's inbox: signals or keys at once, the run's control/ folder twice a second."""
 
-    def __init__(self, run: RunDir, signals: Signals) -> None:
+    def __init__(self, run: RunDir, commands: "Commands") -> None:
         self._run = run
-        self._signals = signals
+        self._commands = commands
         self._next_poll = 0.0
 
     def take(self) -> Sequence[tuple[str, AnyCommand]]:
-        commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._signals.take()]
+        commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._commands.take()]
         if time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_SECONDS
             commands += control.take(self._run.control_dir)

@@ -1,0 +1,133 @@
+"""Opening the console, and what is left to do when it closes: nothing of the console can end training."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixeltui.errors import UsageError, UserError, printable
+from pixeltui.session.inbox import Signals
+
+if TYPE_CHECKING:
+    from pixeltui.config import Ui
+    from pixeltui.session.local import LocalSession
+    from pixeltui.session.session import Session
+    from pixeltui.session.worker import TrainRequest
+    from pixeltui.ui.app import Console
+
+HANGUP_STATUS = 129
+
+
+def has_terminal() -> bool:
+    """Whether there is one to read keys from and to draw on."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def run(args: argparse.Namespace) -> int:
+    """`pixeltui` alone: the run browser."""
+    return open_console(args)
+
+
+def open_console(
+    args: argparse.Namespace, *, request: "TrainRequest | None" = None, session: "Session | None" = None
+) -> int:
+    """Runs the console, and training on when it closes. Returns the exit status."""
+    from pixeltui.ui.colors import use_depth
+    from pixeltui.ui.guard import guard
+
+    if not has_terminal():
+        raise UsageError("the console needs a terminal for its input and its output: try --no-ui")
+    ui = request.resolve().ui if request is not None else _users_ui()
+    use_depth(args.color)
+    parent = guard()
+    signals = Signals()
+    signals.install()
+    with tempfile.TemporaryFile() as strayed:
+        terminal = _take_terminal(strayed.fileno())
+        from pixeltui.ui.app import Console
+
+        app = Console(args.runs_dir, ui=ui, request=request, session=session, signals=signals)
+        left = app.run()
+        local = app.training_session
+        if left == "hangup":
+            _leave_terminal(local)
+            parent.release()
+        else:
+            _give_terminal(terminal, strayed.fileno())
+            if local is not None and local.alive and left not in ("signal", "stopped"):
+                _tell_detached(local, args, failed=left != "detach")
+                _leave_terminal(local)
+                parent.release()
+    return _end(app, local, signals, args)
+
+
+def _users_ui() -> "Ui":
+    """[ui] of ~/.config/pixeltui/config.toml, where there is one."""
+    from pixeltui.config import Ui, load_config
+
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    path = home / "pixeltui" / "config.toml"
+    return load_config(path).ui if path.is_file() else Ui()
+
+
+def _take_terminal(strayed: int) -> int:
+    """The console alone draws: whatever else is written to stdout or stderr, by C code too, is kept for later."""
+    terminal = os.dup(2)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.environ["PIXELTUI_TERMINAL"] = str(terminal)
+    os.dup2(strayed, 1)
+    os.dup2(strayed, 2)
+    return terminal
+
+
+def _give_terminal(terminal: int, strayed: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(terminal, 1)
+    os.dup2(terminal, 2)
+    size = os.fstat(strayed).st_size
+    if size:
+        os.write(2, os.pread(strayed, min(size, 1 << 16), max(0, size - (1 << 16))))
+
+
+def _tell_detached(local: "LocalSession", args: argparse.Namespace, *, failed: bool) -> None:
+    name = local.run.name if local.run else "the run"
+    if failed:
+        print("pixeltui: the console has failed; training goes on", file=sys.stderr)
+    where = "" if args.runs_dir == Path("runs") else f" --runs-dir {args.runs_dir}"
+    print(f"{name} trains on without a terminal; to see it again: pixeltui{where} attach {name}", flush=True)
+
+
+def _leave_terminal(local: "LocalSession | None") -> None:
+    """Points stdin, stdout and stderr away from a terminal that goes or is gone: at the run's log."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    log = nowhere
+    if local is not None and local.run is not None:
+        try:
+            log = os.open(local.run.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError:
+            log = nowhere
+    os.dup2(nowhere, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def _end(app: "Console", local: "LocalSession | None", signals: Signals, args: argparse.Namespace) -> int:
+    """Waits for training to end, and says how it did."""
+    if local is None:
+        return HANGUP_STATUS if app.return_value == "hangup" else app.return_code or 0
+    if local.alive and app.return_value in ("signal", "stopped"):
+        print("writing a checkpoint", flush=True)
+    local.join()
+    if local.error is not None:
+        raise UserError(printable(local.error))
+    from pixeltui.commands.train import conclude
+
+    assert local.run is not None
+    assert local.outcome is not None
+    return conclude(local.outcome, local.run, signals, args.runs_dir)

@@ -1,0 +1,193 @@
+"""A run from a request to its outcome: the same for the console's thread and for headless training."""
+
+import contextlib
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pixeltui import __version__
+from pixeltui.config import Config, ConfigError, dump_config, load_config
+from pixeltui.errors import UsageError
+from pixeltui.events import AnyCommand, AnyEvent, Frame
+from pixeltui.session.recorder import Recorder
+from pixeltui.session.tensorboard import TensorBoardWriter
+from pixeltui.store.files import Lock
+from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
+
+if TYPE_CHECKING:
+    from pixeltui.data import DataSet
+    from pixeltui.train.trainer import Outcome
+
+FIXED = ("data", "model", "preset")
+
+LoadData = Callable[[Config], "DataSet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What `pixeltui train` was asked for. resume: a run's name, prefix or path."""
+
+    runs_dir: Path
+    config: Path | None = None
+    preset: str | None = None
+    overrides: Sequence[str] = ()
+    name: str | None = None
+    resume: str | None = None
+    command: str = field(default_factory=lambda: shlex.join(["pixeltui", *sys.argv[1:]]))
+
+    def resolve(self) -> Config:
+        """The config that will be trained with, everything checked that needs no data. Raises UserError."""
+        if self.resume is None:
+            if self.name:
+                check_name(self.name)
+            return load_config(self.config, self.preset, self.overrides)
+        if self.config or self.preset or self.name:
+            raise UsageError("--resume takes the run's own config: leave --config, --preset and --name out")
+        run = find_run(self.runs_dir, self.resume)
+        return _resumed_config(run, self.overrides)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that this process holds the lock of, ready to train."""
+
+    config: Config
+    data: "DataSet"
+    run: RunDir
+    resume: bool
+
+
+class Watcher(Protocol):
+    """Sees what the log has got already; neither call blocks or raises."""
+
+    def show(self, event: AnyEvent) -> None: ...
+
+    def show_frame(self, frame: Frame) -> None: ...
+
+
+class Commands(Protocol):
+    """Gives the commands that came since the last call."""
+
+    def take(self) -> Sequence[AnyCommand]: ...
+
+
+class RecordingSink:
+    """The trainer's sink: the log first, then whoever watches."""
+
+    def __init__(self, recorder: Recorder, watcher: Watcher, tensorboard: TensorBoardWriter | None = None) -> None:
+        self._recorder = recorder
+        self._watcher = watcher
+        self._tensorboard = tensorboard
+
+    def emit(self, event: AnyEvent) -> None:
+        self._recorder.emit(event)
+        self._watcher.show(event)
+        if self._tensorboard is not None:
+            self._tensorboard.emit(event)
+
+    def frame(self, frame: Frame) -> None:
+        self._watcher.show_frame(frame)
+
+
+@contextlib.contextmanager
+def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
+    """Loads the data and makes or finds the run, whose lock is held in the block. Raises UserError."""
+    from pixeltui.train.precision import pick_device
+
+    config = request.resolve()
+    pick_device(config.train.device)  # a device that is not there is told before data are loaded
+    data = load_data(config)
+    if request.resume is not None:
+        run = find_run(request.runs_dir, request.resume)
+        with Lock.acquire(run.path):
+            if request.overrides:
+                run.update_meta(overrides=_all_overrides(run, request.overrides))
+            yield Job(config, data, run, resume=True)
+        return
+    run = RunDir.create(
+        request.runs_dir,
+        request.name or new_run_name(config.preset, data.name),
+        config_toml=dump_config(_anywhere(config)),
+        meta=_meta(config, data, request.command),
+    )
+    with Lock.acquire(run.path):
+        yield Job(config, data, run, resume=False)
+
+
+def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[str], None]) -> "Outcome":
+    """Trains to the end, a stop or a failure; everything is in the run's log when this returns."""
+    from pixeltui.session.inbox import CommandInbox
+    from pixeltui.train.trainer import Trainer
+
+    with contextlib.ExitStack() as stack:
+        tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run))) if job.config.log.tensorboard else None
+        recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
+        sink = RecordingSink(recorder, watcher, tensorboard)
+        trainer = Trainer(job.config, job.data, job.run, sink, CommandInbox(job.run, commands))
+        return trainer.run(resume=job.resume)
+
+
+def _all_overrides(run: RunDir, new: Sequence[str]) -> list[str]:
+    return [*run.meta().get("overrides", []), *new]
+
+
+def _resumed_config(run: RunDir, new: Sequence[str]) -> Config:
+    for override in new:
+        if override.split(".")[0].split("=")[0].strip() in FIXED:
+            raise UsageError(f"--set {override}: a run keeps its data and model; start a new run for others")
+    try:
+        return load_config(run.config_path, overrides=_all_overrides(run, new))
+    except ConfigError as error:
+        raise ConfigError(f"run {run.name} cannot go on with its config:\n{error}") from None
+
+
+def _anywhere(config: Config) -> Config:
+    """The config with paths that hold from every folder, so that the run's config.toml can be run again."""
+    import msgspec
+
+    from pixeltui.registry import DATASETS
+
+    if config.data.name in DATASETS:
+        return config
+    absolute = str(Path(config.data.name).expanduser().resolve())
+    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, name=absolute))
+
+
+def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:
+    import torch
+
+    from pixeltui.train.precision import device_name, pick_device
+
+    channels, height, width = data.image_shape
+    return {
+        "command": command,
+        "preset": config.preset,
+        "versions": {"pixeltui": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "platform": platform.platform(),
+        "git": dict(_git_commit()),
+        "data": {
+            "name": data.name,
+            "checksum": data.checksum,
+            "image_shape": [channels, height, width],
+            "levels": data.levels,
+            "classes": list(data.classes),
+            "images": {"train": len(data.train), "val": len(data.val), "test": len(data.test)},
+        },
+        "device": device_name(pick_device(config.train.device)),
+        "tags": [],
+        "note": "",
+    }
+
+
+def _git_commit() -> Iterator[tuple[str, str]]:
+    """The commit of the folder that training was started from, where it is a checkout."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        for key, command in (("commit", ["rev-parse", "HEAD"]), ("changes", ["status", "--porcelain"])):
+            done = subprocess.run(["git", *command], capture_output=True, text=True, timeout=5, check=True)
+            yield key, done.stdout.strip() if key == "commit" else str(bool(done.stdout.strip())).lower()

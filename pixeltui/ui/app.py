@@ -1,0 +1,212 @@
+"""The console: which screen one is on, the training of this process, and how one leaves."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.driver import Driver
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from pixeltui import config
+from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.events import Stop
+from pixeltui.session.attach import AttachedSession
+from pixeltui.session.inbox import Signals
+from pixeltui.session.local import LocalSession
+from pixeltui.session.session import Session
+from pixeltui.session.worker import TrainRequest
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.colors import DARK, LIGHT, current_depth
+from pixeltui.ui.driver import HANGUP, HangupDriver
+from pixeltui.ui.keys import BY_ID, KEYS, Scope, bindings, unknown_ids
+from pixeltui.ui.screens.browser import BrowserScreen
+from pixeltui.ui.screens.dialogs import Ask, Choice, Help
+from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.watch import Watch
+from pixeltui.ui.widgets.palette import depth_filters, textual_theme
+
+Exit = Literal["quit", "detach", "stopped", "hangup", "signal"]
+
+SWITCH_SECONDS: Final = 0.001
+"""How long the training thread may keep the interpreter from the console."""
+
+
+class Console(App[Exit], inherit_bindings=False):
+    """Opens on a new training (`request`), on a run (`session`), or on the run browser."""
+
+    TITLE = "pixeltui"
+    CSS_PATH = "pixeltui.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("everywhere")]
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        *,
+        ui: config.Ui | None = None,
+        request: TrainRequest | None = None,
+        session: Session | None = None,
+        signals: Signals | None = None,
+    ) -> None:
+        super().__init__(driver_class=_driver_class(), watch_css=False)
+        self.runs_dir = runs_dir
+        self.ui = ui or config.Ui()
+        self.keymap: dict[str, str] = {name: keys for name, keys in self.ui.keys.items() if name in BY_ID}
+        self.training: Watch | None = None
+        """of the run that trains, or trained, in this process"""
+        self.marked: set[str] = set()
+        self._request, self._session = request, session
+        self._signals = signals or Signals()
+        self._stopping = False
+
+    # -- start -----------------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        for theme in (DARK, LIGHT):
+            self.register_theme(textual_theme(theme))
+        self.theme = (DARK if self.ui.theme == "dark" else LIGHT).name
+        self.set_keymap(self.keymap)
+        if self._request is not None:
+            self.train(self._request)
+        elif self._session is not None:
+            self.push_screen(TrainingScreen(Watch(self._session)))
+        else:
+            self.push_screen(BrowserScreen())
+        for name in unknown_ids(self.ui.keys):
+            hint = did_you_mean(name, BY_ID)
+            self.notify(printable(f"[ui.keys] has no action {name!r}{hint}"), severity="warning", markup=False)
+        self.set_interval(0.25, self._look)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return depth_filters(current_depth())
+
+    def train(self, request: TrainRequest) -> None:
+        """Trains in this process. One run at a time."""
+        if self.training is not None and self.training.session.alive:
+            self.notify("a run trains in this console already: stop it first, or detach", severity="warning")
+            return
+        sys.setswitchinterval(SWITCH_SECONDS)
+        session = LocalSession(request, also=self._signals)
+        self.training = Watch(session)
+        screen = TrainingScreen(self.training)
+        self.push_screen(screen)
+        # Importing torch keeps the interpreter for long: the screen is painted before that.
+        screen.call_after_refresh(self.set_timer, 0.05, session.start)
+
+    def open_run(self, run: RunDir) -> None:
+        """The training screen on any run: with its keys where it trains, here or elsewhere."""
+        if self.training is not None and self.training.run is not None and self.training.run.path == run.path:
+            for screen in self.screen_stack:
+                if isinstance(screen, TrainingScreen) and screen.watched is self.training:
+                    self._pop_to(screen)
+                    return
+            self.push_screen(TrainingScreen(self.training))
+            return
+        self.push_screen(TrainingScreen(Watch(AttachedSession(run))))
+
+    def show_runs(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, BrowserScreen):
+                self._pop_to(screen)
+                return
+        self.push_screen(BrowserScreen())
+
+    def _pop_to(self, screen: Screen[None]) -> None:
+        while self.screen is not screen and len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    @property
+    def training_session(self) -> LocalSession | None:
+        """Of the run that trains, or trained, in this process."""
+        session = self.training.session if self.training else None
+        return session if isinstance(session, LocalSession) else None
+
+    # -- leaving ---------------------------------------------------------------------------------------------------
+
+    @property
+    def trains(self) -> bool:
+        return self.training is not None and self.training.session.alive
+
+    def action_leave(self) -> None:
+        if not self.trains:
+            self.exit("quit")
+            return
+        if isinstance(self.screen, Ask):
+            return
+        choices = [
+            Choice("d", "detach: training goes on without this terminal", "detach"),
+            Choice("s", "stop: write a checkpoint, then end", "stop"),
+        ]
+        body = "A run trains in this console."
+        self.push_screen(Ask("Leave", body, choices), self._left)
+
+    def _left(self, answer: str | None) -> None:
+        if answer == "detach":
+            self.exit("detach")
+        elif answer == "stop" and self.training is not None:
+            self._stopping = True
+            try:
+                self.training.session.send(Stop(reason="asked to stop"))
+                self.notify("writing a checkpoint, then leaving", timeout=30)
+            except UserError:
+                self.exit("stopped")
+
+    def detach(self) -> None:
+        """The console ends, training goes on."""
+        self.exit("detach" if self.trains else "quit")
+
+    def _look(self) -> None:
+        """What happened to the process: a signal, or the end of a training that was asked to stop."""
+        if self._signals.stopped_by is not None:
+            self.exit("signal")
+        elif self._stopping and not self.trains:
+            self.exit("stopped")
+
+    # -- actions ---------------------------------------------------------------------------------------------------
+
+    async def action_back(self) -> None:
+        screen = self.screen
+        if isinstance(screen, TrainingScreen | BrowserScreen) and screen.go_back():
+            return
+        # The lowest screen is textual's own, which is blank.
+        if len(self.screen_stack) > 2:
+            self.pop_screen()
+        else:
+            self.notify("q leaves", timeout=2)
+
+    def action_toggle_dark(self) -> None:
+        self.theme = (LIGHT if self.current_theme.dark else DARK).name
+
+    def action_show_help(self) -> None:
+        scopes: list[Scope] = getattr(self.screen, "scopes", ["everywhere"])
+        self.push_screen(Help(scopes, self.keymap))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action of the screen and of its focused pane, by name."""
+        scopes: list[Scope] = getattr(screen, "scopes", ["everywhere"])
+        focused = screen.focused
+        spaces = [*(focused.ancestors_with_self if focused else ()), screen, self]
+        for key in KEYS:
+            if key.scope in scopes and key.palette and key.id != "palette":
+                title = f"{key.label[:1].upper()}{key.label[1:]}  ({key.shown(self.keymap)})"
+                yield SystemCommand(title, key.meaning, self._runner(key.action, spaces))
+
+    def _runner(self, action: str, spaces: Sequence[object]):  # type: ignore[no-untyped-def]
+        async def run() -> None:
+            for space in spaces:
+                if await self.run_action(action, space):  # type: ignore[arg-type]
+                    return
+
+        return run
+
+
+def _driver_class() -> type[Driver] | None:
+    """None: textual's choice, where no terminal is there to lose (tests)."""
+    return HangupDriver if sys.platform != "win32" and sys.__stdin__ is not None and sys.__stdin__.isatty() else None
+
+
+__all__ = ["HANGUP", "Console", "Exit"]

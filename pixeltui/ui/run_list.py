@@ -1,0 +1,120 @@
+"""The runs of a folder, read again only where they changed; their order and filter; their columns."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pixeltui.store.rundir import run_paths
+from pixeltui.store.summary import RunSummary, age, summarize
+
+RUNNING: Final = ("training", "paused")
+
+
+@dataclass(frozen=True)
+class Column:
+    """key: the letter that sorts by it. importance: 0 is never left out for want of room."""
+
+    name: str
+    key: str
+    width: int
+    importance: int
+    show: Callable[[RunSummary], str]
+    order: Callable[[RunSummary], Any]
+    right: bool = False
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _or_last(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
+
+
+COLUMNS: Final = (
+    Column("name", "n", 28, 0, lambda r: r.name, lambda r: r.name.lower()),
+    Column("state", "s", 10, 1, lambda r: r.state, lambda r: r.state),
+    Column("data", "d", 10, 5, lambda r: Path(r.data or "").stem, lambda r: r.data or "~"),
+    Column("preset", "p", 8, 7, lambda r: r.preset or "", lambda r: r.preset or "~"),
+    Column("epoch", "e", 6, 4, lambda r: _figure(r.epoch, ".1f"), lambda r: _or_last(r.epoch), True),
+    Column("step", "t", 7, 6, lambda r: _figure(r.step, "d"), lambda r: _or_last(r.step), True),
+    Column(
+        "val",
+        "v",
+        6,
+        2,
+        lambda r: _figure(r.best_val_bits_per_dim, ".3f"),
+        lambda r: _or_last(r.best_val_bits_per_dim),
+        True,
+    ),
+    Column(
+        "test", "b", 6, 3, lambda r: _figure(r.test_bits_per_dim, ".3f"), lambda r: _or_last(r.test_bits_per_dim), True
+    ),
+    Column(
+        "img/s", "i", 6, 8, lambda r: _figure(r.images_per_second, ".0f"), lambda r: -(r.images_per_second or 0.0), True
+    ),
+    Column("size", "m", 8, 9, lambda r: _size(r.parameters), lambda r: _or_last(r.parameters), True),
+    Column("age", "a", 10, 3, lambda r: age(r.updated), lambda r: _negative(r.updated)),
+    Column("tags", "g", 12, 6, lambda r: " ".join(r.tags), lambda r: " ".join(r.tags) or "~"),
+)
+BY_LETTER: Final = {column.key: column for column in COLUMNS}
+
+
+def _negative(stamp: str | None) -> tuple[int, ...]:
+    """Orders ISO times newest first."""
+    return tuple(-ord(c) for c in stamp or "0")
+
+
+def fitting(width: int, name_width: int) -> list[Column]:
+    """The columns that a table of this width has room for, in their order."""
+    kept = list(COLUMNS)
+    while len(kept) > 1 and name_width + 3 + sum(column.width + 2 for column in kept[1:]) + 2 > width:
+        kept.remove(max(kept, key=lambda column: column.importance))
+    return kept
+
+
+def matches(run: RunSummary, words: str) -> bool:
+    """Whether every word is somewhere in name, state, data, preset or tags."""
+    text = " ".join((run.name, run.state, run.data or "", run.preset or "", *run.tags)).lower()
+    return all(word in text for word in words.lower().split())
+
+
+def arranged(runs: Iterable[RunSummary], words: str, letter: str, reverse: bool) -> list[RunSummary]:
+    return sorted((run for run in runs if matches(run, words)), key=BY_LETTER[letter].order, reverse=reverse)
+
+
+class RunList:
+    """Summaries by path. `reload` may run in a thread of its own."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self._known: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
+
+    def reload(self) -> list[RunSummary]:
+        """Every run; those whose files did not change are not read again."""
+        found: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
+        for path in run_paths(self.runs_dir):
+            stamp = _stamp(path)
+            known = self._known.get(str(path))
+            fresh = known is not None and known[0] == stamp and known[1].state not in RUNNING
+            found[str(path)] = known if fresh and known is not None else (stamp, summarize(path))
+        self._known = found
+        return [summary for _, summary in found.values()]
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Changes with whatever a summary is made of."""
+    times = []
+    for name in ("events.jsonl", "meta.json", "checkpoints", "lock"):
+        try:
+            stat = (path / name).stat()
+            times += [stat.st_mtime_ns, stat.st_size]
+        except OSError:
+            times.append(0)
+    return tuple(times)

@@ -1,0 +1,151 @@
+"""Several runs against each other: curves over one another, keys that differ, samples side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import DataTable
+from textual.worker import get_current_worker
+
+from pixeltui.errors import printable
+from pixeltui.session.attach import AttachedSession
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.colors import theme_for
+from pixeltui.ui.keys import Scope, bindings, in_scope
+from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, TitleBar
+from pixeltui.ui.screens.curves_pane import CurvesPane
+from pixeltui.ui.screens.samples_pane import SamplesPane
+from pixeltui.ui.screens.text_panes import flat, show_value
+from pixeltui.ui.watch import Watch
+
+if TYPE_CHECKING:
+    from pixeltui.ui.app import Console
+
+FIGURES = ("state", "epoch", "step", "best val bits/dim", "test bits/dim", "images/s", "parameters")
+
+
+class CompareScreen(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare")]
+    HORIZONTAL_BREAKPOINTS = BY_WIDTH
+    VERTICAL_BREAKPOINTS = BY_HEIGHT
+
+    app: "Console"
+    scopes: ClassVar[list[Scope]] = ["charts", "compare", "everywhere"]
+
+    def __init__(self, runs: Sequence[RunDir]) -> None:
+        super().__init__()
+        self._watches = [Watch(AttachedSession(run, read_only=True)) for run in runs]
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield CurvesPane(id="curves", small=False, live=False)
+        with Horizontal(id="lower"):
+            yield DataTable(id="keys", cursor_type="row", cursor_foreground_priority="renderable", classes="pane")
+            with Vertical(id="sheets", classes="pane"), Horizontal():
+                for i in range(len(self._watches)):
+                    yield SamplesPane(id=f"samples{i}")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(TitleBar).show(f"{len(self._watches)} runs against each other")
+        self.query_one("#keys", DataTable).border_title = "What differs"
+        self.query_one("#sheets").border_title = "Samples"
+        self.query_one(KeyBar).show(in_scope("charts", "compare", "everywhere"))
+        for i, watch in enumerate(self._watches):
+            pane = self.query_one(f"#samples{i}", SamplesPane)
+            pane.border_title = Text(printable(watch.session.run.name)) if watch.session.run else ""
+            pane.remove_class("pane")
+            pane.add_class("sheet")
+        self.query_one(CurvesPane).main.focus()
+        self._read()
+
+    @work(thread=True, exclusive=True)
+    def _read(self) -> None:
+        for watch in self._watches:
+            watch.poll()
+            watch.prepare()
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._show)
+
+    def _show(self) -> None:
+        names = [watch.session.run.name if watch.session.run else "" for watch in self._watches]
+        short = shortened(names)
+        self.query_one(CurvesPane).compare([(s, w.curves) for s, w in zip(short, self._watches, strict=True)])
+        theme = theme_for(self.app.current_theme.dark)
+        table = self.query_one("#keys", DataTable)
+        first = 19
+        width = max((table.size.width - first - 4) // len(short) - 2, 8)
+        table.add_column(Text("", theme.muted), width=first)
+        for i, name in enumerate(short):
+            table.add_column(Text(printable(name), f"bold {theme.resolve(f'series{i}')}", no_wrap=True), width=width)
+        for row in self._rows():
+            same = len(set(row[1:])) == 1
+            table.add_row(
+                Text(row[0], theme.muted),
+                *(Text(printable(cell), theme.muted if same else theme.text) for cell in row[1:]),
+            )
+        for i, watch in enumerate(self._watches):
+            sheets = [(sample.step, sample.path) for sample in watch.view.samples]
+            self.query_one(f"#samples{i}", SamplesPane).show_run(watch.run, watch.shape, sheets, None)
+
+    def _rows(self) -> list[list[str]]:
+        columns = []
+        for watch in self._watches:
+            view = watch.view
+            best, test, speed = view.best, view.test, view.images_per_second
+            columns.append(
+                (
+                    watch.state,
+                    f"{view.epoch:.1f}",
+                    str(view.step),
+                    _bits(best.bits_per_dim if best else None),
+                    _bits(test.bits_per_dim if test else None),
+                    "" if speed is None else f"{speed:.0f}",
+                    f"{view.started.parameters:,}" if view.started else "",
+                )
+            )
+        rows = [[name, *values] for name, *values in zip(FIGURES, *columns, strict=True)]
+        configs = [flat(msgspec.to_builtins(watch.config)) if watch.config else {} for watch in self._watches]
+        for key in dict.fromkeys(key for config in configs for key in config):
+            values = [config.get(key) for config in configs]
+            if any(value != values[0] for value in values):
+                rows.append([key, *(_value(value) for value in values)])
+        return rows
+
+    def action_full(self) -> None:
+        focused = self.focused
+        while focused is not None and not focused.has_class("pane"):
+            focused = focused.parent if isinstance(focused.parent, Widget) else None
+        if focused is None:
+            return
+        full = not focused.has_class("full")
+        for one in self.query(".pane"):
+            one.set_class(full and one is focused, "full")
+        self.query_one("#lower").set_class(full and focused in self.query_one("#lower").children, "has-full")
+        self.set_class(full, "-full")
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names without the beginning that all share, so that they fit a legend."""
+    parts = [name.split("-") for name in names]
+    same = 0
+    while all(len(p) > same + 1 for p in parts) and len({p[same] for p in parts}) == 1:
+        same += 1
+    return ["-".join(p[same:])[:24] for p in parts]
+
+
+def _bits(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _value(value: object) -> str:
+    text = "" if value is None else show_value(value)
+    return Path(text).name if text.startswith("/") else text

@@ -1,0 +1,132 @@
+"""Config and log: lines of text, coloured by what they are."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import msgspec
+from rich.text import Text
+from textual.binding import BindingType
+from textual.events import Resize
+from textual.widgets import RichLog
+
+from pixeltui.config import Config
+from pixeltui.errors import printable
+from pixeltui.ui.colors import theme_for
+from pixeltui.ui.keys import Scope, bindings
+from pixeltui.ui.screens.dialogs import Prompt
+
+
+class TextPane(RichLog, inherit_bindings=False):
+    """Lines that scroll; nothing in them is taken for markup."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("text")]
+    scope: Scope = "text"
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.recolor())
+
+    def recolor(self) -> None:
+        """Lines in the colours of another theme."""
+
+    def action_filter(self) -> None:
+        """Only a log has lines to leave out."""
+
+    def __init__(self, title: str, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes="pane", max_lines=5000, wrap=True, markup=False, min_width=10)
+        self.border_title = title
+
+
+class LogPane(TextPane):
+    """Events as they come, the newest at the bottom."""
+
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002
+        super().__init__("Log", id)
+        self._filter = ""
+        self._lines: list[tuple[str, str]] = []
+        self._folded = 0
+
+    def add(self, lines: Iterable[tuple[str, str]]) -> None:
+        """(level, text) each."""
+        theme = theme_for(self.app.current_theme.dark)
+        colors = {"warning": theme.warn, "error": theme.bad, "state": theme.accent}
+        for level, text in lines:
+            self._lines.append((level, text))
+            if self._filter.lower() in text.lower():
+                stamp, _, rest = printable(text).partition("  ")
+                line = Text(f"{stamp} ", theme.muted)
+                self.write(line.append(rest, colors.get(level, theme.text)))
+        del self._lines[:-5000]
+
+    def action_filter(self) -> None:
+        def show(words: str | None) -> None:
+            if words is not None:
+                self.filter_by(words)
+
+        self.app.push_screen(Prompt("Filter the log", self._filter, hint="words of its lines; empty: all lines"), show)
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines are folded anew."""
+        if event.size.width and event.size.width != self._folded:
+            self._folded = event.size.width
+            self.filter_by(self._filter)
+
+    def recolor(self) -> None:
+        self.filter_by(self._filter)
+
+    def filter_by(self, words: str) -> None:
+        self._filter = words
+        self.border_subtitle = printable(words)
+        self.clear()
+        kept, self._lines = self._lines, []
+        self.add(kept)
+
+
+class ConfigPane(TextPane):
+    """A run's config, keys with the values that it was given."""
+
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002
+        super().__init__("Config", id)
+        self.auto_scroll = False
+        self._shown: Config | None = None
+
+    def recolor(self) -> None:
+        shown, self._shown = self._shown, None
+        self.show(shown)
+
+    def show(self, config: Config | None) -> None:
+        if config is self._shown:
+            return
+        self._shown = config
+        theme = theme_for(self.app.current_theme.dark)
+        self.clear()
+        if config is None:
+            return
+        default = flat(msgspec.to_builtins(Config()))
+        table = ""
+        for key, value in flat(msgspec.to_builtins(config)).items():
+            head, _, name = key.rpartition(".")
+            if head != table:
+                table = head
+                self.write(Text(head, f"bold {theme.accent}"))
+            line = Text(f"  {name} ", theme.muted)
+            changed = default.get(key) != value
+            self.write(line.append(printable(show_value(value)), f"bold {theme.text}" if changed else theme.text))
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to values."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def show_value(value: object) -> str:
+    """As TOML writes it, near enough."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(show_value, value))}]"
+    return str(value)

@@ -1,0 +1,247 @@
+"""The training screen: one run, live or past, in this process or another."""
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events as textual_events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+
+from pixeltui import events
+from pixeltui.errors import UserError, printable
+from pixeltui.events import AnyCommand, AnyEvent
+from pixeltui.ui.keys import Scope, bindings, in_scope
+from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
+from pixeltui.ui.screens.curves_pane import CurvesPane
+from pixeltui.ui.screens.dialogs import Prompt
+from pixeltui.ui.screens.samples_pane import SamplesPane
+from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
+from pixeltui.ui.status import STATE_COLORS, items
+from pixeltui.ui.watch import Watch
+from pixeltui.ui.widgets.gallery import Gallery
+from pixeltui.ui.widgets.state_strip import StateStrip
+
+if TYPE_CHECKING:
+    from pixeltui.ui.app import Console
+
+STATUS_SECONDS = 0.5
+
+
+class TrainingScreen(Screen[None]):
+    """Polls its session and hands what is new to the panes; nobody calls it from the training thread."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("training")]
+    HORIZONTAL_BREAKPOINTS = BY_WIDTH
+    VERTICAL_BREAKPOINTS = BY_HEIGHT
+
+    app: "Console"
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watched = watch
+        self._lines_shown = 0
+        self._rewinds = -1
+        self._status_at = 0.0
+        self._frames_at = 0.0
+        self._named = False
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield ProgressLine()
+        yield StateStrip(lines=2)
+        with Horizontal(id="panes"):
+            with Vertical(id="left"):
+                yield CurvesPane(id="curves", live=self.watched.session.alive)
+                yield LogPane(id="log")
+            with Vertical(id="right"):
+                yield SamplesPane(id="samples")
+                yield ConfigPane(id="config")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(CurvesPane).main.focus()
+        self._tick()
+        self.set_interval(1 / self.app.ui.curves_per_second, self._tick)
+
+    def on_screen_resume(self) -> None:
+        self._named = False
+        self._tick()
+
+    def on_descendant_focus(self, event: textual_events.DescendantFocus) -> None:
+        scope: Scope | None = self.focused_scope
+        self.query_one(KeyBar).show(in_scope("everywhere", "training", *((scope,) if scope else ())))
+
+    @property
+    def focused_scope(self) -> Scope | None:
+        focused: Widget | None = self.focused
+        while focused is not None and not hasattr(focused, "scope"):
+            focused = focused.parent if isinstance(focused.parent, Widget) else None
+        return getattr(focused, "scope", None)
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """For the help."""
+        scope = self.focused_scope
+        return [*([scope] if scope else []), "training", "everywhere"]
+
+    # -- what is new -----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if self.app.screen is not self:
+            return
+        new = self.watched.poll()
+        curves = self.query_one(CurvesPane)
+        if self._rewinds != self.watched.rewinds:
+            self._rewinds = self.watched.rewinds
+            curves.show(self.watched.curves, self.watched.run)
+        elif new:
+            curves.update_data()
+        now = time.monotonic()
+        if now >= self._status_at or any(not isinstance(event, events.Step) for event in new):
+            self._status_at = now + STATUS_SECONDS
+            self._show_status()
+        if now >= self._frames_at:
+            self._frames_at = now + 1 / self.app.ui.images_per_second - 0.01
+            self._show_samples()
+        self._show_lines()
+        self._tell(new)
+
+    def _show_status(self) -> None:
+        watch = self.watched
+        self.query_one(StateStrip).set_items(items(watch))
+        view, started = watch.view, watch.view.started
+        total = started.total_steps if started else 0
+        share = view.step / total if total else 0.0
+        state = watch.state
+        self.query_one(ProgressLine).show(share, STATE_COLORS[state], f"{share:.0%}")
+        name = watch.run.name if watch.run else "new run"
+        where = "here" if watch.session.local else "in another process"
+        remark = f"trains {where}" if watch.session.alive else "over"
+        if watch.session.alive and watch.session.read_only:
+            remark = "read only"
+        self.query_one(TitleBar).show(name, remark)
+        self.query_one(CurvesPane).run = watch.run
+        if not self._named and watch.config is not None:
+            self._named = True
+            self.query_one(ConfigPane).show(watch.config)
+
+    def _show_samples(self) -> None:
+        watch = self.watched
+        sheets = [(sample.step, sample.path) for sample in watch.view.samples]
+        self.query_one(SamplesPane).show_run(watch.run, watch.shape, sheets, watch.session.latest_frame())
+
+    def _show_lines(self) -> None:
+        new = self.watched.lines_seen - self._lines_shown
+        if new:
+            self._lines_shown = self.watched.lines_seen
+            self.query_one(LogPane).add(list(self.watched.lines)[-new:])
+
+    def _tell(self, new: list[AnyEvent]) -> None:
+        for event in new[-50:]:
+            old = time.time() - event.t > 5
+            if isinstance(event, events.Notice) and event.level != "info" and not old:
+                severity = "error" if event.level == "error" else "warning"
+                self.notify(printable(event.message), severity=severity, timeout=12, markup=False)  # type: ignore[arg-type]
+            elif isinstance(event, events.Acknowledged) and not event.ok and not old:
+                self.notify(
+                    printable(event.message), title=f"{event.command} refused", severity="warning", markup=False
+                )
+            elif isinstance(event, events.CheckpointSaved) and not event.best and not old:
+                self.notify(f"{event.path}, {event.bytes / 1e6:.1f} MB", title="checkpoint", timeout=3, markup=False)
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def _send(self, command: AnyCommand, told: str) -> None:
+        try:
+            self.watched.session.send(command)
+        except UserError as error:
+            self.notify(printable(error), severity="warning", markup=False)
+        else:
+            self.notify(told, timeout=2, markup=False)
+
+    def action_toggle_pause(self) -> None:
+        if self.watched.state == "paused":
+            self._send(events.Resume(), "training goes on")
+        else:
+            self._send(events.Pause(), "pausing after this step")
+
+    def action_checkpoint(self) -> None:
+        self._send(events.SaveCheckpoint(), "writing a checkpoint")
+
+    def action_sample(self) -> None:
+        temperature = self.query_one(SamplesPane).temperature
+        self._send(events.DrawSample(temperature=temperature), "drawing samples")
+
+    def action_evaluate(self) -> None:
+        self._send(events.Evaluate(), "scoring the validation split")
+
+    def action_learning_rate(self) -> None:
+        steps = self.watched.view.steps
+        config = self.watched.config
+        peak = config.train.lr if config else 1e-3
+        hint = f"the peak of the schedule; it was {peak:g}" + (f", now at {steps[-1].lr:.2e}" if steps else "")
+        self.app.push_screen(Prompt("Learning rate", f"{peak:g}", hint=hint, check=_wrong_rate), self._set_rate)
+
+    def _set_rate(self, text: str | None) -> None:
+        if text is not None:
+            self._send(events.SetLearningRate(lr=float(text)), f"learning rate {float(text):g}")
+
+    def action_detach(self) -> None:
+        self.app.detach()
+
+    # -- panes -----------------------------------------------------------------------------------------------------
+
+    def action_pane(self, name: str) -> None:
+        if name == "runs":
+            self.app.show_runs()
+            return
+        pane = self.query_one(f"#{name}")
+        full = self.query(".full").first() if self.query(".full") else None
+        if (full is not None and full is not pane) or not pane.display or not pane.region.area:
+            self._fill(pane)
+        self._focus(pane)
+
+    def _focus(self, pane: Widget) -> None:
+        target: Widget = pane
+        if isinstance(pane, CurvesPane):
+            target = pane.main
+        elif isinstance(pane, SamplesPane):
+            target = pane.query_one(Gallery)
+        target.focus()
+
+    def action_full(self) -> None:
+        focused = self.focused
+        while focused is not None and not focused.has_class("pane"):
+            focused = focused.parent if isinstance(focused.parent, Widget) else None
+        if focused is not None:
+            self._fill(None if focused.has_class("full") else focused)
+
+    def _fill(self, pane: Widget | None) -> None:
+        """Shows this pane alone; None: all of them."""
+        for one in self.query(".pane"):
+            one.set_class(one is pane, "full")
+        for side in self.query("#left, #right"):
+            side.set_class(pane is not None and pane in side.children, "has-full")
+        self.set_class(pane is not None, "-full")
+
+    def go_back(self) -> bool:
+        """esc: the cursor away, then the full pane; whether there was something to leave."""
+        curves = self.query_one(CurvesPane)
+        if self.has_class("-full"):
+            self._fill(None)
+            return True
+        if curves.main.cursor is not None:
+            curves.action_cursor()
+            return True
+        return False
+
+
+def _wrong_rate(text: str) -> str:
+    try:
+        rate = float(text)
+    except ValueError:
+        return "expected a number, as in 5e-4"
+    return "" if 0 < rate < float("inf") else "expected a number over 0"

@@ -1,0 +1,90 @@
+"""The figures of the state strip."""
+
+from pixeltui.ui.watch import Watch
+from pixeltui.ui.widgets.state_strip import Item
+
+STATE_COLORS = {
+    "training": "good",
+    "paused": "warn",
+    "finished": "accent",
+    "stopped": "warn",
+    "failed": "bad",
+    "crashed": "bad",
+    "damaged": "bad",
+}
+STATE_MARKS = {
+    "training": "●",
+    "paused": "⏸",
+    "finished": "✔",
+    "stopped": "■",
+    "failed": "✖",
+    "crashed": "✖",
+    "damaged": "?",
+}
+RECENT = 40
+
+
+def duration(seconds: float) -> str:
+    """ "42 s", "3:07", "2:05:00", "4 d 7 h"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    if whole < 100 * 3600:
+        return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+    return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
+def seconds_left(watch: Watch) -> float | None:
+    """At the pace of the newest step events, with what evaluations and samples took among them."""
+    steps, started = watch.view.steps, watch.view.started
+    if started is None or watch.state not in ("training", "paused") or not steps:
+        return None
+    recent = [s for s in steps[-RECENT:] if s.t >= started.t]
+    if len(recent) < 2:
+        return None
+    took, done = recent[-1].t - recent[0].t, recent[-1].step - recent[0].step
+    return (started.total_steps - recent[-1].step) * took / done if done > 0 else None
+
+
+def items(watch: Watch) -> list[Item]:
+    """Most important first where there is no room for all."""
+    view, started, config = watch.view, watch.view.started, watch.config
+    state = watch.state
+    if watch.session.status:
+        return [Item("status", "", f"◌ {watch.session.status} …", 0, color="warn")]
+    found = [Item("state", "", f"{STATE_MARKS[state]} {state}", 0, width=10, color=STATE_COLORS[state])]
+    if started is None:
+        return found
+    epochs = started.total_steps / max(started.steps_per_epoch, 1)
+    found.append(Item("epoch", "epoch", f"{view.epoch:.1f}/{epochs:.0f}", 1))
+    found.append(Item("step", "step", f"{view.step}/{started.total_steps}", 2))
+    if (left := seconds_left(watch)) is not None:
+        found.append(Item("left", "left", duration(left), 1, width=5))
+    step = view.steps[-1] if view.steps else None
+    if step is not None:
+        found.append(Item("bits", "train", "nan" if step.bits_per_dim is None else f"{step.bits_per_dim:.3f}", 1))
+    if view.best is not None and view.best.bits_per_dim is not None:
+        found.append(Item("best", "best val", f"{view.best.bits_per_dim:.3f}", 0, color="good"))
+    if view.test is not None and view.test.bits_per_dim is not None:
+        found.append(Item("test", "test", f"{view.test.bits_per_dim:.3f}", 1, color="accent"))
+    if (speed := view.images_per_second) is not None:
+        found.append(Item("speed", "images/s", f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}", 2, width=4))
+    if step is not None:
+        found.append(Item("lr", "lr", f"{step.lr:.1e}", 3))
+        if step.grad_norm is not None:
+            found.append(Item("grad", "grad", f"{step.grad_norm:.2f}", 6))
+    if config is not None and config.train.ema_decay:
+        decay = config.train.ema_decay
+        found.append(Item("ema", "EMA", f"{decay:g}, {1 / (1 - decay):.0f} steps behind", 5))
+    if step is not None:
+        if step.data_wait >= 0.005:
+            found.append(Item("wait", "data wait", f"{step.data_wait:.0%}", 5, color="warn"))
+        if step.sample_share >= 0.005:
+            found.append(Item("samples", "sampling", f"{step.sample_share:.0%}", 7, width=3))
+        if step.skipped:
+            found.append(Item("skipped", "skipped", str(step.skipped), 1, color="bad"))
+    found.append(Item("device", "", f"{started.device} {started.precision}", 8, color="muted"))
+    found.append(Item("size", "", f"{started.parameters / 1e6:.2f} M parameters", 9, color="muted"))
+    return found

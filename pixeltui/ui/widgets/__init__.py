@@ -1,0 +1,1 @@
+"""Widgets that draw with Textual's Line API; one widget a file."""

@@ -1,0 +1,148 @@
+"""Where an axis has its ticks, and how their values are written."""
+
+from itertools import pairwise
+from math import ceil, floor, isfinite, log10
+from typing import Literal
+
+XKind = Literal["step", "epoch", "time"]
+
+_TIME_STEPS = (
+    *(1, 2, 5, 10, 20, 30),
+    *(60 * m for m in (1, 2, 5, 10, 20, 30)),
+    *(3600 * h for h in (1, 2, 4, 6, 12)),
+    *(86400 * d for d in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)),
+)
+
+
+def nice_step(span: float, count: int) -> float:
+    """Smallest 1, 2 or 5 times a power of ten that cuts the span into at most `count` parts."""
+    raw = span / max(1, count)
+    power = 10.0 ** floor(log10(raw))
+    for factor in (1, 2, 5):
+        if factor * power >= raw * (1 - 1e-9):
+            return factor * power
+    return 10 * power
+
+
+def linear_ticks(low: float, high: float, count: int) -> list[float]:
+    """At most `count` + 1 multiples of a 1-2-5 step within [low, high]."""
+    if not low < high:
+        return [low]
+    return _multiples(low, high, nice_step(high - low, count))
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    # Dividing by a whole number keeps 0.3 from turning into 0.30000000000000004.
+    return [i / round(1 / step) if step < 1 else i * step for i in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float, count: int) -> list[float]:
+    """Powers of ten within [low, high] (both positive), with 2 and 5 times them where these fit; at most
+    about `count` of them. Linear ticks for less than a factor of three."""
+    if high / low < 3:
+        return [tick for tick in linear_ticks(low, high, count) if tick > 0]
+    first, last = floor(log10(low)), ceil(log10(high))
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [f * 10.0**power for power in range(first, last + 1) for f in factors]
+        ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+        if len(ticks) <= max(2, count):
+            return ticks
+    every = ceil(len(ticks) / max(2, count))
+    return [10.0**power for power in range(first, last + 1) if power % every == 0 and low <= 10.0**power <= high]
+
+
+def time_ticks(low: float, high: float, count: int) -> list[float]:
+    """Round times within [low, high] seconds."""
+    step = next((s for s in _TIME_STEPS if (high - low) / s <= count), None)
+    if step is None or high - low < 1:
+        return linear_ticks(low, high, count)
+    return [float(t) for t in _multiples(low, high, step)]
+
+
+def format_time(seconds: float) -> str:
+    """ "45s", "3m20", "1h20", "2d04h"; at most two units, the smaller one without its name."""
+    if seconds < 0:
+        return "-" + format_time(-seconds)
+    if seconds < 60:
+        return f"{seconds:.3g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}" if rest else f"{minutes}m"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h{minutes:02d}"
+    days, hours = divmod(hours, 24)
+    return f"{days}d{hours:02d}h"
+
+
+def format_value(value: float, digits: int = 4) -> str:
+    """A value on its own: significant digits, no exponent where a few digits do."""
+    if not isfinite(value):
+        return "nan" if value != value else ("inf" if value > 0 else "-inf")
+    size = abs(value)
+    if size and (size < 1e-3 or size >= 1e6):
+        mantissa, _, exponent = f"{value:.{max(0, digits - 2)}e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
+    if size >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, digits - 1 - (floor(log10(size)) if size else 0))}f}" if size < 10**digits else str(value)
+
+
+def format_ticks(ticks: list[float]) -> list[str]:
+    """Labels of one axis, all with the same number of decimals, thousands as k and M where every label stays exact."""
+    if not ticks:
+        return []
+    size = max(abs(t) for t in ticks)
+    gaps = [abs(b - a) for a, b in pairwise(ticks) if a != b]
+    step = min(gaps, default=size or 1.0)
+    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size >= 10 * unit or (size >= unit and (unit > 1e3 or step >= unit)):
+            return ["0" if t == 0 else f"{_plain(t / unit, step / unit)}{suffix}" for t in ticks]
+    if size and size < 1e-3:
+        return ["0" if t == 0 else _exponent(t) for t in ticks]
+    return [_plain(t, step) for t in ticks]
+
+
+def _plain(value: float, step: float) -> str:
+    decimals = max(0, -floor(log10(step) + 1e-9)) if step > 0 else 0
+    return f"{value:.{min(decimals, 9)}f}"
+
+
+def _exponent(value: float) -> str:
+    mantissa, _, exponent = f"{value:.6e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def format_log_ticks(ticks: list[float]) -> list[str]:
+    """Labels of a log axis: each value by itself, short."""
+    labels = []
+    for tick in ticks:
+        if tick >= 1e4 or tick < 1e-3:
+            labels.append(_exponent(tick))
+        else:
+            labels.append(f"{tick:.10f}".rstrip("0").rstrip("."))
+    return labels
+
+
+def x_ticks(low: float, high: float, width: int, kind: XKind) -> tuple[list[float], list[str]]:
+    """Ticks of a horizontal axis of `width` cells, about one every dozen cells, and their labels."""
+    count = max(1, width // 12)
+    if kind == "time":
+        ticks = time_ticks(low, high, count)
+        return ticks, [format_time(t) if t else "0" for t in ticks]
+    ticks = linear_ticks(low, high, count)
+    if kind == "step":
+        ticks = [t for t in ticks if t == round(t)]
+    return ticks, format_ticks(ticks)
+
+
+def y_ticks(low: float, high: float, height: int, log: bool) -> tuple[list[float], list[str]]:
+    """Ticks of a vertical axis of `height` cells, at most one every 2.2 cells, and their labels."""
+    count = max(2, height * 5 // 11)
+    if log:
+        ticks = log_ticks(low, high, count)
+        wide = high / low >= 3
+        return ticks, format_log_ticks(ticks) if wide else format_ticks(ticks)
+    ticks = linear_ticks(low, high, count)
+    return ticks, format_ticks(ticks)

@@ -1,0 +1,226 @@
+"""The run browser: the table, its order and filter, and what can be done to a run."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+from test_console import until
+from textual.pilot import Pilot
+from textual.widgets import DataTable, Input
+
+from pixeltui.ui.app import Console
+from pixeltui.ui.screens.browser import BrowserScreen, RunTable
+from pixeltui.ui.screens.compare import CompareScreen
+from pixeltui.ui.screens.curves_pane import CurvesPane
+from pixeltui.ui.screens.dialogs import Ask, Prompt
+from pixeltui.ui.screens.new_run import NewRun
+from pixeltui.ui.screens.training import TrainingScreen
+
+HOSTILE = "[red]\x1b[2Jnote[/red]"
+
+
+@pytest.fixture
+def runs(tiny_train: Callable[..., int], tmp_path: Path) -> Path:
+    """Three runs, alpha to gamma, of which two have tags, and something that is no run."""
+    assert tiny_train("--name", "alpha", "--set", "train.steps=4", "--set", "sample.every=2") == 0
+    folder = tmp_path / "runs"
+    for name, tags, steps in (("beta", ["good"], 2), ("gamma", ["good", HOSTILE], 1)):
+        shutil.copytree(folder / "alpha", folder / name)
+        meta = json.loads((folder / name / "meta.json").read_text())
+        (folder / name / "meta.json").write_text(json.dumps({**meta, "tags": tags}))
+        lines = (folder / name / "events.jsonl").read_text().splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line).get("step", 0) <= steps]
+        (folder / name / "events.jsonl").write_text("".join(kept))
+        config = folder / name / "config.toml"
+        config.write_text(config.read_text().replace("channels = 8", f"channels = {8 * steps}"))
+    (folder / "junk[bold]").mkdir()
+    return folder
+
+
+def drive(runs: Path, script: Callable[[Console, Pilot], Coroutine[None, None, None]], size=(140, 40)) -> None:  # type: ignore[no-untyped-def,type-arg]
+    async def go() -> None:
+        app = Console(runs)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and names(app))
+            await script(app, pilot)
+
+    asyncio.run(go())
+
+
+def names(app: Console) -> list[str]:
+    assert isinstance(app.screen, BrowserScreen)
+    return [run.name for run in app.screen._shown]
+
+
+def cells(app: Console) -> str:
+    table = app.screen.query_one(RunTable)
+    return "\n".join(" ".join(str(cell) for cell in table.get_row_at(y)) for y in range(table.row_count))
+
+
+def test_every_run_is_listed_and_what_is_none_is_damaged(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        assert sorted(names(app)) == ["alpha", "beta", "gamma", "junk[bold]"]
+        text = cells(app)
+        assert "damaged" in text
+        assert "junk[bold]" in text, "markup is text"
+        assert "\x1b" not in text
+
+    drive(runs, script)
+
+
+def test_sorting_by_letter_and_capital(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("o", "n")
+        assert names(app) == ["alpha", "beta", "gamma", "junk[bold]"]
+        await pilot.press("o", "N")
+        assert names(app) == ["junk[bold]", "gamma", "beta", "alpha"]
+        await pilot.press("o", "t")
+        assert names(app)[:3] == ["gamma", "beta", "alpha"]
+        await pilot.press("o", "escape", "n")
+        assert isinstance(app.screen, BrowserScreen), "n is no column's letter any more"
+
+    drive(runs, script)
+
+
+def test_filtering_as_one_types(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("slash", "g", "o", "o", "d", "space", "b", "e")
+        assert names(app) == ["beta"]
+        await pilot.press("enter")
+        assert isinstance(app.focused, RunTable)
+        await pilot.press("escape")
+        assert len(names(app)) == 4
+
+    drive(runs, script)
+
+
+def test_deleting_asks_and_moves_to_the_trash(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("o", "n", "D")
+        assert isinstance(app.screen, Ask)
+        await pilot.press("escape")
+        assert (runs / "alpha").is_dir()
+        await pilot.press("D", "y")
+        await until(pilot, lambda: not (runs / "alpha").exists())
+        assert (runs / ".trash" / "alpha").is_dir()
+        await until(pilot, lambda: names(app) == ["beta", "gamma", "junk[bold]"])
+
+    drive(runs, script)
+
+
+def test_rename_tags_and_note(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("o", "n", "r")
+        assert isinstance(app.screen, Prompt)
+        app.screen.query_one(Input).value = "no way"
+        await pilot.press("enter")
+        assert isinstance(app.screen, Prompt), "what cannot be a name is not taken"
+        app.screen.query_one(Input).value = "aardvark"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "aardvark" in names(app))
+        await pilot.press("g", "number_sign")
+        app.screen.query_one(Input).value = "one two one"
+        await pilot.press("enter")
+        await pilot.press("e")
+        app.screen.query_one(Input).value = HOSTILE.replace("\x1b", "")
+        await pilot.press("enter")
+        meta = json.loads((runs / "aardvark" / "meta.json").read_text())
+        assert meta["tags"] == ["one", "two"]
+        assert meta["note"] == "[red][2Jnote[/red]"
+
+    drive(runs, script)
+
+
+def test_the_preview_follows_the_cursor(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = app.screen
+        await pilot.press("o", "n", "g")
+        main = screen.query_one("#preview CurvesPane", CurvesPane).main
+        await until(pilot, lambda: main.series and len(main.series[0]) == 4)
+        await pilot.press("j")
+        await until(pilot, lambda: len(main.series[0]) == 2)
+
+    drive(runs, script)
+
+
+def test_marked_runs_against_each_other(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("o", "n", "v")
+        assert isinstance(app.screen, BrowserScreen), "nothing is marked yet"
+        await pilot.press("space", "space", "v")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        table = app.screen.query_one(DataTable)
+        await until(pilot, lambda: table.row_count > 7)
+        rows = [[str(cell) for cell in table.get_row_at(y)] for y in range(table.row_count)]
+        assert ["model.channels", "8", "16"] in rows
+        main = app.screen.query_one(CurvesPane).main
+        assert [series.name for series in main.series if series.marker] == ["alpha val", "beta val"]
+        assert len({series.color for series in main.series}) == 2
+        await pilot.press("escape")
+        assert isinstance(app.screen, BrowserScreen)
+
+    drive(runs, script)
+
+
+def test_opening_a_run_and_coming_back(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("o", "n", "enter")
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
+
+    drive(runs, script)
+
+
+def test_a_new_run_is_checked_as_one_types_and_trained(runs: Path, tiny_npz: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, NewRun))
+        form = app.screen
+        problem = form.query_one("#problem")
+        form.query_one("#train-lr", Input).value = "-1"
+        await pilot.pause()
+        assert problem.has_class("wrong")
+        await pilot.press("enter")
+        assert app.screen is form
+        form.query_one("#train-lr", Input).value = "0.01"
+        form.query_one("#data-name", Input).value = str(tiny_npz)
+        form.query_one("#model-channels", Input).value = "8"
+        form.query_one("#model-blocks", Input).value = "1"
+        form.query_one("#name", Input).value = "fresh"
+        form.query_one("#other", Input).value = "train.steps=3 sample.every=0 model.first_kernel=3 train.batch_size=16"
+        await pilot.pause()
+        assert not problem.has_class("wrong")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        await until(pilot, lambda: app.training is not None and app.training.state == "finished")
+        await until(pilot, lambda: not app.trains)
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "fresh" in names(app))
+
+    drive(runs, script)
+    assert "lr = 0.01" in (runs / "fresh" / "config.toml").read_text()
+
+
+def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp_path: Path) -> None:
+    assert tiny_train("--name", "half", "--set", "train.steps=4", "--set", "train.checkpoint_every=2") == 0
+    folder = tmp_path / "runs"
+    run = folder / "half"
+    lines = (run / "events.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line).get("step", 0) <= 2]
+    (run / "events.jsonl").write_text("".join(kept))
+    for path in (run / "checkpoints").glob("*.safetensors"):
+        if "00000002" not in path.name:
+            path.unlink()
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("R")
+        await until(pilot, lambda: app.training is not None and app.training.state == "finished")
+        await until(pilot, lambda: not app.trains)
+        assert app.training is not None
+        assert [step.step for step in app.training.view.steps] == [3, 4]
+
+    drive(folder, script)

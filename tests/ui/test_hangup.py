@@ -1,0 +1,133 @@
+"""The console over a real pseudo-terminal that goes away."""
+
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from conftest import tiny_arguments
+
+from pixeltui.store.files import holder
+from pixeltui.ui.driver import PatientWriter
+
+SECONDS = 40.0
+
+
+def start(arguments: list[str]) -> tuple[int, int]:
+    """The program on a terminal of 80x24: process and the terminal's other end."""
+    environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", "TEXTUAL_ANIMATIONS": "none"}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "pixeltui", *arguments], environ)
+    return pid, terminal
+
+
+def read_until(terminal: int, met: object) -> bytes:
+    """Reads what is drawn until the condition holds, as a terminal would."""
+    seen = b""
+    deadline = time.monotonic() + SECONDS
+    while not met(seen):  # type: ignore[operator]
+        assert time.monotonic() < deadline, seen[-2000:]
+        if select.select([terminal], [], [], 0.05)[0]:
+            with contextlib.suppress(OSError):
+                seen += os.read(terminal, 65536)
+    return seen
+
+
+def wait_for(met: object) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not met():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def last_event(run: Path) -> dict[str, object]:
+    try:
+        event = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
+    except (OSError, IndexError, ValueError):
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def is_there(pid: int) -> bool:
+    """Whether the process runs: one that has ended but was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def words(tiny_npz: Path, runs: Path, *overrides: str) -> list[str]:
+    settings = [word for override in overrides for word in ("--set", override)]
+    return ["--runs-dir", str(runs), "train", *tiny_arguments(tiny_npz), *settings, "--name", "one"]
+
+
+def test_training_ends_headless_when_the_terminal_dies(tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=600", "train.eval_every=0"))
+    read_until(terminal, lambda _: last_event(run).get("type") == "step")
+    step = int(str(last_event(run)["step"]))
+    assert step < 600
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    wait_for(lambda: last_event(run).get("state") == "finished")
+    wait_for(lambda: not is_there(int(holder(run)["pid"])))
+    log = (run / "log.txt").read_text()
+    assert "Traceback" not in log
+    assert "samples" in log or "test" in log
+
+
+def test_a_writer_that_fails_first_ends_the_console() -> None:
+    """Output may notice the end of the terminal before input does."""
+    told = threading.Event()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        thread = PatientWriter(broken, told.set)
+        thread.start()
+        for _ in range(100):
+            thread.write("x" * 10000)
+        thread.stop()
+        assert told.is_set()
+        with contextlib.suppress(OSError):
+            broken.close()
+
+
+def test_detaching_gives_the_shell_back_and_a_stop_from_elsewhere_is_obeyed(tiny_npz: Path, tmp_path: Path) -> None:
+    from pixeltui.events import Stop
+    from pixeltui.session.attach import AttachedSession
+    from pixeltui.store.rundir import find_run
+
+    run = tmp_path / "one"
+    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=1000000", "train.eval_every=0"))
+    read_until(terminal, lambda _: last_event(run).get("type") == "step")
+    os.write(terminal, b"d")
+    seen = read_until(terminal, lambda seen: b"attach one" in seen)
+    assert b"\x1b[?1049l" in seen, "the screen as it was"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    session = AttachedSession(find_run(tmp_path, "one"))
+    assert session.alive
+    session.send(Stop())
+    wait_for(lambda: last_event(run).get("state") == "stopped")
+    wait_for(lambda: not AttachedSession(find_run(tmp_path, "one")).alive)
+
+
+def test_sigterm_writes_a_checkpoint_and_leaves_the_screen_clean(tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=1000000", "train.eval_every=0"))
+    read_until(terminal, lambda _: last_event(run).get("type") == "step")
+    os.kill(pid, signal.SIGTERM)
+    seen = read_until(terminal, lambda seen: b"--resume one" in seen)
+    assert b"\x1b[?1049l" in seen
+    assert b"\x1b[?1000l" in seen, "mouse reports off"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGTERM
+    os.close(terminal)
+    assert last_event(run)["state"] == "stopped"
+    assert (run / "checkpoints" / "last.safetensors").is_file()
