@@ -9,7 +9,7 @@ import pytest
 from pixeltui.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"^ {4}(pixeltui [^#\n]*)", README, re.M)))
+COMMANDS = sorted(set(re.findall(r"^ {4}(pixeltui [^#\n]*|pixeltui$)", README, re.M)))
 TINY = "--set train.steps=2 --set model.channels=4 --set model.blocks=1 --set sample.count=2"
 
 
@@ -33,7 +33,7 @@ def test_every_command_of_the_readme_is_understood(
     monkeypatch.setenv("PIXELTUI_RUNS_DIR", "runs")
     (tmp_path / "mine.toml").write_text("[train]\nbatch_size = 8\n")
     make_photos(tmp_path / "photos")
-    if re.search(r"train.*(--resume)|pixeltui (sample|eval|runs)", command):
+    if re.search(r"train.*(--resume)|pixeltui (sample|eval|runs|attach)", command):
         assert main(["--no-ui", "train", "--preset", "quick", *shlex.split(TINY), "--name", "quick-one"]) == 0
         (tmp_path / "runs" / "photos").symlink_to(tmp_path / "runs" / "quick-one")
     words = shlex.split(command)[1:]
@@ -41,7 +41,15 @@ def test_every_command_of_the_readme_is_understood(
         words += shlex.split(TINY)
         if "photos" not in command:
             words += ["--set", "data.name=photos/"]
-    assert main(words) == 0, capsys.readouterr().err
+    expected = 2 if "attach" in words else 0  # 2: the test has no terminal, which the message says
+    assert main(words) == expected, capsys.readouterr().err
+
+
+def test_keys_page_is_the_table_of_the_console() -> None:
+    from pixeltui.ui.keys import markdown_table
+
+    page = (Path(__file__).parent.parent / "docs" / "KEYS.md").read_text()
+    assert markdown_table().strip() in page
 
 
 def make_photos(folder: Path) -> None:

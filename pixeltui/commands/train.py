@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pixeltui.commands import options
 from pixeltui.commands.console import has_terminal, open_console
 from pixeltui.config import preset_names
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.session import worker
 from pixeltui.session.inbox import Signals
@@ -75,7 +75,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Pa
         raise UserError(f"{outcome.reason}; the whole story is in {run_dir.log_path}")
     if outcome.state == "stopped":
         print(
-            f"stopped by {outcome.reason} at step {outcome.step}, checkpoint written; to go on: "
+            f"stopped by {printable(outcome.reason)} at step {outcome.step}, checkpoint written; to go on: "
             f"pixeltui {where}--no-ui train --resume {run_dir.name}"
         )
         return 128 + signals.stopped_by if signals.stopped_by else 0

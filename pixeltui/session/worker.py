@@ -1,6 +1,7 @@
 """A run from a request to its outcome: the same for the console's thread and for headless training."""
 
 import contextlib
+import os
 import platform
 import shlex
 import subprocess
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pixeltui import __version__
 from pixeltui.config import Config, ConfigError, dump_config, load_config
-from pixeltui.errors import UsageError
+from pixeltui.errors import UsageError, UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
+from pixeltui.store import control
 from pixeltui.store.files import Lock
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
 
@@ -100,12 +102,15 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
     """Loads the data and makes or finds the run, whose lock is held in the block. Raises UserError."""
     from pixeltui.train.precision import pick_device
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("training in several processes is not there yet: start one, without torchrun")
     config = request.resolve()
     pick_device(config.train.device)  # a device that is not there is told before data are loaded
     data = load_data(config)
     if request.resume is not None:
         run = find_run(request.runs_dir, request.resume)
         with Lock.acquire(run.path):
+            control.discard(run.control_dir)  # what was meant for a process that is no more
             if request.overrides:
                 run.update_meta(overrides=_all_overrides(run, request.overrides))
             yield Job(config, data, run, resume=True)

@@ -157,6 +157,26 @@ def test_commands_from_another_process(launch: Launch, tiny_npz: Path, tmp_path:
     assert command_id in [e.id for e in acknowledged]
 
 
+def test_commands_left_for_a_dead_process_are_not_obeyed(tiny_train: Callable[..., int], tmp_path: Path) -> None:
+    from pixeltui.store import control
+
+    assert tiny_train("--set", "train.steps=3", "--name", "run") == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    control.post(run.control_dir, events.Stop(reason="long ago"))
+    words = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", "--resume", "run", "--set", "train.steps=5"]
+    assert main(words) == 0
+    assert summarize(run.path).state == "finished"
+    assert summarize(run.path).step == 5
+
+
+def test_torchrun_is_refused(launch: Launch, tiny_npz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    process = launch(*words(tiny_npz))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "start one, without torchrun" in errors
+
+
 def test_a_torn_log_line_is_passed_over_after_a_resume(tiny_train: Callable[..., int], tmp_path: Path) -> None:
     assert tiny_train("--set", "train.steps=4", "--name", "run") == 0
     log = tmp_path / "runs" / "run" / "events.jsonl"
