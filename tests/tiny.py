@@ -10,6 +10,8 @@ TINY = (
     "train.warmup_epochs=0",
     "sample.count=4",
     "sample.every=0",
+    "sample.temperature=1.0",
+    "sample.guidance=1.0",
     "log.every=1",
 )
 

@@ -54,7 +54,7 @@ def test_show_prints_half_blocks_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert run(finished_runs, "sample", "done", "-n", "2", "--show") == 0
     out = capsys.readouterr().out
-    assert len(out.rstrip("\n").splitlines()) == 3
+    assert len(out.removesuffix("\n").split("\n")) == 3
     assert set(out) <= set("▀▄█ \n")
     assert list(tmp_path.iterdir()) == []
 
