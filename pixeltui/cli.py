@@ -43,8 +43,8 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit status."""
+def make_parser() -> argparse.ArgumentParser:
+    """Of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="pixeltui",
         description="Train and sample PixelCNN image models from the terminal. Alone it opens the console.",
@@ -57,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
     for name, (module, meaning) in COMMANDS.items():
         subparsers.add_parser(name, help=meaning, description=meaning, allow_abbrev=False).module = module
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status."""
+    parser = make_parser()
     args = parser.parse_args(argv)
     if args.command is None:
         if not args.no_ui and sys.stdin.isatty() and sys.stdout.isatty():

@@ -118,24 +118,34 @@ def numbers(struct: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, flo
                 yield f"{prefix}{name}", number
 
 
+class Field(NamedTuple):
+    name: str
+    value: Any
+    meaning: str
+    limits: str
+    """the range, as in ">= 0, <= 64"; "" where there is none"""
+
+
+def fields(struct: msgspec.Struct) -> Iterator[Field]:
+    """The fields of one table, with what their annotations say."""
+    for name, annotation in typing.get_type_hints(type(struct), include_extras=True).items():
+        meaning = next((meta.description for meta in _metas(annotation) if meta.description), "")
+        yield Field(name, getattr(struct, name), meaning, _limits(annotation))
+
+
 def documented(struct: msgspec.Struct, prefix: str = "") -> str:
     """TOML of the struct, each key under its meaning and range."""
     import tomli_w
 
     lines, tables = [], []
-    for name, annotation in typing.get_type_hints(type(struct), include_extras=True).items():
-        value = getattr(struct, name)
-        metas = _metas(annotation)
-        meaning = next((m.description for m in metas if m.description), "")
+    for name, value, meaning, limits in fields(struct):
         if isinstance(value, msgspec.Struct):
             tables.append(f"\n# {meaning}\n[{prefix}{name}]\n" + documented(value, f"{prefix}{name}."))
-            continue
-        if isinstance(value, dict):
+        elif isinstance(value, dict):
             tables.append(f"\n# {meaning}\n[{prefix}{name}]\n" + tomli_w.dumps(value))
-            continue
-        limits = _limits(annotation)
-        lines.append(f"# {meaning}{f' ({limits})' if limits else ''}\n")
-        lines.append(tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}))
+        else:
+            lines.append(f"# {meaning}{f' ({limits})' if limits else ''}\n")
+            lines.append(tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}))
     return "".join(lines + tables)
 
 

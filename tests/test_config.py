@@ -16,6 +16,7 @@ from pixeltui.config import (
     preset_names,
     total_steps,
 )
+from pixeltui.reference import config_page
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +41,12 @@ def test_file_may_name_its_preset_and_the_command_line_wins(tmp_path: Path) -> N
     assert load_config(path).data.name == "digits"
     assert load_config(path).preset == "quick"
     assert load_config(path, preset="baseline").data.name == "cifar10"
+
+
+def test_config_page_is_written_from_the_config() -> None:
+    assert (ROOT / "docs" / "CONFIG.md").read_text() == config_page(), (
+        "run: python -m pixeltui.reference > docs/CONFIG.md"
+    )
 
 
 def test_repository_config_is_the_documented_default() -> None:

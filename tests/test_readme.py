@@ -1,64 +1,117 @@
-"""What the README tells users to type does what it says."""
+"""What README.md and docs/ tell users to type does what they say."""
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from pixeltui.cli import main
+from pixeltui.cli import COMMANDS, main, make_parser
+from pixeltui.ui.keys import markdown_table
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"^ {4}(pixeltui [^#\n]*|pixeltui$)", README, re.M)))
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TINY = "--set train.steps=2 --set model.channels=4 --set model.blocks=1 --set sample.count=2"
+WITHOUT_A_TERMINAL = 2  # the exit status of what can only open the console
+CODE = re.compile(r"```python\n(.*?)```", re.S)
 
 
-def test_the_two_commands_of_the_quick_start_are_there() -> None:
+def shell_lines(page: Path) -> list[str]:
+    """The indented lines of a page that are commands, without prompts and comments."""
+    blocks = re.findall(r"(?:^ {4}.*\n)+", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [part.strip() for line in lines for part in re.sub(r"\s+# .*", "", line).split("&&")]
+
+
+def pixeltui_lines(page: Path) -> list[str]:
+    return list(dict.fromkeys(line for line in shell_lines(page) if line.split()[0] == "pixeltui"))
+
+
+def test_the_commands_of_the_quick_start_are_there() -> None:
     assert "pip install . && pixeltui --no-ui train --preset quick" in README
     assert "pip install '.[test]' && pytest" in README
 
 
-def test_python_block_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+def test_every_command_is_in_the_readme() -> None:
+    missing = [name for name in COMMANDS if f"| `pixeltui {name}" not in README]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_is_one(page: Path) -> None:
+    """By the parser that users meet; options and flags that a line of prose names count too."""
+    for line in pixeltui_lines(page):
+        make_parser().parse_args(shlex.split(line)[1:])
+    for command in re.findall(r"`(pixeltui [^`]*)`", page.read_text()):
+        words = shlex.split(command)[1:]
+        assert words[0] in COMMANDS or words[0].startswith("--"), command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S))
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.fixture(scope="module")
+def told_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has what the README speaks of: photos/, mine.toml, the runs "quick-one" and "photos"."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "mine.toml").write_text("[train]\nbatch_size = 8\n")
+    make_photos(folder / "photos")
+    runs = ["--no-ui", "--runs-dir", str(folder / "runs"), "train", "--preset", "quick", *shlex.split(TINY)]
+    for name in ("quick-one", "photos"):
+        assert main([*runs, "--name", name]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("command", pixeltui_lines(ROOT / "README.md"))
+def test_every_command_of_the_readme_runs(
+    command: str, told_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Training at a tiny size, and the console up to where it asks for a terminal."""
+    folder = shutil.copytree(told_folder, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PIXELTUI_RUNS_DIR", "runs")
+    words = shlex.split(command)[1:]
+    if "train" in words and "--resume" not in words:
+        if "--name" in words:
+            shutil.rmtree(folder / "runs" / words[words.index("--name") + 1])
+        words += shlex.split(TINY)
+        if "photos" not in command:
+            words += ["--set", "data.name=photos/"]
+    expected = WITHOUT_A_TERMINAL if "attach" in words else 0
+    assert main(words) == expected, capsys.readouterr().err
+
+
+def test_python_block_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = CODE.findall(README)
     exec(code, {})
     assert "torch.Size([4, 1, 8, 8])" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "|" not in c])
-def test_every_command_of_the_readme_is_understood(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    """Run for real, at a tiny size, in a folder that has what the README speaks of."""
+def test_conversion_of_images_gives_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PIXELTUI_RUNS_DIR", "runs")
-    (tmp_path / "mine.toml").write_text("[train]\nbatch_size = 8\n")
-    make_photos(tmp_path / "photos")
-    if re.search(r"train.*(--resume)|pixeltui (sample|eval|runs|attach)", command):
-        assert main(["--no-ui", "train", "--preset", "quick", *shlex.split(TINY), "--name", "quick-one"]) == 0
-        (tmp_path / "runs" / "photos").symlink_to(tmp_path / "runs" / "quick-one")
-    words = shlex.split(command)[1:]
-    if "train" in words and "--resume" not in words:
-        words += shlex.split(TINY)
-        if "photos" not in command:
-            words += ["--set", "data.name=photos/"]
-    expected = 2 if "attach" in words else 0  # 2: the test has no terminal, which the message says
-    assert main(words) == expected, capsys.readouterr().err
+    make_photos(tmp_path / "originals", size=(70, 90), suffix="jpg")
+    (code,) = CODE.findall((ROOT / "docs" / "TROUBLESHOOTING.md").read_text())
+    exec(code, {})
+    assert main(["data", "photos", "--json"]) == 0
+    assert '"cats"' in capsys.readouterr().out
 
 
 def test_keys_page_is_the_table_of_the_console() -> None:
-    from pixeltui.ui.keys import markdown_table
-
-    page = (Path(__file__).parent.parent / "docs" / "KEYS.md").read_text()
-    assert markdown_table().strip() in page
+    assert markdown_table().strip() in (ROOT / "docs" / "KEYS.md").read_text()
 
 
-def make_photos(folder: Path) -> None:
-    import numpy as np
-    from PIL import Image
-
+def make_photos(folder: Path, *, size: tuple[int, int] = (6, 6), suffix: str = "png") -> None:
     generator = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (folder / name).mkdir(parents=True)
         for number in range(12):
-            pixels = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+            pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.{suffix}")
