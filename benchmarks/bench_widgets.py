@@ -19,11 +19,11 @@ from textual._compositor import CompositorUpdate
 from textual.app import App, ComposeResult
 from textual.widget import Widget
 
+from pixeltui.curves.series import Series
 from pixeltui.ui.colors import Depth
 from pixeltui.ui.widgets.chart import Chart
 from pixeltui.ui.widgets.images import ImageTile
 from pixeltui.ui.widgets.raster import Trace
-from pixeltui.ui.widgets.series import Series
 
 REPEATS = 15
 DEPTHS: tuple[Depth, ...] = ("truecolor", "256", "none")

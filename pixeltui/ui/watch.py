@@ -4,13 +4,13 @@ import time
 from collections import deque
 
 from pixeltui.config import Config
+from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError
 from pixeltui.events import Acknowledged, AnyEvent, Notice, Started, StateChanged, Step
 from pixeltui.session.describe import describe
 from pixeltui.session.session import Session
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunState, RunView
-from pixeltui.ui.curves import Curves
 from pixeltui.ui.sheets import ImageShape
 
 MOST_LINES = 5000

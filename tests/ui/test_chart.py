@@ -11,11 +11,11 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
 
+from pixeltui.curves.series import Series
 from pixeltui.ui.colors import DARK
 from pixeltui.ui.widgets.chart import Chart
 from pixeltui.ui.widgets.plot import Entry, legend_row
 from pixeltui.ui.widgets.raster import SYMBOLS, Frame, Trace, draw
-from pixeltui.ui.widgets.series import Series
 from pixeltui.ui.widgets.viewport import XView, YView
 
 

@@ -12,11 +12,13 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.worker import get_current_worker
 
+from pixeltui.curves.points import METRICS, Curves, Metric
+from pixeltui.curves.ticks import XKind
 from pixeltui.errors import printable
 from pixeltui.store.files import write_atomic
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
-from pixeltui.ui.curves import METRICS, SMOOTHING, Curves, Drawn, Metric, XKind
+from pixeltui.ui.curves import SMOOTHING, Drawn
 from pixeltui.ui.keys import Scope, bindings
 from pixeltui.ui.widgets.chart import Chart
 

@@ -10,12 +10,12 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pixeltui.curves.series import Series
+from pixeltui.curves.ticks import XKind
 from pixeltui.ui.colors import Depth, current_depth, mix, theme_for
 from pixeltui.ui.widgets.figure import Figure
 from pixeltui.ui.widgets.plot import BLANK, CURSOR, GAP, GRID, LABEL, TITLE, VALUE, Runs
 from pixeltui.ui.widgets.raster import GraphSymbol
-from pixeltui.ui.widgets.series import Series
-from pixeltui.ui.widgets.ticks import XKind
 
 _DIM = 0.55  # share of its colour that a dim series keeps
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from math import inf, isnan
 
+from pixeltui.curves.series import Series
+from pixeltui.curves.ticks import XKind, format_time, format_value, y_ticks
 from pixeltui.ui.widgets.plot import BLANK, Entry, Runs, axis_rows, legend_row, letter, plot_rows
 from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
-from pixeltui.ui.widgets.series import Series
-from pixeltui.ui.widgets.ticks import XKind, format_time, format_value, y_ticks
 from pixeltui.ui.widgets.viewport import XView, YView
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pixeltui.curves.ticks import XKind, x_ticks
 from pixeltui.ui.widgets.raster import Frame, Layer, Symbols, Trace
-from pixeltui.ui.widgets.ticks import XKind, x_ticks
 
 Runs = tuple[tuple[str, int], ...]
 

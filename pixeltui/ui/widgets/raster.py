@@ -11,7 +11,7 @@ from functools import cache
 from math import floor, inf, isfinite, log10
 from typing import Final, Literal
 
-from pixeltui.ui.widgets.series import Series
+from pixeltui.curves.series import Series
 
 GraphSymbol = Literal["braille", "block", "ascii"]
 

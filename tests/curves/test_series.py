@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pixeltui.ui.widgets.series import Series, Smoother
+from pixeltui.curves.series import Series, Smoother
 
 
 def test_extremes_equal_a_plain_search() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pixeltui.ui.widgets import ticks
+from pixeltui.curves import ticks
 
 
 def test_linear_ticks_are_multiples_of_1_2_5() -> None:
