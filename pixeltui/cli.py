@@ -18,6 +18,7 @@ COMMANDS = {
     "sample": ("sample", "generate images from a checkpoint"),
     "eval": ("evaluate", "likelihood of a split: nats/dim, bits/dim, perplexity, each with its standard error"),
     "runs": ("runs", "list, show, compare, rename, tag, annotate, delete and export runs"),
+    "report": ("report", "one HTML page of a run, or of several beside each other"),
     "data": ("data", "what a data set is, and where it comes from"),
     "bench": ("bench", "the speed of this machine, side by side with the naive method"),
     "doctor": ("doctor", "what this machine and this terminal offer"),

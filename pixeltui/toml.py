@@ -149,6 +149,11 @@ def documented(struct: msgspec.Struct, prefix: str = "") -> str:
     return "".join(lines + tables)
 
 
+def flat(tree: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables as one, with dotted keys."""
+    return {".".join(key): value for key, value in _leaves(tree)}
+
+
 def _leaves(tree: dict[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, Any]]:
     for name, value in tree.items():
         if isinstance(value, dict) and value:

@@ -39,6 +39,7 @@ def imported(code: str, cwd: Path | None = None) -> set[str]:
         "pixeltui.commands.evaluate",
         "pixeltui.commands.runs",
         "pixeltui.commands.data",
+        "pixeltui.report",
         "pixeltui.commands.doctor",
     ],
 )
@@ -59,6 +60,12 @@ def test_the_console_is_there_before_torch() -> None:
 def test_runs_list_needs_no_torch(tmp_path: Path) -> None:
     loaded = imported("from pixeltui.cli import main\nmain(['runs', 'list', '--json'])", cwd=tmp_path)
     assert loaded & {"torch", "numpy", "textual"} == set()
+
+
+def test_a_report_needs_no_torch(finished_runs: Path, tmp_path: Path) -> None:
+    words = ["--runs-dir", str(finished_runs), "report", "done"]
+    loaded = imported(f"from pixeltui.cli import main\nassert main({words!r}) == 0", cwd=tmp_path)
+    assert loaded & SLOW == set()
 
 
 def test_headless_training_never_imports_textual(tiny_npz: Path, tmp_path: Path) -> None:

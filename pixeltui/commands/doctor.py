@@ -21,7 +21,6 @@ GIB = 1 << 30
 OPTIONAL = {
     "nvidia-ml-py": ("pixeltui[gpu]", "GPU use, temperature and power"),
     "tensorboard": ("pixeltui[tensorboard]", "event files for TensorBoard"),
-    "matplotlib": ("pixeltui[plots]", "plots in reports"),
 }
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from pixeltui.commands import options
 from pixeltui.config import as_dict
 from pixeltui.errors import UsageError, UserError, printable
+from pixeltui.report.comparison import config_differences
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
+from pixeltui.toml import flat
 
 TAG_LENGTH = 40
 COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
@@ -156,7 +158,7 @@ def _show(args: argparse.Namespace) -> int:
         if value not in (None, ""):
             print(f"{name:<{width}}  {printable(_cell(value))}")
     print("\nconfig")
-    for key, value in _flat(config).items():
+    for key, value in flat(config).items():
         print(f"  {key} = {printable(json.dumps(value, ensure_ascii=False))}")
     if evaluations:
         print()
@@ -178,13 +180,6 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
 def _compare(args: argparse.Namespace) -> int:
     if len(args.runs) < 2:
         raise UsageError("compare takes two runs or more")
@@ -192,13 +187,8 @@ def _compare(args: argparse.Namespace) -> int:
 
     runs = [find_run(args.runs_dir, reference) for reference in args.runs]
     summaries = [summarize(run.path) for run in runs]
-    configs = [_flat(as_dict(run.config())) for run in runs]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    differing = {
-        key: [config.get(key) for config in configs]
-        for key in keys
-        if any(config.get(key) != configs[0].get(key) for config in configs)
-    }
+    configs = [flat(as_dict(run.config())) for run in runs]
+    differing = config_differences(configs)
     if args.json:
         print(json_document({"runs": msgspec.to_builtins(summaries), "config": differing}))
         return 0

@@ -84,7 +84,9 @@ class Curves:
     def _add(self, event: Step | Evaluated, name: str, y: float | None) -> None:
         if self._origin is None:
             self._origin = event.t
-        points = self.points.setdefault(name, Points.none())
+        points = self.points.get(name)
+        if points is None:
+            points = self.points[name] = Points.none()
         if points.steps and event.step < points.steps[-1]:
             points.cut(event.step - 1)
         self._now = max(self._now, event.t - self._origin)
