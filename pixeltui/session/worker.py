@@ -131,7 +131,9 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
     from pixeltui.train.trainer import Trainer
 
     with contextlib.ExitStack() as stack:
-        tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run))) if job.config.log.tensorboard else None
+        tensorboard = None
+        if job.config.log.tensorboard:
+            tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run, on_trouble)))
         recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
         sink = RecordingSink(recorder, watcher, tensorboard)
         trainer = Trainer(job.config, job.data, job.run, sink, CommandInbox(job.run, commands))

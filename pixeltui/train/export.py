@@ -1,45 +1,65 @@
 """A model to give away: weights and config in one safetensors file, and a card that says what they are."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pixeltui import __version__
-from pixeltui.config import as_dict
+from pixeltui.config import Config, as_dict
+from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.errors import UserError, printable
+from pixeltui.events import Evaluated
 from pixeltui.store.files import replacing, write_atomic
 from pixeltui.store.rundir import RunDir
-from pixeltui.store.summary import summarize
+from pixeltui.store.view import RunView
 from pixeltui.train.load import LoadedModel, load_model
 
 CARD = """\
+---
+library_name: pixeltui
+pipeline_tag: unconditional-image-generation
+tags: [pixelcnn, autoregressive, likelihood]
+---
+
 # {run}
 
-A PixelCNN trained with pixeltui {version} on {data}: images of {height}x{width} pixels, {channels} channels,
-{levels} levels, {classes} classes. {parameters:,} parameters, {weights} weights of step {step}.
+A PixelCNN of {parameters:,} parameters that draws and scores images of {height}x{width} pixels, {channels} channel(s)
+and {levels} levels, trained on {data} with pixeltui {version}. {weights} weights of step {step:,}.
 
-| | bits/dim |
-| --- | --- |
-| validation, best | {val} |
-| test | {test} |
+| | bits/dim | nats/dim | perplexity | images |
+| --- | --- | --- | --- | --- |
+{figures}
+
+± one standard error over images. They compare with figures of the same images and levels only.
+
+## Load, draw, score
+
+`pip install pixeltui`, then
 
 ```python
-import json, msgspec, safetensors.torch as st, safetensors
-from pixeltui.config import Model
-from pixeltui.core import build_model
-about = {{k: json.loads(v) for k, v in safetensors.safe_open("{file}", "pt").metadata().items()}}
-config = msgspec.convert(about["model"], Model)
-model = build_model(config, about["image_shape"], about["levels"], len(about["classes"]))
-model.load_state_dict(st.load_file("{file}"))
-images = model.eval().sample(batch_size=16)  # uint8 [16, {channels}, {height}, {width}]
+import torch
+from pixeltui.train.export import load_exported
+model, about = load_exported("{file}")
+labels = {labels}
+images = model.sample(batch_size=16, labels=labels, temperature=0.9, seed=0)
 ```
 
-Classes: {names}
+`model` is a `torch.nn.Module` in evaluation mode, on the CPU; `images` is uint8 [16, {channels}, {height}, {width}],
+values from 0 to {top}; `-model.log_prob(images, labels).mean()` is their nats/dim. `about` holds the config, the classes
+and the data's checksum. Without pixeltui the file is plain safetensors: weights by name, and JSON in its metadata.
+
+Classes, in the order of their labels: {names}.
+
+## How it was trained
+
+{facts}
 """
 
 
@@ -48,12 +68,16 @@ def export(
 ) -> Path:
     """Writes the weights to `out` and the card beside it; returns the card's path. Raises UserError, OSError."""
     loaded = load_model(run, checkpoint=checkpoint, weights=weights, device=torch.device("cpu"), warn=warn)
+    config = as_dict(loaded.config)
     about = {
-        "model": as_dict(loaded.config)["model"],
+        "model": config["model"],
         "image_shape": loaded.data["image_shape"],
         "levels": loaded.data["levels"],
         "classes": list(loaded.classes),
         "step": loaded.step,
+        "weights": loaded.weights,
+        "data": {key: loaded.data[key] for key in ("name", "checksum")},
+        "config": config,
     }
     tensors = {name: tensor.clone().contiguous() for name, tensor in loaded.model.state_dict().items()}
     try:
@@ -62,30 +86,82 @@ def export(
     except SafetensorError as error:
         raise UserError(f"{printable(out)} could not be written: {error}") from None
     card = out.with_suffix(".md")
-    write_atomic(card, CARD.format(**_facts(run, loaded), file=out.name).encode())
+    write_atomic(card, _card(run, loaded, out.name).encode())
     return card
 
 
-def _facts(run: RunDir, loaded: LoadedModel) -> dict[str, Any]:
-    summary = summarize(run.path)
+def load_exported(path: str | Path, device: str = "cpu") -> tuple[ConditionalPixelCNN, dict[str, Any]]:
+    """The model of an exported file, in evaluation mode, and what the file says about it.
+
+    about: image_shape (C, H, W), levels, classes, step, weights, data and config. Nothing in the file is executed.
+    Raises UserError where it is no such file.
+    """
+    try:
+        with safe_open(str(path), framework="pt", device=device) as file:
+            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        config = msgspec.convert(about["config"], Config)
+        model = build_model(config, tuple(about["image_shape"]), about["levels"], len(about["classes"]))
+        model.load_state_dict(tensors)
+    except OSError as error:
+        raise UserError(f"{printable(path)} cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, msgspec.ValidationError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{printable(path)} is no model that pixeltui exported: {reason}") from None
+    return model.to(device).eval(), about
+
+
+def _card(run: RunDir, loaded: LoadedModel, file: str) -> str:
     channels, height, width = loaded.data["image_shape"]
+    classes = len(loaded.classes) if loaded.model.num_classes else 0
+    return CARD.format(
+        run=printable(run.name),
+        version=__version__,
+        data=printable(loaded.data["name"]),
+        channels=channels,
+        height=height,
+        width=width,
+        levels=loaded.data["levels"],
+        top=loaded.data["levels"] - 1,
+        parameters=sum(p.numel() for p in loaded.model.parameters()),
+        weights="EMA" if loaded.weights == "ema" else "Raw",
+        step=loaded.step,
+        figures="\n".join(_figures(run, loaded)),
+        file=file,
+        labels=f"torch.arange(16) % {classes}" if classes else "None",
+        names=", ".join(map(printable, loaded.classes)) or "none",
+        facts="\n".join(f"- {name}: {printable(value)}" for name, value in _facts(run, loaded).items()),
+    )
 
-    def bits(value: float | None) -> str:
-        return "unknown" if value is None else f"{value:.4f}"
 
-    return {
-        "run": run.name,
-        "version": __version__,
-        "data": loaded.data["name"],
-        "channels": channels,
-        "height": height,
-        "width": width,
-        "levels": loaded.data["levels"],
-        "classes": len(loaded.classes),
-        "parameters": sum(p.numel() for p in loaded.model.parameters()),
-        "weights": "EMA" if loaded.weights == "ema" else "raw",
-        "step": loaded.step,
-        "val": bits(summary.best_val_bits_per_dim),
-        "test": bits(summary.test_bits_per_dim),
-        "names": ", ".join(loaded.classes) or "none",
+def _figures(run: RunDir, loaded: LoadedModel) -> list[str]:
+    """Rows of what was measured with these very weights."""
+    view = RunView().fold(run.read_events()[0])
+    measured = [e for e in view.evaluations if (e.step, e.weights) == (loaded.step, loaded.weights)]
+    newest = {e.split: e for e in measured if e.bits_per_dim is not None}
+    rows = [_row(newest[split]) for split in ("train", "val", "test") if split in newest]
+    return rows or ["| not measured with these weights | | | | |"]
+
+
+def _row(e: Evaluated) -> str:
+    bits_se = e.bits_per_dim_se
+    bits = f"{e.bits_per_dim:.4f}" + ("" if bits_se is None else f" ± {bits_se:.4f}")
+    nats = f"{e.nats_per_dim:.4f}" + ("" if bits_se is None else f" ± {bits_se * math.log(2):.4f}")
+    name = {"train": "training", "val": "validation", "test": "test"}[e.split]
+    return f"| {name} | {bits} | {nats} | {e.perplexity:.3f} | {e.images:,} |"
+
+
+def _facts(run: RunDir, loaded: LoadedModel) -> dict[str, Any]:
+    meta, train = run.meta(), loaded.config.train
+    versions = ", ".join(f"{name} {version}" for name, version in meta.get("versions", {}).items())
+    facts = {
+        "data": f"{loaded.data['name']}, sha-256 {loaded.data['checksum']}",
+        "preset": loaded.config.preset,
+        "command": meta.get("command"),
+        "optimizer": f"{train.optimizer}, learning rate {train.lr:g}, batch size {train.batch_size}, seed {train.seed}",
+        "device": meta.get("device"),
+        "versions": versions,
+        "git commit": meta.get("git", {}).get("commit"),
+        "note": meta.get("note"),
     }
+    return {name: value for name, value in facts.items() if value}

@@ -106,17 +106,6 @@ def test_compare_shows_what_differs(runs_copy: Path, capsys) -> None:
     assert run(runs_copy, "compare", "done") == 2
 
 
-def test_export_loads_as_its_card_says(runs_copy: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run(runs_copy, "export", "done", "--out", "mine.safetensors") == 0
-    card = (tmp_path / "mine.md").read_text()
-    code = card.split("```python\n")[1].split("```")[0]
-    space: dict = {}
-    exec(code, space)
-    assert space["images"].shape == (16, 1, 6, 5)
-    assert run(runs_copy, "export", "done", "--out", "mine.pt") == 2
-
-
 def test_hostile_names_and_notes_reach_no_terminal(runs_copy: Path, capsys) -> None:
     evil = "evil\x1b[31m[bold]\u202e"
     (runs_copy / "done").rename(runs_copy / evil)

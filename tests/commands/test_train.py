@@ -102,19 +102,6 @@ def test_what_cannot_be_is_refused_before_a_run_is_made(
     assert list_runs(tmp_path / "runs") == []
 
 
-def test_tensorboard_files_are_read_by_tensorboard(tiny_train: Train, tmp_path: Path) -> None:
-    accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator", reason="the extra 'tensorboard' is not installed"
-    )
-    assert tiny_train("--set", "train.steps=4", "--set", "log.tensorboard=true", "--name", "a") == 0
-    run = RunDir(tmp_path / "runs" / "a")
-    reader = accumulator.EventAccumulator(str(run.tensorboard_dir))
-    reader.Reload()
-    scalars = {event.step: event.value for event in reader.Scalars("train/nats_per_dim")}
-    expected = {e.step: e.loss for e in run.read_events()[0] if isinstance(e, events.Step)}
-    assert scalars == pytest.approx(expected)
-
-
 def test_warm_up_longer_than_training_is_told(tiny_train: Train, capsys) -> None:
     assert tiny_train("--set", "train.steps=2", "--set", "train.warmup_epochs=9", "--name", "a") == 0
     assert "lower train.warmup_epochs" in capsys.readouterr().out
