@@ -31,15 +31,26 @@ class MaskedConv2d(nn.Module):
     below the centre, which the mask would set to zero, are not there: `weight` is [C', C, kernel_size // 2 + 1,
     kernel_size]. The rest of the mask multiplies the weight in `forward`; the weight itself is never written to.
 
-    Raises ValueError for another mask type, an even kernel, and a 1x1 kernel of type "A", which would see nothing.
+    The image keeps its size: `stride` and `padding`, here because nn.Conv2d has them, can be 1 and kernel_size // 2.
+    Raises ValueError for others, for another mask type, an even kernel, and a 1x1 kernel of type "A": it sees nothing.
     """
 
     mask: Tensor
 
     def __init__(
-        self, mask_type: str, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True
+        self,
+        mask_type: str,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
+        if stride != 1 or padding not in (None, kernel_size // 2):
+            raise ValueError(f"expected stride 1 and padding {kernel_size // 2}, got {stride} and {padding}")
         if mask_type not in ("A", "B"):
             raise ValueError(f"expected mask type 'A' or 'B', got {mask_type!r}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -190,7 +201,7 @@ class CausalSelfAttention(nn.Module):
     of the normed features and of the pixel's place. Raises ValueError where `heads` does not divide `channels`.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int = 4) -> None:
         super().__init__()
         if heads < 1 or channels % heads:
             raise ValueError(f"expected a number of heads that divides {channels} channels, got {heads}")

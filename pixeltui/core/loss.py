@@ -1,6 +1,7 @@
 """Negative log-likelihood in the units of the field."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,40 @@ class Loss:
         """exp(nats/dim): the number of equally likely levels that would be as hard to guess."""
         return torch.exp(self.nats_per_dim)
 
+    def backward(self) -> None:
+        """Of nats_per_dim."""
+        self.nats_per_dim.backward()  # type: ignore[no-untyped-call]
+
+    def item(self) -> float:
+        """nats_per_dim as a number."""
+        return self.nats_per_dim.item()
+
 
 class PixelCNNLoss(nn.Module):
-    """PixelCNNLoss()(model, x, labels): the batch's Loss; fp32 whatever autocast says.
+    """PixelCNNLoss()(model, x, labels), or PixelCNNLoss(model)(model(x, labels), x): the batch's Loss.
 
-    The model is called, not reached into, so that compiled and DistributedDataParallel models do their work.
+    fp32 whatever autocast says. The model is called, not reached into, so that compiled and DistributedDataParallel
+    models do their work. What it returns, the parameters of its head's distribution, only its head can score: a loss
+    that is given parameters has to know the model. Raises ValueError where it does not.
     """
 
-    def forward(self, model: nn.Module, x: Tensor, labels: Tensor | None = None) -> Loss:
-        params = model(x, labels)
-        inner: Any = getattr(model, "module", model)
-        log_prob: Tensor = inner.score(params, x)
-        return Loss(-log_prob.mean())
+    def __init__(self, model: nn.Module | None = None) -> None:
+        super().__init__()
+        # A function, not a module: the model's parameters are not the loss's.
+        self._score = None if model is None else _scorer(model)
+
+    def forward(self, model: nn.Module | Tensor, x: Tensor, labels: Tensor | None = None) -> Loss:
+        if isinstance(model, nn.Module):
+            return Loss(-_scorer(model)(model(x, labels), x).mean())
+        if self._score is None:
+            raise ValueError(
+                "to score a model's output: PixelCNNLoss(model)(output, x), or PixelCNNLoss()(model, x, labels)"
+            )
+        return Loss(-self._score(model, x).mean())
+
+
+def _scorer(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """`score` of the model itself, which DistributedDataParallel has inside."""
+    inner: Any = getattr(model, "module", model)
+    score: Callable[[Tensor, Tensor], Tensor] = inner.score
+    return score

@@ -52,8 +52,8 @@ images = model.sample(batch_size=16, labels=labels, temperature=0.9, seed=0)
 ```
 
 `model` is a `torch.nn.Module` in evaluation mode, on the CPU; `images` is uint8 [16, {channels}, {height}, {width}],
-values from 0 to {top}; `-model.log_prob(images, labels).mean()` is their nats/dim. `about` holds the config, the classes
-and the data's checksum. Without pixeltui the file is plain safetensors: weights by name, and JSON in its metadata.
+values from 0 to {top}; `-model.log_prob(images, labels).mean()` is their nats/dim. `about` has config, classes and
+the data's checksum. Without pixeltui the file is plain safetensors: weights by name, and JSON in its metadata.
 
 Classes, in the order of their labels: {names}.
 

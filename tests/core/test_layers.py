@@ -31,6 +31,15 @@ def test_masked_convolution_is_the_full_one_with_a_masked_kernel(mask_type: str,
     torch.testing.assert_close(conv(x), expected)
 
 
+def test_masked_convolution_takes_what_nn_conv2d_is_given() -> None:
+    conv = MaskedConv2d("A", in_channels=3, out_channels=64, kernel_size=7, stride=1, padding=3, bias=False)
+    assert conv(torch.randn(2, 3, 8, 8)).shape == (2, 64, 8, 8)
+    assert MaskedConv2d("A", 3, 64, 7, 1, 3)(torch.randn(1, 3, 8, 8)).shape == (1, 64, 8, 8)
+    for wrong in ({"stride": 2}, {"padding": 0}):
+        with pytest.raises(ValueError, match="stride 1 and padding 3"):
+            MaskedConv2d("A", 3, 64, 7, **wrong)
+
+
 def test_masked_convolution_of_size_1_is_a_plain_one() -> None:
     conv = MaskedConv2d("B", 3, 4, 1, bias=False)
     x = torch.randn(2, 3, 5, 6)

@@ -159,6 +159,19 @@ def test_the_loss_is_the_mean_in_three_units_and_calls_the_model(tiny: Tiny) -> 
     assert float(loss.perplexity) == pytest.approx(math.exp(nats))
 
 
+def test_the_loss_of_an_output_is_that_of_the_model(tiny: Tiny) -> None:
+    model = tiny((3, 4, 5), 6, num_classes=3)
+    x, labels = image(model), torch.arange(3)
+    criterion = PixelCNNLoss(model)
+    loss = criterion(model(x, labels), x)
+    assert loss.item() == pytest.approx(PixelCNNLoss()(model, x, labels).item())
+    loss.backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
+    assert list(criterion.parameters()) == []
+    with pytest.raises(ValueError, match=r"PixelCNNLoss\(model\)"):
+        PixelCNNLoss()(model(x, labels), x)
+
+
 @pytest.mark.parametrize("architecture", ["single_stack", "two_stream"])
 @pytest.mark.parametrize("head", ["dmol", "categorical"])
 @pytest.mark.parametrize("norm", ["rms", "batch", "none"])
