@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui import registry
+from pixeltui.core.fused import gate, rms_norm
 
 POSITION_WAVELENGTHS = (128, 32, 8)
 """pixels; the longest tells 64 rows or columns apart, the shortest tells neighbours apart"""
@@ -133,14 +134,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + self.eps)
-        return x * scale.to(x.dtype) * self.weight.to(x.dtype)[:, None, None]
-
-
-def gate(x: Tensor) -> Tensor:
-    """tanh(a) * sigmoid(b) of the two halves a, b of the channels (van den Oord et al. 2016b, eq. 2)."""
-    a, b = x.chunk(2, dim=1)
-    return torch.tanh(a) * torch.sigmoid(b)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class ClassBias(nn.Module):
@@ -175,7 +169,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         y: Tensor = self.norm(self.conv(x))
         if self.class_bias is not None and labels is not None:
-            y = y + self.class_bias(labels)
+            y = y + self.class_bias(labels).to(y.dtype)
         out: Tensor = self.out(self.dropout(gate(y)))
         return x + out
 

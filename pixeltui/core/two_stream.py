@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
+from pixeltui.core.fused import gate
 from pixeltui.core.layers import (
     CausalSelfAttention,
     ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,
-    gate,
     init_conv_,
     make_norm,
     shift_down,
@@ -57,7 +57,7 @@ class TwoStreamBlock(nn.Module):
         """The vertical stack after this block, from the one before it."""
         y: Tensor = self.vertical_conv(self.vertical_norm(v))
         if self.vertical_class is not None:
-            y = y + self.vertical_class(labels)
+            y = y + self.vertical_class(labels).to(y.dtype)
         out: Tensor = self.vertical_out(self.dropout(gate(y)))
         return v + out
 
@@ -65,7 +65,7 @@ class TwoStreamBlock(nn.Module):
         """The horizontal stack after this block, from the one before it and the vertical stack v after this block."""
         y: Tensor = self.horizontal_conv(self.horizontal_norm(h)) + self.link(self.link_norm(v))
         if self.horizontal_class is not None:
-            y = y + self.horizontal_class(labels)
+            y = y + self.horizontal_class(labels).to(y.dtype)
         out: Tensor = self.horizontal_out(self.dropout(gate(y)))
         return h + out
 
