@@ -7,13 +7,13 @@ without torch.
 import importlib
 from typing import Any
 
-# model.architecture: nn.Module classes, the trunk from images to features (pixeltui.core.trunks)
+# model.architecture: nn.Module classes, trunks from images to features (pixeltui.core.parts)
 ARCHITECTURES = {
     "single_stack": "pixeltui.core.single_stack:SingleStack",
     "two_stream": "pixeltui.core.two_stream:TwoStream",
 }
 
-# model.head: nn.Module classes, from features to a distribution over levels (pixeltui.core.heads)
+# model.head: nn.Module classes, heads from features to a distribution over levels (pixeltui.core.parts)
 HEADS = {
     "categorical": "pixeltui.core.heads.categorical:CategoricalHead",
     "dmol": "pixeltui.core.heads.dmol:LogisticMixtureHead",

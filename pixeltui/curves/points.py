@@ -3,19 +3,35 @@
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 from pixeltui.events import AnyEvent, Evaluated, Started, Step
 
-Metric = Literal["bits", "nats", "lr", "grad", "speed"]
 
-METRICS: Final[dict[Metric, str]] = {
-    "bits": "bits/dim",
-    "nats": "nats/dim",
-    "lr": "learning rate",
-    "grad": "gradient norm",
-    "speed": "images/s",
+class Metric(NamedTuple):
+    """What one chart shows: a field of step events, and one of evaluations of the validation split, or "" for none."""
+
+    title: str
+    of_step: str
+    of_evaluation: str = ""
+    smooth: bool = True
+    """whether single steps are so noisy that a smoothed curve says more"""
+    log: bool = False
+    """whether a report draws it on a logarithmic axis"""
+
+
+METRICS: Final = {
+    "bits": Metric("bits/dim", "bits_per_dim", "bits_per_dim"),
+    "nats": Metric("nats/dim", "loss", "nats_per_dim"),
+    "lr": Metric("learning rate", "lr", smooth=False),
+    "grad": Metric("gradient norm", "grad_norm", log=True),
+    "speed": Metric("images/s", "images_per_second"),
 }
+"""Every chart there is. The curves of "bits" are called "bits/train" and "bits/val"."""
+OF_STEP: Final = [(f"{name}/train", metric.of_step) for name, metric in METRICS.items()]
+OF_EVALUATION: Final = [
+    (f"{name}/val", metric.of_evaluation) for name, metric in METRICS.items() if metric.of_evaluation
+]
 
 
 @dataclass
@@ -60,14 +76,9 @@ class Curves:
                 case Started():
                     rewound |= self._rewind(event)
                 case Step():
-                    self._add(event, "bits/train", event.bits_per_dim)
-                    self._add(event, "nats/train", event.loss)
-                    self._add(event, "lr/lr", event.lr)
-                    self._add(event, "grad/norm", event.grad_norm)
-                    self._add(event, "speed/speed", event.images_per_second)
+                    self._add(event, OF_STEP)
                 case Evaluated(split="val"):
-                    self._add(event, "bits/val", event.bits_per_dim)
-                    self._add(event, "nats/val", event.nats_per_dim)
+                    self._add(event, OF_EVALUATION)
                 case _:
                     pass
         return rewound
@@ -81,13 +92,14 @@ class Curves:
         self._origin = event.t - self._now
         return before != sum(len(points.steps) for points in self.points.values())
 
-    def _add(self, event: Step | Evaluated, name: str, y: float | None) -> None:
+    def _add(self, event: Step | Evaluated, curves: list[tuple[str, str]]) -> None:
         if self._origin is None:
             self._origin = event.t
-        points = self.points.get(name)
-        if points is None:
-            points = self.points[name] = Points.none()
-        if points.steps and event.step < points.steps[-1]:
-            points.cut(event.step - 1)
         self._now = max(self._now, event.t - self._origin)
-        points.add(event.step, self._now, y)
+        for name, field in curves:
+            points = self.points.get(name)
+            if points is None:
+                points = self.points[name] = Points.none()
+            if points.steps and event.step < points.steps[-1]:
+                points.cut(event.step - 1)
+            points.add(event.step, self._now, getattr(event, field))

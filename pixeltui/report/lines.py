@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from pixeltui.curves.points import Points
+from pixeltui.curves.points import METRICS, Points
 from pixeltui.curves.series import Smoother
 from pixeltui.curves.ticks import XKind, format_value
 from pixeltui.report.chart import Line
@@ -26,17 +26,15 @@ def xs_of(story: Story, points: Points, kind: XKind) -> Sequence[float]:
     return points.steps if kind == "step" else [step / story.curves.steps_per_epoch for step in points.steps]
 
 
-def one_curve(
-    story: Story, name: str, kind: XKind, *, color: int, smooth: bool = False, log: bool = False
-) -> list[Line]:
-    """A series; smoothed, with the raw one faint behind it, where asked for. log: smooth its logarithm."""
-    points = story.curves.points.get(name)
+def one_curve(story: Story, name: str, kind: XKind, color: int) -> list[Line]:
+    """A metric of training; smoothed, with the raw one faint behind it, where single steps are noisy."""
+    metric, points = METRICS[name], story.curves.points.get(f"{name}/train")
     if points is None:
         return []
     xs = xs_of(story, points, kind)
-    if not smooth:
+    if not metric.smooth:
         return [Line(name="newest", xs=xs, ys=points.ys, color=color, note=_last(points.ys))]
-    smoothed = smoothed_ys(points.ys, log=log)
+    smoothed = smoothed_ys(points.ys, log=metric.log)
     return [
         Line(name="raw", xs=xs, ys=points.ys, color=color, style="faint"),
         Line(name="smoothed", xs=xs, ys=smoothed, color=color, note=_last(smoothed)),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from pixeltui.curves.points import METRICS
 from pixeltui.curves.ticks import format_time
 from pixeltui.events import Evaluated
 from pixeltui.report.chart import chart
@@ -123,16 +124,15 @@ def value_text(value: object) -> str:
 def _charts(story: Story) -> Html:
     kind = x_kind([story])
     small = (
-        ("Learning rate", one_curve(story, "lr/lr", kind, color=2), False),
-        ("Gradient norm", one_curve(story, "grad/norm", kind, color=3, smooth=True, log=True), True),
-        ("Images a second", one_curve(story, "speed/speed", kind, color=4, smooth=True), False),
+        chart(metric.title, one_curve(story, name, kind, color), x_kind=kind, log=metric.log)
+        for color, (name, metric) in enumerate(METRICS.items())
+        if not metric.of_evaluation
     )
-    charts = [chart(title, lines, x_kind=kind, log=log) for title, lines, log in small]
     lines = likelihood_lines(story, kind)
-    tall = chart("Bits per dimension", lines, x_kind=kind, size="tall", top=likelihood_top(lines))
+    tall = chart("bits/dim", lines, x_kind=kind, size="tall", top=likelihood_top(lines))
     if not tall:
         return tag("p", "No step was logged yet.", class_="soft")
-    return join([tall, tag("div", *charts, class_="charts")])
+    return join([tall, tag("div", *small, class_="charts")])
 
 
 def _evaluations(story: Story) -> Html:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from pixeltui.curves.points import Curves, Metric
+from pixeltui.curves.points import METRICS, Curves
 from pixeltui.curves.series import Series, Smoother
 from pixeltui.curves.ticks import XKind
 
@@ -16,33 +16,33 @@ class Drawn:
     def __init__(
         self,
         curves: Curves,
-        metric: Metric,
+        metric: str,
         *,
         kind: XKind = "step",
         smoothing: float = 0.9,
         name: str = "",
         color: str = "",
     ) -> None:
-        """name, color: of the run, where several are laid over one another: then one curve a run is drawn."""
+        """metric: of METRICS. name, color: of the run, where several lie over one another: then one curve a run."""
         self._curves = curves
         self._kind = kind
         self._done: dict[str, int] = {}
         self._smoother = Smoother(smoothing)
         self._by_name: dict[str, Series] = {}
         self.series: list[Series] = []
-        prefix = f"{name} " if name else ""
-        if metric in ("bits", "nats"):
-            if smoothing and not name:
-                self._make(f"{metric}/train", "train, raw", color or "series0", dim=True)
-            self._make(f"{metric}/train", f"{prefix}train", color or "series0", smooth=bool(smoothing), dim=bool(name))
-            self._make(f"{metric}/val", f"{prefix}val", color or "series1", marker=True)
-        elif metric == "lr":
-            self._make("lr/lr", name or "rate", color or "series2")
+        shown, source = METRICS[metric], f"{metric}/train"
+        smooth = shown.smooth and smoothing > 0
+        if shown.of_evaluation:
+            prefix = f"{name} " if name else ""
+            label, raw, shade = f"{prefix}train", "train, raw", "series0"
         else:
-            source, shade = ("grad/norm", "series3") if metric == "grad" else ("speed/speed", "series4")
-            if smoothing and not name:
-                self._make(source, "raw", color or shade, dim=True)
-            self._make(source, name or ("smoothed" if smoothing else "raw"), color or shade, smooth=bool(smoothing))
+            alone = "smoothed" if smooth else "raw" if shown.smooth else "value"
+            label, raw, shade = name or alone, "raw", f"series{list(METRICS).index(metric)}"
+        if smooth and not name:
+            self._make(source, raw, color or shade, dim=True)
+        self._make(source, label, color or shade, smooth=smooth, dim=bool(name and shown.of_evaluation))
+        if shown.of_evaluation:
+            self._make(f"{metric}/val", f"{prefix}val", color or "series1", marker=True)
         self.update()
 
     def _make(

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.worker import get_current_worker
 
-from pixeltui.curves.points import METRICS, Curves, Metric
+from pixeltui.curves.points import METRICS, Curves
 from pixeltui.curves.ticks import XKind
 from pixeltui.errors import printable
 from pixeltui.store.files import write_atomic
@@ -23,9 +23,9 @@ from pixeltui.ui.keys import Scope, bindings
 from pixeltui.ui.widgets.chart import Chart
 
 KINDS: Final[tuple[XKind, ...]] = ("step", "epoch", "time")
-SMALL: Final[tuple[Metric, ...]] = ("lr", "grad", "speed")
+SMALL: Final = ("lr", "grad", "speed")
 MOST_OVERLAID: Final = 5
-ORDER: Final[tuple[Metric, ...]] = tuple(METRICS)
+ORDER: Final = tuple(METRICS)
 
 
 class CurvesPane(Vertical):
@@ -41,7 +41,7 @@ class CurvesPane(Vertical):
         self._live = live
         self._with_small = small
         self._runs: list[tuple[str, Curves]] = [("", Curves())]
-        self._metric: Metric = "bits"
+        self._metric = "bits"
         self._kind: XKind = "step"
         self._smoothing = 1
         self._drawn: dict[str, list[Drawn]] = {}
@@ -96,16 +96,16 @@ class CurvesPane(Vertical):
         if self._kind == "epoch" and len(self._runs) > 1 and not self._runs[0][1].points:
             scale = 1 / self._runs[1][1].steps_per_epoch
         for chart in self.charts:
-            metric = self._metric if chart.id == "main" else chart.id
-            self._drawn[str(chart.id)] = drawn = self._series_of(metric)  # type: ignore[arg-type]
-            chart.figure.title = METRICS[metric]  # type: ignore[index]
+            metric = self._metric if chart.id == "main" else str(chart.id)
+            self._drawn[str(chart.id)] = drawn = self._series_of(metric)
+            chart.figure.title = METRICS[metric].title
             chart.set_x_kind(self._kind, scale)
             chart.set_series([series for one in drawn for series in one.series])
         x_name = {"step": "step", "epoch": "epoch", "time": "training time"}[self._kind]
         smooth = f"smoothed {SMOOTHING[self._smoothing]:g}" if self._smoothing else "raw"
         self.border_subtitle = f"by {x_name} · {smooth}"
 
-    def _series_of(self, metric: Metric) -> list[Drawn]:
+    def _series_of(self, metric: str) -> list[Drawn]:
         drawn = []
         for i, (name, curves) in enumerate(self._runs):
             if i == 0 and not curves.points and len(self._runs) > 1:
