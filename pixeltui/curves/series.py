@@ -31,7 +31,6 @@ class Series:
         self.color = color
         self.dim = dim
         self.marker = marker
-        self.version = 0  # counts the times that points went away
         self.xs = array("d")
         self.ys = array("d")
         self.gaps = array("q")  # indices of points without a value
@@ -61,15 +60,6 @@ class Series:
         if not isfinite(sum(new_ys)):
             self.gaps.extend(start + i for i, y in enumerate(new_ys) if not isfinite(y))
         self._build()
-
-    def truncate(self, x: float) -> None:
-        """Drop the points beyond x: a run that was resumed at x lost them."""
-        keep = bisect_right(self.xs, x)
-        self.version += keep < len(self.xs)
-        del self.xs[keep:], self.ys[keep:], self.gaps[bisect_left(self.gaps, keep) :]
-        for low, high in zip(self._low, self._high, strict=True):
-            keep //= BLOCK
-            del low[keep:], high[keep:]
 
     def _build(self) -> None:
         """Add the blocks that have become full."""

@@ -26,7 +26,6 @@ class Drawn:
         """metric: of METRICS. name, color: of the run, where several lie over one another: then one curve a run."""
         self._curves = curves
         self._kind = kind
-        self._done: dict[str, int] = {}
         self._smoother = Smoother(smoothing)
         self._by_name: dict[str, Series] = {}
         self.series: list[Series] = []

@@ -21,17 +21,6 @@ def test_extremes_equal_a_plain_search() -> None:
         assert series.extremes(start, stop) == (min(part, default=math.inf), max(part, default=-math.inf))
 
 
-def test_truncate_forgets_what_a_resumed_run_lost() -> None:
-    series = Series("loss", range(1000), [float(i) for i in range(1000)])
-    series.append(1000, None)
-    series.truncate(499)
-    assert len(series) == 500
-    assert series.extremes(0, 500) == (0, 499)
-    series.extend(range(500, 1000), [-1.0] * 500)
-    assert series.extremes(400, 1000) == (-1, 499)
-    assert not series.gaps
-
-
 def test_gaps_and_lookups() -> None:
     series = Series("val", [0, 10, 20, 30], [1.0, None, math.inf, 4.0])
     assert list(series.gaps) == [1, 2]

@@ -23,7 +23,7 @@ _DIM = 0.55  # share of its colour that a dim series keeps
 class Chart(Widget, can_focus=True):
     """Curves with axes, legend and a value cursor.
 
-    `series` are drawn in their order, dim ones first; change them in place (append, extend, truncate) or with
+    `series` are drawn in their order, dim ones first; change them in place (append, extend) or with
     `set_series`, then call `update_data`. xs are in the unit of `set_x_kind`, divided by its scale.
     """
 
@@ -100,10 +100,6 @@ class Chart(Widget, can_focus=True):
         elif changed := [y for y, row in enumerate(self._rows) if row != before[y]]:
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
-    def set_title(self, title: str) -> None:
-        self.figure.title = title
-        self.update_data()
-
     # -- view ------------------------------------------------------------------------------------------------------
 
     @property
@@ -134,18 +130,9 @@ class Chart(Widget, can_focus=True):
         """Whether the newest point stays in view."""
         return self.figure.x_view.mode != "fixed"
 
-    def set_x_range(self, x0: float, x1: float) -> None:
-        """Show [x0, x1] without a message: to keep charts in step. Raises ValueError for an empty range."""
-        self.figure.x_view.set(x0, x1)
-        self.update_data()
-
     def set_x_kind(self, kind: XKind, scale: float = 1.0) -> None:
         """How x is written: the series' xs times `scale` are steps, epochs or seconds."""
         self.figure.x_kind, self.figure.x_scale = kind, scale
-        self.update_data()
-
-    def set_graph_symbol(self, symbol: GraphSymbol) -> None:
-        self.figure.symbol = symbol
         self.update_data()
 
     def zoom_x(self, factor: float) -> None:

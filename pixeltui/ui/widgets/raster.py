@@ -162,7 +162,7 @@ class Trace:
     def draw(self, frame: Frame, symbols: Symbols) -> Layer:
         series = self.series
         columns, rows = frame.width * symbols.columns, frame.height * symbols.rows
-        key = (frame, symbols, series.version)
+        key = (frame, symbols)
         if key != self._key or series.marker:
             self._key = key
             self._layer = Layer(bytearray(frame.width * frame.height))

@@ -107,12 +107,6 @@ class StateStrip(Widget):
             if old != new or widths_before[y : y + 1] != [_line_width(row, self._widths) for row in new]:
                 self.refresh(Region(0, y, width, 1))
 
-    def forget_widths(self) -> None:
-        """Start over with the room that values take: another run is shown."""
-        self._widths = {}
-        self.set_items(self._items)
-        self.refresh()
-
     @property
     def _room(self) -> int:
         return max(0, self.size.width - 2)
