@@ -205,8 +205,8 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
     return config
 
 
-def load_saved_config(path: Path) -> Config:
-    """The config of a run, without the checks that hang on this machine; keys that this version lacks are passed over.
+def load_saved_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """The config of a run, without the checks that hang on this machine; what this version lacks is passed over.
 
     Raises ConfigError where it cannot be read at all.
     """
@@ -214,6 +214,7 @@ def load_saved_config(path: Path) -> Config:
     entries = toml.read_file(path, problems)
     if problems:
         raise ConfigError("\n".join(map(str, problems)))
+    entries += [entry for override in overrides for entry in toml.read_override(override, Config, [])]
     return toml.build(Config, entries, [])
 
 

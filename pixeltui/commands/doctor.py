@@ -108,6 +108,8 @@ def _torchvision() -> Iterator[Check]:
 def _devices() -> Iterator[Check]:
     import torch
 
+    from pixeltui.train.precision import pick_precision
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -124,7 +126,8 @@ def _devices() -> Iterator[Check]:
             else "with an NVIDIA GPU, look at `nvidia-smi` and CUDA_VISIBLE_DEVICES"
         )
         yield Check("device", "warn", f"CPU with {cores} cores; {cause}", f"{remedy}; --preset quick is made for CPUs")
-        yield Check("precision", "ok", "fp32")
+        bf16 = pick_precision("auto", torch.device("cpu")).name == "bf16"
+        yield Check("precision", "ok", "bf16, fp32" if bf16 else "fp32 (no bf16 on this processor)")
     yield _memory()
 
 

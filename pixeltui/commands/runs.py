@@ -12,12 +12,15 @@ from pixeltui.commands import options
 from pixeltui.config import as_dict
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.report.comparison import config_differences
+from pixeltui.session.describe import measured
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
+from pixeltui.store.view import RunView
 from pixeltui.toml import flat
 
 TAG_LENGTH = 40
 COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
+COMPARED = ("state", "data", "preset", "epoch", "step", "parameters", "images_per_second")
 DROPPED_FIRST = ("preset", "images/s", "epoch", "parameters", "data", "tags", "step", "test")
 
 
@@ -120,8 +123,6 @@ def shown(run: RunDir) -> dict[str, Any]:
     """What `runs show --json` prints."""
     import msgspec
 
-    from pixeltui.store.view import RunView
-
     summary: dict[str, Any] = msgspec.to_builtins(summarize(run.path))
     events, skipped = run.read_events()
     view = RunView().fold(events)
@@ -187,22 +188,18 @@ def _compare(args: argparse.Namespace) -> int:
 
     runs = [find_run(args.runs_dir, reference) for reference in args.runs]
     summaries = [summarize(run.path) for run in runs]
-    configs = [flat(as_dict(run.config())) for run in runs]
+    configs = [flat(as_dict(run.config(resumed=True))) for run in runs]
     differing = config_differences(configs)
     if args.json:
         print(json_document({"runs": msgspec.to_builtins(summaries), "config": differing}))
         return 0
-    figures = (
-        "state",
-        "epoch",
-        "step",
-        "best_val_bits_per_dim",
-        "test_bits_per_dim",
-        "images_per_second",
-        "parameters",
-    )
-    rows = [[name, *(_cell(getattr(summary, name)) for summary in summaries)] for name in figures]
-    rows += [[key, *map(_cell, values)] for key, values in differing.items()]
+    if len({str(run.meta().get("data", {}).get("checksum")) for run in runs}) > 1:
+        options.warn("the runs were trained on different data: their bits/dim do not compare")
+    rows = [[name, *(_cell(getattr(summary, name)) for summary in summaries)] for name in COMPARED]
+    views = [RunView().fold(run.read_events()[0]) for run in runs]
+    rows.append(["val, best", *(measured(view.best) if view.best else "" for view in views)])
+    rows.append(["test", *(measured(view.test) if view.test else "" for view in views)])
+    rows += [["", *("" for _ in runs)]] + [[key, *map(_cell, values)] for key, values in differing.items()]
     _table(("", *(run.name for run in runs)), rows)
     return 0
 

@@ -14,6 +14,7 @@ from pixeltui.config import preset_names
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.session import worker
+from pixeltui.session.describe import measured
 from pixeltui.session.inbox import Signals
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
@@ -95,8 +96,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Pa
 
 
 def _likelihood(figure: Evaluated) -> str:
-    se = "" if figure.bits_per_dim_se is None else f" ± {figure.bits_per_dim_se:.4f}"
     return (
-        f"{figure.bits_per_dim:.4f}{se} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
+        f"{measured(figure)} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
         f"perplexity {figure.perplexity:.3f}  ({figure.images} images)"
     )

@@ -8,8 +8,9 @@ from pixeltui.curves.ticks import format_time
 from pixeltui.report.chart import COLORS, chart
 from pixeltui.report.html import Html, document, join, section, table, tag
 from pixeltui.report.lines import likelihood_top, run_lines, x_kind
-from pixeltui.report.page import image, measured, settings, state_words, value_text
+from pixeltui.report.page import image, settings, state_words, value_text
 from pixeltui.report.story import Story
+from pixeltui.session.describe import measured
 
 FIGURES = ("run", "state", "data", "preset", "val, best", "test", "epoch", "step", "parameters", "images/s", "time")
 """val and test in bits/dim"""

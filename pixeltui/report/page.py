@@ -14,6 +14,7 @@ from pixeltui.report.chart import chart
 from pixeltui.report.html import Html, details, document, join, section, table, tag
 from pixeltui.report.lines import likelihood_lines, likelihood_top, one_curve, x_kind
 from pixeltui.report.story import Picture, Story
+from pixeltui.session.describe import measured
 
 MOST_NOTICES = 50
 SETTINGS = ("weights", "temperature", "temperatures", "top_p", "guidance", "seed")
@@ -78,14 +79,6 @@ def _tiles(story: Story) -> Html:
         speed = f", {summary.images_per_second:.0f} images/s" if summary.images_per_second else ""
         tiles.append((format_time(story.seconds), f"of training{speed}"))
     return tag("div", *(tag("div", tag("b", a), tag("span", b), class_="tile") for a, b in tiles), class_="tiles")
-
-
-def measured(result: Evaluated) -> str:
-    """bits/dim with its standard error."""
-    if result.bits_per_dim is None:
-        return "not finite"
-    se = "" if result.bits_per_dim_se is None else f" ± {result.bits_per_dim_se:.4f}"
-    return f"{result.bits_per_dim:.4f}{se}"
 
 
 def _newest(story: Story) -> Html:

@@ -41,8 +41,9 @@ class Story:
     curves: Curves
     meta: dict[str, Any]
     config: dict[str, Any]
-    """key to value, flat"""
+    """key to value, flat, with what was set when the run was resumed"""
     config_toml: str
+    """as the run began"""
     changed: dict[str, tuple[Any, Any]]
     """of the config, what its preset has otherwise: key to (the preset's, this run's)"""
     samples: list[tuple[int, Picture]]
@@ -64,7 +65,7 @@ def read_story(run: RunDir) -> Story:
     view, curves = RunView().fold(events), Curves()
     curves.fold(events)
     config = run.config()
-    flat_config = flat(as_dict(config))
+    flat_config = flat(as_dict(run.config(resumed=True)))
     try:
         preset = flat(as_dict(load_config(preset=config.preset)))
     except UserError:  # a preset that this version lacks

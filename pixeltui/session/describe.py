@@ -9,6 +9,8 @@ def describe(event: AnyEvent, total_steps: int) -> str:
     match event:
         case Started():
             resumed = f", resumed at step {event.step}" if event.resumed else ""
+            if event.step >= event.total_steps:
+                resumed += ", the end: to train longer, resume with a larger train.epochs or train.steps"
             return (
                 f"{event.parameters:,} parameters on {event.device} in {event.precision}, "
                 f"{event.total_steps} steps, {event.steps_per_epoch} an epoch{resumed}"
@@ -19,9 +21,8 @@ def describe(event: AnyEvent, total_steps: int) -> str:
                 f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.2e}  {event.images_per_second:.0f} images/s"
             )
         case Evaluated():
-            se = "" if event.bits_per_dim_se is None else f" ± {event.bits_per_dim_se:.4f}"
             return (
-                f"{event.split:<5} epoch {event.epoch:.2f}  {figure(event.bits_per_dim)}{se} bits/dim  "
+                f"{event.split:<5} epoch {event.epoch:.2f}  {measured(event)} bits/dim  "
                 f"{figure(event.nats_per_dim)} nats/dim  perplexity {figure(event.perplexity)}  "
                 f"({event.images} images, {event.weights} weights)" + ("  best so far" if event.best else "")
             )
@@ -34,6 +35,11 @@ def describe(event: AnyEvent, total_steps: int) -> str:
         case StateChanged(state="paused" | "training") if event.reason not in ("started", "resumed"):
             return f"{event.state}: {event.reason}"
     return ""
+
+
+def measured(result: Evaluated) -> str:
+    """bits/dim with its standard error: "1.7284 ± 0.0192"."""
+    return figure(result.bits_per_dim) + ("" if result.bits_per_dim_se is None else f" ± {result.bits_per_dim_se:.4f}")
 
 
 def figure(value: float | None) -> str:

@@ -105,11 +105,12 @@ class RunDir:
         except OSError as error:
             raise UserError(f"{self.meta_path} could not be written: {error.strerror}") from None
 
-    def config(self) -> Config:
-        """As it was saved. Raises UserError where it cannot be read."""
+    def config(self, *, resumed: bool = False) -> Config:
+        """As it was saved; resumed: with what was set on resumes. Raises UserError where it cannot be read."""
+        overrides = self.meta().get("overrides", []) if resumed else []
         try:
             open_regular(self.config_path).close()
-            return load_saved_config(self.config_path)
+            return load_saved_config(self.config_path, map(str, overrides) if isinstance(overrides, list) else ())
         except OSError as error:
             raise UserError(f"run {printable(self.name)} is damaged: config.toml: {error.strerror}") from None
         except ConfigError as error:

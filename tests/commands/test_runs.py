@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from pixeltui.cli import main
+from pixeltui.events import Evaluated
 from pixeltui.store.files import Lock
+from pixeltui.store.rundir import RunDir
 
 FIELDS = [
     "name",
@@ -102,7 +104,16 @@ def test_compare_shows_what_differs(runs_copy: Path, capsys) -> None:
     assert found["config"] == {"model.channels": [8, 4], "train.lr": [0.03, 0.5]}
     assert [one["name"] for one in found["runs"]] == ["done", "other"]
     assert run(runs_copy, "compare", "done", "other") == 0
-    assert "model.channels" in capsys.readouterr().out
+    said = capsys.readouterr()
+    rows = {line.split("  ")[0]: line for line in said.out.splitlines()}
+    best = [e for e in RunDir(runs_copy / "done").read_events()[0] if isinstance(e, Evaluated) and e.split == "val"]
+    assert f"{best[-1].bits_per_dim:.4f} ± {best[-1].bits_per_dim_se:.4f}" in rows["val, best"]
+    assert rows["model.channels"].split()[1:] == ["8", "4"]
+    assert "different data" not in said.err
+    RunDir(runs_copy / "other").update_meta(overrides=["train.lr=0.25"], data={"checksum": "0"})
+    assert document(capsys, runs_copy, "compare", "done", "other")["config"]["train.lr"] == [0.03, 0.25]
+    assert run(runs_copy, "compare", "done", "other") == 0
+    assert "different data" in capsys.readouterr().err
     assert run(runs_copy, "compare", "done") == 2
 
 

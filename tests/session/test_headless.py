@@ -98,6 +98,12 @@ def test_step_lines_are_spaced_out_but_the_last_is_shown(capsys: pytest.CaptureF
     assert shown == ["1/50", "50/50"]
 
 
+def test_a_run_that_is_at_its_end_says_how_to_train_longer() -> None:
+    started = dict(t=0.0, total_steps=9, steps_per_epoch=3, parameters=1, device="cpu", precision="fp32")
+    assert "train.epochs" in describe(events.Started(step=9, resumed=True, **started), 9)
+    assert "train.epochs" not in describe(events.Started(step=8, resumed=True, **started), 9)
+
+
 def test_messages_reach_the_terminal_without_their_escapes() -> None:
     notice = events.Notice(t=0.0, level="warning", kind="disk", message="\x1b[2J\x07gone\u202e")
     assert describe(notice, 1) == "warning: ?[2J?gone?"
