@@ -94,7 +94,8 @@ def _run(module: str, args: argparse.Namespace) -> int:
 def _failed(message: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"pixeltui: {message}", file=sys.stderr)
+    if message:  # none: another of a run's processes says it
+        print(f"pixeltui: {message}", file=sys.stderr)
     return status
 
 

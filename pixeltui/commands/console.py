@@ -130,4 +130,4 @@ def _end(app: "Console", local: "LocalSession | None", signals: Signals, args: a
 
     assert local.run is not None
     assert local.outcome is not None
-    return conclude(local.outcome, local.run, signals, args.runs_dir)
+    return conclude(local.outcome, local.run, args.runs_dir)

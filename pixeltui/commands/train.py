@@ -1,21 +1,23 @@
 """`pixeltui train`: a new run, or one that goes on."""
 
 import argparse
-import os
 import shlex
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixeltui import launch
 from pixeltui.commands import options
 from pixeltui.commands.console import has_terminal, open_console
+from pixeltui.commands.launcher import run_processes
 from pixeltui.config import preset_names
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.session import worker
 from pixeltui.session.describe import measured
-from pixeltui.session.inbox import Signals
+from pixeltui.session.headless import NoDisplay
+from pixeltui.session.inbox import STOP_SIGNALS, Signals
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunView
@@ -32,11 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in --set train.lr=5e-4")
     parser.add_argument("--name", help="the run's name (default: preset, data and time)")
     parser.add_argument("--resume", metavar="RUN", help="go on from the run's last checkpoint")
+    parser.add_argument(
+        "--processes",
+        type=options.whole(least=1),
+        default=1,
+        metavar="N",
+        help="start N processes on this machine by torchrun, a GPU for each (default: 1)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("training in several processes is not there yet: start one, without torchrun")
     request = TrainRequest(
         runs_dir=args.runs_dir,
         config=args.config,
@@ -45,17 +52,35 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         resume=args.resume,
     )
-    if not args.no_ui and has_terminal():
+    if args.processes > 1:
+        return run_processes(args, request)
+    if not args.no_ui and has_terminal() and not launch.several():
         return open_console(args, request=request)
     signals = Signals()
     signals.install()
     with worker.prepared(request, _load_data) as job:
+        if not job.processes.writes:
+            return _follow(job, signals)
         from pixeltui.session.headless import make_display
 
         print(f"run {job.run.name} in {job.run.path}", flush=True)
         with closing(make_display()) as display:
             outcome = worker.train(job, display, signals, options.warn)
-        return conclude(outcome, job.run, signals, args.runs_dir)
+        return conclude(outcome, job.run, args.runs_dir)
+
+
+def _follow(job: worker.Job, signals: Signals) -> int:
+    """Trains beside the process that writes, and says nothing but what that one cannot know."""
+    outcome = worker.train(job, NoDisplay(), signals, options.warn)
+    if outcome.state == "failed" and not outcome.known:
+        raise UserError(f"process {job.processes.rank}: {outcome.reason}")
+    return 1 if outcome.state == "failed" else exit_status(outcome)
+
+
+def exit_status(outcome: "Outcome") -> int:
+    """128 and the number of the signal that stopped training, in every process alike."""
+    names = {number.name: 128 + number for number in STOP_SIGNALS}
+    return names.get(outcome.reason, 0) if outcome.state == "stopped" else 0
 
 
 def _load_data(config: "Config") -> "DataSet":
@@ -69,7 +94,7 @@ def _load_data(config: "Config") -> "DataSet":
         return load(config.data, progress=lambda done, total: progress.update(task, completed=done, total=total))
 
 
-def conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Path) -> int:
+def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
     """What the user is told at the end, and the exit status."""
     where = "" if runs_dir == Path("runs") else f"--runs-dir {shlex.quote(str(runs_dir))} "
     if outcome.state == "failed":
@@ -79,7 +104,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, signals: Signals, runs_dir: Pa
             f"stopped by {printable(outcome.reason)} at step {outcome.step}, checkpoint written; to go on: "
             f"pixeltui {where}--no-ui train --resume {run_dir.name}"
         )
-        return 128 + signals.stopped_by if signals.stopped_by else 0
+        return exit_status(outcome)
     view = RunView().fold(run_dir.read_events()[0])
     for title, figure in (("validation", view.best), ("test", view.test)):
         if figure is not None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui import registry
+from pixeltui.core.dropout import Dropout
 from pixeltui.core.fused import gate, rms_norm
 
 POSITION_WAVELENGTHS = (128, 32, 8)
@@ -163,7 +164,7 @@ class ResidualBlock(nn.Module):
         self.conv = MaskedConv2d("B", channels, 2 * channels, kernel_size)
         self.norm = make_norm(norm, 2 * channels)
         self.class_bias = ClassBias(num_classes, 2 * channels) if num_classes else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout, channels)
         self.out = MaskedConv2d("B", channels, channels, 1)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

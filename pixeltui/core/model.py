@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from pixeltui import registry
 from pixeltui.config import Config, Model
 from pixeltui.core import sampler
+from pixeltui.core.dropout import Dropout, seed_dropouts
 from pixeltui.core.parts import Head, Trunk, scale_levels
+
+LABEL_STREAM = 0x6C6162656C
+"""keeps the draws of hidden labels apart from those of dropout"""
 
 
 class ConditionalPixelCNN(nn.Module):
@@ -20,7 +24,7 @@ class ConditionalPixelCNN(nn.Module):
 
     image_shape: (C, H, W). levels: values that a sub-pixel can take, 2 to 256. num_classes: 0 for a model without
     labels, which takes them and passes them over. label_dropout: share of labels that are hidden from the model in
-    training mode, drawn from torch's global random generator.
+    training mode, drawn, as dropout is, from torch's global random generator or as `seed_images` says.
     """
 
     def __init__(
@@ -39,6 +43,17 @@ class ConditionalPixelCNN(nn.Module):
         self.levels = levels
         self.num_classes = num_classes
         self.label_dropout = label_dropout
+        self._label_draws: Tensor | None = None
+
+    def seed_images(self, seeds: Sequence[int]) -> None:
+        """In training mode, makes dropout and label dropout of image i of the next batches functions of seeds[i]."""
+        device = next(self.parameters()).device
+        layers = [module for module in self.modules() if isinstance(module, Dropout)]
+        seed_dropouts(layers, seeds, self.image_shape[1:], device)
+        if self.num_classes and self.label_dropout > 0:
+            generator = torch.Generator()
+            draws = [torch.rand(1, generator=generator.manual_seed(seed ^ LABEL_STREAM)) for seed in seeds]
+            self._label_draws = torch.cat(draws).to(device, non_blocking=True)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The head's parameters at every pixel, given the true image: [B, P, H, W].
@@ -115,8 +130,8 @@ class ConditionalPixelCNN(nn.Module):
             low, high = int(labels.min()), int(labels.max())
             raise ValueError(f"expected labels from 0 to {self.num_classes - 1}, got {low} to {high}")
         if self.training and self.label_dropout > 0:
-            hidden = torch.rand(batch, device=labels.device) < self.label_dropout
-            labels = torch.where(hidden, self.num_classes, labels)
+            draws = torch.rand(batch, device=labels.device) if self._label_draws is None else self._label_draws
+            labels = torch.where(draws < self.label_dropout, self.num_classes, labels)
         return labels
 
     def _scaled(self, x: Tensor) -> Tensor:

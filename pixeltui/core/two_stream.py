@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
+from pixeltui.core.dropout import Dropout
 from pixeltui.core.fused import gate
 from pixeltui.core.layers import (
     CausalSelfAttention,
@@ -47,7 +48,8 @@ class TwoStreamBlock(nn.Module):
         self.horizontal_out = nn.Conv2d(channels, channels, 1)
         self.link_norm = make_norm(model.norm, channels)
         self.link = nn.Conv2d(channels, 2 * channels, 1, bias=False)
-        self.dropout = nn.Dropout(model.dropout)
+        self.vertical_dropout = Dropout(model.dropout, channels)
+        self.horizontal_dropout = Dropout(model.dropout, channels)
         for conv in (self.vertical_conv, self.horizontal_conv, self.link):
             init_conv_(conv)
         for conv in (self.vertical_out, self.horizontal_out):
@@ -58,7 +60,7 @@ class TwoStreamBlock(nn.Module):
         y: Tensor = self.vertical_conv(self.vertical_norm(v))
         if self.vertical_class is not None:
             y = y + self.vertical_class(labels).to(y.dtype)
-        out: Tensor = self.vertical_out(self.dropout(gate(y)))
+        out: Tensor = self.vertical_out(self.vertical_dropout(gate(y)))
         return v + out
 
     def horizontal(self, h: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
@@ -66,7 +68,7 @@ class TwoStreamBlock(nn.Module):
         y: Tensor = self.horizontal_conv(self.horizontal_norm(h)) + self.link(self.link_norm(v))
         if self.horizontal_class is not None:
             y = y + self.horizontal_class(labels).to(y.dtype)
-        out: Tensor = self.horizontal_out(self.dropout(gate(y)))
+        out: Tensor = self.horizontal_out(self.horizontal_dropout(gate(y)))
         return h + out
 
 

@@ -19,6 +19,19 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
+class NoDisplay:
+    """That of a process that is one of several: the first shows everything."""
+
+    def show(self, event: AnyEvent) -> None:
+        pass
+
+    def show_frame(self, frame: Frame) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class PlainLines:
     """A line an event on stdout; of the step events one every few seconds, and the first and the last."""
 

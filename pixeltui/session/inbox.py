@@ -47,16 +47,17 @@ class Signals:
 
 
 class CommandInbox:
-    """The trainer's inbox: signals or keys at once, the run's control/ folder twice a second."""
+    """The trainer's inbox: signals or keys at once and, where it `polls`, the run's control/ folder twice a second."""
 
-    def __init__(self, run: RunDir, commands: "Commands") -> None:
+    def __init__(self, run: RunDir, commands: "Commands", *, polls: bool = True) -> None:
+        self._polls = polls
         self._run = run
         self._commands = commands
         self._next_poll = 0.0
 
     def take(self) -> Sequence[tuple[str, AnyCommand]]:
         commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._commands.take()]
-        if time.monotonic() >= self._next_poll:
+        if self._polls and time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_SECONDS
             commands += control.take(self._run.control_dir)
         return commands

@@ -1,7 +1,6 @@
 """A run from a request to its outcome: the same for the console's thread and for headless training."""
 
 import contextlib
-import os
 import platform
 import shlex
 import subprocess
@@ -10,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pixeltui import __version__
+from pixeltui import __version__, launch
 from pixeltui.config import Config, ConfigError, dump_config, load_config
 from pixeltui.errors import UsageError, UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame
@@ -20,10 +19,11 @@ from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.store import control
 from pixeltui.store.files import Lock
-from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
+from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name, run_paths
 
 if TYPE_CHECKING:
     from pixeltui.data import DataSet
+    from pixeltui.train.processes import Processes
     from pixeltui.train.trainer import Outcome
 
 FIXED = ("data", "model", "preset")
@@ -57,12 +57,13 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Job:
-    """A run that this process holds the lock of, ready to train."""
+    """A run that this process, or the first of several, holds the lock of, ready to train."""
 
     config: Config
     data: "DataSet"
     run: RunDir
     resume: bool
+    processes: "Processes"
 
 
 class Watcher(Protocol):
@@ -97,32 +98,66 @@ class RecordingSink:
         self._watcher.show_frame(frame)
 
 
+class Silent:
+    """The sink of a process that is not the run's one writer."""
+
+    def emit(self, event: AnyEvent) -> None:
+        pass
+
+    def frame(self, frame: Frame) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
-    """Loads the data and makes or finds the run, whose lock is held in the block. Raises UserError."""
-    from pixeltui.train.precision import pick_device
+    """Loads the data and makes or finds the run, whose lock is held in the block. Raises UserError.
 
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("training in several processes is not there yet: start one, without torchrun")
-    config = request.resolve()
-    pick_device(config.train.device)  # a device that is not there is told before data are loaded
-    data = load_data(config)
+    Where torchrun started several processes, in all of them: the first makes the run and holds its lock.
+    """
+    from pixeltui.train.precision import pick_device
+    from pixeltui.train.processes import ToldElsewhere, joined
+
+    try:
+        config = request.resolve()
+        device = pick_device(config.train.device)  # a device that is not there is told before data are loaded
+    except UserError as error:
+        raise ToldElsewhere(error.exit_status) if launch.rank() else error from None
+    with joined(device) as processes, contextlib.ExitStack() as stack:
+        data = processes.in_turn(lambda: load_data(config))
+        claimed = processes.each(lambda: _claim(request, config, data, stack) if processes.writes else None)
+        run, resume = cast("tuple[RunDir, bool]", processes.agree(claimed))
+        yield Job(config, data, run, resume, processes)
+
+
+def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contextlib.ExitStack) -> tuple[RunDir, bool]:
+    """The run, locked until `stack` closes, and whether it goes on from a checkpoint."""
     if request.resume is not None:
-        run = find_run(request.runs_dir, request.resume)
-        with Lock.acquire(run.path):
-            control.discard(run.control_dir)  # what was meant for a process that is no more
-            if request.overrides:
-                run.update_meta(overrides=_all_overrides(run, request.overrides))
-            yield Job(config, data, run, resume=True)
-        return
+        run: RunDir | None = find_run(request.runs_dir, request.resume)
+    else:
+        run = _of_this_job(request.runs_dir) if launch.attempt() else None
+    if run is not None:
+        stack.enter_context(Lock.acquire(run.path))
+        control.discard(run.control_dir)  # what was meant for a process that is no more
+        if request.resume is not None and request.overrides:
+            run.update_meta(overrides=_all_overrides(run, request.overrides))
+        return run, True
     run = RunDir.create(
         request.runs_dir,
         request.name or new_run_name(config.preset, data.name),
         config_toml=dump_config(_anywhere(config)),
         meta=_meta(config, data, request.command),
     )
-    with Lock.acquire(run.path):
-        yield Job(config, data, run, resume=False)
+    stack.enter_context(Lock.acquire(run.path))
+    return run, False
+
+
+def _of_this_job(runs_dir: Path) -> RunDir | None:
+    """The run that torchrun's processes trained before they were started again."""
+    for path in run_paths(runs_dir):
+        with contextlib.suppress(UserError):
+            if RunDir(path).meta().get("job") == launch.job_id():
+                return RunDir.open(path)
+    return None
 
 
 def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[str], None]) -> "Outcome":
@@ -130,13 +165,16 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
     from pixeltui.session.inbox import CommandInbox
     from pixeltui.train.trainer import Trainer
 
+    inbox = CommandInbox(job.run, commands, polls=job.processes.writes)
     with contextlib.ExitStack() as stack:
-        tensorboard = None
-        if job.config.log.tensorboard:
-            tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run, on_trouble)))
-        recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
-        sink = RecordingSink(recorder, watcher, tensorboard)
-        trainer = Trainer(job.config, job.data, job.run, sink, CommandInbox(job.run, commands))
+        sink: RecordingSink | Silent = Silent()
+        if job.processes.writes:
+            tensorboard = None
+            if job.config.log.tensorboard:
+                tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run, on_trouble)))
+            recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
+            sink = RecordingSink(recorder, watcher, tensorboard)
+        trainer = job.processes.each(lambda: Trainer(job.config, job.data, job.run, sink, inbox, job.processes))
         return trainer.run(resume=job.resume)
 
 
@@ -174,6 +212,7 @@ def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:
     channels, height, width = data.image_shape
     return {
         "command": command,
+        "job": launch.job_id(),
         "preset": config.preset,
         "versions": {"pixeltui": __version__, "python": platform.python_version(), "torch": torch.__version__},
         "platform": platform.platform(),

@@ -27,12 +27,12 @@ from pixeltui.store.header import (
     tensor_checksum,
 )
 from pixeltui.store.rundir import RunDir
+from pixeltui.train.state import Loaded
 
 SUFFIX = ".safetensors"
 DAMAGED_SUFFIX = ".damaged"
 BEST_MARK = "is_best"
 """in the tree: whether the checkpoint was the best when it was saved"""
-Loaded = tuple[dict[str, Tensor], dict[str, Any]]
 
 # safetensors' names of the types, which the checksums cover
 DTYPE_NAMES = {

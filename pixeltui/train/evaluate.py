@@ -46,31 +46,35 @@ def image_nats(
     split: Split,
     *,
     batch_size: int,
+    part: int = 0,
+    parts: int = 1,
     progress: Callable[[int, int], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
 ) -> Tensor:
     """Negative log-likelihood of every image in nats/dim, by an fp32 network: float64 [N] on the CPU.
 
-    After each batch `progress(done, total)` is called, and Interrupted is raised where `interrupted()` is true. The
-    model is left in the mode that it was in.
+    Of `parts` processes each takes every parts-th batch, from the part-th on, and leaves the others' images at 0. After
+    each batch `progress(done, total)` is called, and Interrupted is raised where `interrupted()` is true, which
+    every part is asked equally often. The model is left in the mode that it was in.
     """
     was_training = model.training
     model.eval()
-    results: list[Tensor] = []
     total = len(split)
+    nats = torch.zeros(total, dtype=torch.float64)
     try:
-        for start in range(0, total, batch_size):
-            images = split.images[start : start + batch_size]
-            labels = None if split.labels is None else split.labels[start : start + batch_size]
-            log_prob = model.log_prob(images, labels)
-            results.append(-log_prob.double().flatten(1).mean(1).cpu())
+        for first in range(0, total, batch_size * parts):
+            own = slice(first + part * batch_size, first + (part + 1) * batch_size)
+            images = split.images[own]
+            if len(images):
+                labels = None if split.labels is None else split.labels[own]
+                nats[own] = -model.log_prob(images, labels).double().flatten(1).mean(1).cpu()
             if progress is not None:
-                progress(min(start + batch_size, total), total)
+                progress(min(first + batch_size * parts, total), total)
             if interrupted is not None and interrupted():
                 raise Interrupted
     finally:
         model.train(was_training)
-    return torch.cat(results)
+    return nats
 
 
 def likelihood(nats: Tensor, labels: Tensor | None = None) -> Likelihood:

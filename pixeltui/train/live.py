@@ -69,8 +69,18 @@ class LiveSampler:
     """The samples that a run draws while it trains, one sheet at a time, written to its samples/ folder."""
 
     def __init__(
-        self, model: ConditionalPixelCNN, config: Sample, data: DataSet, run: RunDir, report: Reporter, clock: Clock
+        self,
+        model: ConditionalPixelCNN,
+        config: Sample,
+        data: DataSet,
+        run: RunDir,
+        report: Reporter,
+        clock: Clock,
+        *,
+        draws: bool = True,
     ) -> None:
+        """draws: whether this process does; of several one is enough."""
+        self._draws = draws
         self._model = model
         self._config = config
         self._data = data
@@ -89,8 +99,9 @@ class LiveSampler:
 
         Of several wishes that wait the newest counts.
         """
-        self._wish = wish
-        self._begin()
+        if self._draws:
+            self._wish = wish
+            self._begin()
 
     def _begin(self) -> None:
         if self._current is None and self._wish is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from pixeltui.errors import UserError
+from pixeltui.launch import local_rank, several
 
 SMALL = 1 << 18
 """features of a batch in a layer"""
@@ -18,9 +19,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name such as auto, cpu, cuda or cuda:1; UserError where this machine has no such device."""
+    """The device of a name such as auto, cpu, cuda or cuda:1; UserError where this machine has no such device.
+
+    Of several processes on a machine each gets a GPU of its own from auto and cuda.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and several():
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError:

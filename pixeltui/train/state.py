@@ -17,6 +17,9 @@ from pixeltui.store.header import DamagedCheckpoint
 
 SCHEMA = 1
 
+Loaded = tuple[dict[str, Tensor], dict[str, Any]]
+"""tensors by name, and the tree"""
+
 
 def module_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
     return {f"{prefix}/{name}": tensor for name, tensor in module.state_dict().items()}
@@ -94,11 +97,12 @@ class Progress:
         """For JSON, which has no infinity."""
         return {name: None if value == math.inf else value for name, value in vars(self).items()}
 
-    @classmethod
-    def load(cls, tree: Mapping[str, Any]) -> "Progress":
-        known = {field.name for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {name: math.inf if v is None else v for name, v in tree.items() if name in known}
-        return cls(**values)
+    def take(self, tree: Mapping[str, Any]) -> None:
+        """Becomes what was dumped; what is not known is passed over."""
+        for field in dataclasses.fields(self):
+            if field.name in tree:
+                value = tree[field.name]
+                setattr(self, field.name, math.inf if value is None else value)
 
 
 def tree_of(config: dict[str, Any], progress: Progress, data: DataSet, scaler: dict[str, Any]) -> dict[str, Any]:

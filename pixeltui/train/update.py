@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, PixelCNNLoss
@@ -13,9 +14,11 @@ from pixeltui.data import DataSet
 from pixeltui.data.augment import augment
 from pixeltui.data.batches import batch_indices, step_generator
 from pixeltui.data.randomness import mix
+from pixeltui.errors import UserError
 from pixeltui.train import state
 from pixeltui.train.optim import Ema, make_optimizer
 from pixeltui.train.precision import Precision
+from pixeltui.train.processes import ALONE, Processes
 
 METRICS = ("loss", "grad_norm")
 
@@ -23,7 +26,8 @@ METRICS = ("loss", "grad_norm")
 class Updater:
     """Model, EMA, optimizer and the means of what they did; `data` and both models are on `device`.
 
-    The batch, its augmentation and dropout are functions of (train.seed, step).
+    The batch is a function of (train.seed, step), the augmentation and dropout of an image of its place in that batch
+    too. So neither micro-batches nor processes, which each take a share of the batch, change anything.
     """
 
     def __init__(
@@ -33,10 +37,13 @@ class Updater:
         average: ConditionalPixelCNN,
         data: DataSet,
         precision: Precision,
+        processes: Processes = ALONE,
     ) -> None:
         self.config = config
         self.data = data
         self.model = model
+        self.processes = processes
+        self.parallel = processes.parallel(model, precision.device)
         self.average = average
         self.ema = Ema(model, average)
         self.precision = precision
@@ -48,14 +55,17 @@ class Updater:
         self.bad_in_a_row = torch.zeros((), dtype=torch.int64, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = PixelCNNLoss()
+        self._batch_size = min(config.train.batch_size, len(data.train))
+        if self._batch_size < processes.count:
+            raise UserError(f"{processes.count} processes cannot share a batch of {self._batch_size} images")
         self._norm_buffers = [b for b in model.buffers() if b.is_floating_point() and b.numel()]
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
         images, labels = self.batch(step)
-        torch.manual_seed(mix(self.config.train.seed, "dropout", step))
+        torch.manual_seed(mix(self.config.train.seed, "global", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
-        loss = self._backward(images, labels)
+        loss = self._backward(images, labels, step)
         norm = self._clip()
         finite = loss.isfinite() if self.scaler else loss.isfinite() & norm.isfinite()
         for group in self.optimizer.param_groups:
@@ -70,28 +80,45 @@ class Updater:
         self.bad_in_a_row = torch.where(finite, 0, self.bad_in_a_row + 1)
         self.skipped += ~finite
 
+    @property
+    def _share(self) -> slice:
+        """This process's part of a step's batch."""
+        return self.processes.share(self._batch_size)
+
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Training images uint8 [B, C, H, W], augmented, and labels int64 [B] of a step."""
-        train, seed = self.data.train, self.config.train.seed
-        index = batch_indices(len(train), self.config.train.batch_size, seed, step).to(train.images.device)
-        generator = step_generator(seed, "augment", step)
-        images = augment(train.images[index], self.config.data.augmentations, self.data.levels, generator)
+        """This process's training images uint8 [B, C, H, W] of a step, augmented, and their labels int64 [B]."""
+        train, seed, share = self.data.train, self.config.train.seed, self._share
+        index = batch_indices(len(train), self.config.train.batch_size, seed, step)[share].to(train.images.device)
+        images = augment(
+            train.images[index],
+            self.config.data.augmentations,
+            self.data.levels,
+            step_generator(seed, "augment", step),
+            batch=self._batch_size,
+            first=share.start,
+        )
         return images, None if train.labels is None else train.labels[index]
 
-    def _backward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Gradients of the batch's mean loss, micro-batch by micro-batch; returns the loss, fp32 []."""
+    def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
+        """Gradients of the mean loss of the whole batch, micro-batch by micro-batch; returns that loss, fp32 []."""
         self.model.train()
         total = torch.zeros((), device=images.device)
         size = -(-len(images) // self.config.train.accumulate)
         for start in range(0, len(images), size):
-            part = slice(start, start + size)
+            part = slice(start, min(start + size, len(images)))
             own_labels = None if labels is None else labels[part]
-            with self.precision.autocast():
-                nats = self._loss(self.model, images[part], own_labels).nats_per_dim
-            loss = nats * (len(images[part]) / len(images))
-            (self.scaler.scale(loss) if self.scaler else loss).backward()
-            total += loss.detach()
-        return total
+            places = range(self._share.start + part.start, self._share.start + part.stop)
+            self.model.seed_images([mix(self.config.train.seed, f"dropout/{place}", step) for place in places])
+            with contextlib.ExitStack() as stack:
+                if isinstance(self.parallel, DistributedDataParallel) and part.stop < len(images):
+                    stack.enter_context(self.parallel.no_sync())  # gradients are exchanged once a step
+                with self.precision.autocast():
+                    nats = self._loss(self.parallel, images[part], own_labels).nats_per_dim
+                loss = nats * (len(places) / self._batch_size)
+                total += loss.detach()
+                loss = loss * self.processes.count  # the exchange takes the mean
+                (self.scaler.scale(loss) if self.scaler else loss).backward()
+        return self.processes.sum(total)
 
     def _clip(self) -> Tensor:
         """Clips the gradient's L2 norm; returns it as it was before."""

@@ -169,14 +169,6 @@ def test_commands_left_for_a_dead_process_are_not_obeyed(tiny_train: Callable[..
     assert summarize(run.path).step == 5
 
 
-def test_torchrun_is_refused(launch: Launch, tiny_npz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    process = launch(*words(tiny_npz))
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "start one, without torchrun" in errors
-
-
 def test_a_torn_log_line_is_passed_over_after_a_resume(tiny_train: Callable[..., int], tmp_path: Path) -> None:
     assert tiny_train("--set", "train.steps=4", "--name", "run") == 0
     log = tmp_path / "runs" / "run" / "events.jsonl"

@@ -123,7 +123,7 @@ def test_stopped_anywhere_and_resumed_is_bit_for_bit_the_same(tiny_config: Make,
 
 
 def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path) -> None:
-    common = ("train.steps=6", "model.dropout=0", "model.label_dropout=0", "data.augmentations.random_crop=1")
+    common = ("train.steps=6", "model.dropout=0.2", "model.label_dropout=0.5", "data.augmentations.random_crop=1")
     _, whole, _ = start(tiny_config(*common), tmp_path / "a")
     _, parts, _ = start(tiny_config(*common, "train.accumulate=4"), tmp_path / "b")
     assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-5)
@@ -227,7 +227,7 @@ def test_out_of_memory_names_the_batch_and_a_smaller_one(tiny_config: Make, tmp_
 
 
 def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixeltui.train.trainer.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.0)
     failures = iter([True, True])
 
     def prepare(trainer: Trainer) -> None:
@@ -248,8 +248,8 @@ def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, m
 
 
 def test_the_last_checkpoint_is_waited_for(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixeltui.train.trainer.RETRY_SECONDS", 0.1)
-    monkeypatch.setattr("pixeltui.train.trainer.LAST_SAVE_SECONDS", 0.5)
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.5)
 
     def prepare(failures: int) -> Callable[[Trainer], None]:
         left = iter(range(failures))

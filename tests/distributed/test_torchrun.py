@@ -1,0 +1,261 @@
+"""Several real processes, started by torchrun, against one: the same losses, one writer, one decision for all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tiny import tiny_arguments
+
+from pixeltui import events
+from pixeltui.cli import main
+from pixeltui.store import control
+from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import summarize
+
+LONG = 100_000
+HARD = (
+    "train.batch_size=15",  # cannot be halved
+    "model.dropout=0.2",
+    "model.label_dropout=0.3",
+    "data.augmentations.random_crop=1",
+    "data.augmentations.horizontal_flip=true",
+    "train.precision=fp32",
+    "train.accumulate=3",
+)
+Start = Callable[..., subprocess.Popen]
+
+
+def settings(*overrides: str) -> list[str]:
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def run_of(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "runs" / "run")
+
+
+def found(tmp_path: Path, kind: type) -> list:
+    path = run_of(tmp_path)
+    return [event for event in path.read_events()[0] if isinstance(event, kind)] if path.path.exists() else []
+
+
+def losses(tmp_path: Path) -> dict[int, float]:
+    return {event.step: event.loss for event in found(tmp_path, events.Step)}
+
+
+@pytest.fixture
+def start(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts `pixeltui --no-ui train` in two processes; what still runs at the end is killed with its children."""
+    started: list[subprocess.Popen] = []
+
+    def begin(*words: str, launcher: tuple[str, ...] = (), new: bool = True, through: bool = False) -> subprocess.Popen:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *launcher]
+        command = [sys.executable, *([] if through else torchrun), "-m", "pixeltui", "--no-ui"]
+        command += ["--runs-dir", str(tmp_path / "runs"), "train", *(["--processes", "2"] if through else [])]
+        command += [*(tiny_arguments(tiny_npz) if new else []), *words]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        for pid in [process.pid, *descendants(process.pid)] if process.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes under pid, which may be in sessions of their own."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [below for child in children for below in descendants(child)]
+
+
+def of_rank(torchrun: subprocess.Popen, rank: int) -> int:
+    for pid in descendants(torchrun.pid):
+        if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return pid
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
+    words = [*settings(*HARD, "train.steps=100", "train.lr=0.01", "train.eval_every=50"), "--name", "run"]
+    two = start(*words)
+    output, errors = two.communicate(timeout=240)
+    assert two.returncode == 0, errors
+    assert output.count("run run in ") == output.count("more of them: ") == 1, "one process speaks"
+    alone = tmp_path / "alone"
+    assert main(["--no-ui", "--runs-dir", str(alone / "runs"), "train", *tiny_arguments(tiny_npz), *words]) == 0
+    one, shared = losses(alone), losses(tmp_path)
+    assert sorted(shared) == sorted(one) == list(range(1, 101))
+    assert max(abs(one[step] - shared[step]) for step in one) < 1e-4
+    assert len(found(tmp_path, events.Step)) == 100, "one writer"
+    assert [event.processes for event in found(tmp_path, events.Started)] == [2]
+    for expected, event in zip(found(alone, events.Evaluated), found(tmp_path, events.Evaluated), strict=True):
+        assert (event.split, event.step, event.images, event.best) == (
+            expected.split,
+            expected.step,
+            expected.images,
+            expected.best,
+        )
+        assert event.bits_per_dim == pytest.approx(expected.bits_per_dim, abs=2e-4)
+        if expected.bits_per_dim_se is not None:
+            assert event.bits_per_dim_se == pytest.approx(expected.bits_per_dim_se, abs=2e-4)
+    assert len(found(tmp_path, events.CheckpointSaved)) == len(found(alone, events.CheckpointSaved))
+
+
+def test_a_signal_to_any_process_stops_all_and_another_number_goes_on(
+    start: Start, tiny_npz: Path, tmp_path: Path
+) -> None:
+    hard = (*HARD, "train.steps=60", "train.lr=0.01", "train.schedule=constant")
+    run = run_of(tmp_path)
+    two = start(*settings(*hard, f"train.steps={LONG}"), "--name", "run")
+    wait_for(lambda: len(losses(tmp_path)) >= 3, two)
+    pause = control.post(run.control_dir, events.Pause())
+    wait_for(lambda: summarize(run.path).state == "paused", two)
+    assert pause in [event.id for event in found(tmp_path, events.Acknowledged)]
+    os.kill(of_rank(two, 1), signal.SIGUSR1)
+    wait_for(lambda: found(tmp_path, events.CheckpointSaved), two)
+    control.post(run.control_dir, events.Resume())
+    at = max(losses(tmp_path))
+    wait_for(lambda: max(losses(tmp_path)) > at + 2, two)
+    os.kill(of_rank(two, 1), signal.SIGTERM)
+    output, errors = two.communicate(timeout=120)
+    assert two.returncode != 0
+    assert errors.count("exitcode  : 143") == 2 or "exitcode" in errors
+    assert "stopped by SIGTERM at step" in output
+    stopped = found(tmp_path, events.StateChanged)[-1]
+    assert (stopped.state, stopped.step) == ("stopped", max(losses(tmp_path)))
+    assert found(tmp_path, events.CheckpointSaved)[-1].step == stopped.step
+    more = stopped.step + 20
+    words = ["train", "--resume", "run", "--set", f"train.steps={more}"]
+    assert main(["--no-ui", "--runs-dir", str(tmp_path / "runs"), *words]) == 0
+    alone = tmp_path / "alone"
+    whole = [*tiny_arguments(tiny_npz), *settings(*hard, f"train.steps={more}"), "--name", "run"]
+    assert main(["--no-ui", "--runs-dir", str(alone / "runs"), "train", *whole]) == 0
+    one, both = losses(alone), losses(tmp_path)
+    assert sorted(both) == sorted(one)
+    assert max(abs(one[step] - both[step]) for step in one) < 1e-3
+
+
+def test_torchrun_starts_again_and_the_run_goes_on(start: Start, tmp_path: Path) -> None:
+    never = ("train.eval_every=0", "train.checkpoint_every=10", "train.steps=100")
+    two = start(*settings(*never), launcher=("--max-restarts=1",))
+    runs = tmp_path / "runs"
+    wait_for(lambda: runs.exists() and [p for p in runs.iterdir() if list(p.glob("checkpoints/*"))], two)
+    os.kill(of_rank(two, 1), signal.SIGKILL)
+    _, errors = two.communicate(timeout=240)
+    assert two.returncode == 0, errors
+    (path,) = [path for path in runs.iterdir() if not path.name.startswith(".")]
+    run = RunDir(path)
+    starts = [event for event in run.read_events()[0] if isinstance(event, events.Started)]
+    assert [event.resumed for event in starts] == [False, True]
+    assert starts[1].step >= 10
+    assert (summarize(path).state, summarize(path).step) == ("finished", 100)
+
+
+def test_what_all_cannot_do_one_says(start: Start, tmp_path: Path) -> None:
+    two = start("--set", "model.norm=batch", "--name", "run")
+    _, errors = two.communicate(timeout=120)
+    assert two.returncode == 1
+    assert errors.count("BatchNorm in several processes needs CUDA") == 1
+    assert "Traceback (most recent call last):\n  File" not in errors.split("ChildFailedError")[0].split("pixeltui:")[0]
+
+
+def test_processes_are_started_and_stopped_for_the_user(start: Start, tmp_path: Path) -> None:
+    two = start(*settings(f"train.steps={LONG}"), "--name", "run", through=True)
+    wait_for(lambda: len(losses(tmp_path)) >= 3, two)
+    two.send_signal(signal.SIGINT)
+    output, errors = two.communicate(timeout=120)
+    assert two.returncode == 130
+    assert errors == ""
+    assert "checkpoint written; to go on" in output
+    assert summarize(run_of(tmp_path).path).state == "stopped"
+    two = start("--resume", "run", "--set", f"train.steps={max(losses(tmp_path)) + 5}", new=False, through=True)
+    output, errors = two.communicate(timeout=120)
+    assert (two.returncode, errors) == (0, "")
+    assert summarize(run_of(tmp_path).path).state == "finished"
+    two = start("--set", "data.name=/no/such/place", "--name", "other", through=True)
+    output, errors = two.communicate(timeout=120)
+    assert two.returncode == 1
+    assert errors.count("\n") == 1
+    assert errors.startswith("pixeltui: no data set and no path")
+
+
+STUBS = {
+    "srun": """#!/bin/bash
+shift
+children=()
+trap 'kill -TERM "${children[@]}"' TERM
+for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & children+=($!); done
+status=0
+for child in "${children[@]}"; do
+    wait "$child"; while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+    wait "$child"; status=$?
+done
+exit $status
+""",
+    "scontrol": """#!/bin/bash
+if [ "$1" = show ]; then echo 127.0.0.1; else echo "scontrol $*"; fi
+""",
+}
+
+
+def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: Path, tmp_path: Path) -> None:
+    """srun is a loop here: the rest is the script's own."""
+    for name, text in STUBS.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    script = Path(__file__).parents[2] / "examples" / "slurm.sh"
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIXELTUI_RUNS_DIR": str(tmp_path / "runs"),
+        "NAME": "run",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_NTASKS": "2",
+    }
+
+    def queue(*words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            ["bash", str(script), *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    first = queue(*tiny_arguments(tiny_npz), *settings("train.steps=300"))
+    try:
+        wait_for(lambda: len(losses(tmp_path)) >= 3, first)
+        (srun,) = [pid for pid in descendants(first.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(srun, signal.SIGTERM)
+        output, errors = first.communicate(timeout=120)
+        assert first.returncode == 143, errors
+        assert f"scontrol requeue {os.getpid()}" in output
+        at = max(losses(tmp_path))
+        second = queue("--preset", "passed over")
+        output, errors = second.communicate(timeout=240)
+        assert second.returncode == 0, errors
+    finally:
+        for pid in [first.pid, *descendants(first.pid)] if first.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
+    assert [event.step for event in found(tmp_path, events.Started)] == [0, at]
+    assert summarize(run_of(tmp_path).path).state == "finished"
