@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pixeltui.core.native.rows import native_row
 from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, fp32, scale_levels
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class CachedSampler:
         self.rows_above = rows_above
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = False
+        self.native = None if request.images.is_cuda else native_row(self)
+        """the compiled steps, where they know every part"""
 
     def stream(self) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far, rows done) after each row."""
@@ -96,7 +99,12 @@ class CachedSampler:
         if self.row.is_cuda:
             self._replay()
         else:
-            self._steps((~self.known).flatten(1).any(dim=1).tolist())
+            wanted = (~self.known).flatten(1).any(dim=1).tolist()
+            if self.native is None:
+                self._steps(wanted)
+            else:
+                self.native.draw(wanted)
+                self.trunk.end_row()
         request.images[:, :, row] = self.row.permute(2, 1, 0).to(torch.uint8)
 
     def _steps(self, to_draw: list[bool]) -> None:

@@ -53,23 +53,56 @@ def can_pack(norm: nn.Module) -> bool:
     return isinstance(norm, RMSNorm | nn.Identity)
 
 
+class RmsOfPixel:
+    """RMSNorm without its weight, times a factor: x / sqrt(|x|² + floor²)."""
+
+    def __init__(self, floor: Tensor) -> None:
+        self.floor = floor
+
+    def __call__(self, x: Tensor, out: Tensor) -> object:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        return torch.div(x, torch.hypot(length, self.floor), out=out)
+
+
+class ScaleAndShift:
+    """BatchNorm in evaluation mode."""
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        self.scale, self.shift = scale, shift
+
+    def __call__(self, x: Tensor, out: Tensor) -> object:
+        return torch.addcmul(self.shift, x, self.scale, out=out)
+
+
+class SameFeatures:
+    """No norm."""
+
+    def __call__(self, x: Tensor, out: Tensor) -> object:
+        return out.copy_(x)
+
+
+class Scaled:
+    """A norm and the factors that no matrix takes in."""
+
+    def __init__(self, norm: Norm, factors: Tensor) -> None:
+        self.norm, self.factors = norm, factors
+
+    def __call__(self, x: Tensor, out: Tensor) -> object:
+        self.norm(x, out)
+        return out.mul_(self.factors)
+
+
 def pack_norm(norm: nn.Module, dtype: torch.dtype) -> tuple[Norm, Tensor | None]:
     """The norm, and factors [D] for its result that the next matrix takes in, None for ones."""
     if isinstance(norm, RMSNorm):
         size = norm.weight.numel()
         # |x / sqrt(D)|² + eps = (|x|² + D eps) / D
         floor = torch.tensor((size * norm.eps) ** 0.5, dtype=dtype, device=norm.weight.device)
-
-        def rms(x: Tensor, out: Tensor) -> object:
-            length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-            return torch.div(x, torch.hypot(length, floor), out=out)
-
-        return rms, norm.weight.detach().to(dtype) * size**0.5
+        return RmsOfPixel(floor), norm.weight.detach().to(dtype) * size**0.5
     if isinstance(norm, nn.BatchNorm2d):
-        scale, shift = batch_norm_affine(norm, dtype)
-        return lambda x, out: torch.addcmul(shift, x, scale, out=out), None
+        return ScaleAndShift(*batch_norm_affine(norm, dtype)), None
     if isinstance(norm, nn.Identity):
-        return lambda x, out: out.copy_(x), None
+        return SameFeatures(), None
     raise ValueError(f"expected a norm that looks at one pixel, got {type(norm).__name__}")
 
 

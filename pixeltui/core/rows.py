@@ -45,6 +45,21 @@ class ImageRows:
         first = self.stored[:, :, self.start - self.reach :]
         return first.as_strided(shape, strides).reshape(self.width * batch, -1)
 
+    def above_windows(self) -> list[Tensor]:
+        """[W, B, columns C] of each row above, top first: what the kernel reaches there, as views."""
+        return [self._windows(row, -self.reach, 2 * self.reach + 1) for row in range(len(self.stored) - 1)]
+
+    def left_windows(self) -> Tensor:
+        """[W, B, left C]: `windows` of all columns as one view."""
+        left = self.windows[0].shape[1] // self.stored.shape[3]
+        return self._windows(len(self.stored) - 1, -left, left)
+
+    def _windows(self, row: int, first: int, columns: int) -> Tensor:
+        """[W, B, columns C]: so many pixels of a row, from `first` columns beside each on."""
+        each, batch = self.stored.shape[3], self.stored.shape[1]
+        start = self.stored[row, :, self.start + first :]
+        return start.as_strided((self.width, batch, columns * each), (each, self.stored.stride(1), 1))
+
     def lefts(self) -> Tensor:
         """[W B, left C]: `windows` of all columns."""
         return torch.stack(self.windows).flatten(0, 1)

@@ -85,18 +85,13 @@ class SingleStackRows(RowTrunk):
 def pack_block(block: ResidualBlock, dtype: torch.dtype) -> Block:
     """A block without class bias; BatchNorm goes into the convolution before it."""
     kernel, bias = packed.taps(block.conv, dtype), packed.bias_of(block.conv, dtype)
-    after = None
-    factors: Tensor | None = None
+    after: packed.Norm | None = None
     if isinstance(block.norm, nn.BatchNorm2d):
         scale, shift = packed.batch_norm_affine(block.norm, dtype)
         kernel, bias = kernel * scale, bias * scale + shift
     elif not isinstance(block.norm, nn.Identity):
-        norm, factors = packed.pack_norm(block.norm, dtype)
-    if factors is not None:
-
-        def after(x: Tensor, out: Tensor) -> object:
-            norm(x, out)
-            return out.mul_(factors)
+        after, factors = packed.pack_norm(block.norm, dtype)
+        after = after if factors is None else packed.Scaled(after, factors)
 
     half = len(kernel) - 1
     same, _ = packed.pack_norm(nn.Identity(), dtype)

@@ -1,0 +1,93 @@
+"""The compiled steps (steps.c): where they are, whether they fit, and their structures.
+
+Not a Python extension: a plain shared library, built without Python's headers and called through ctypes, which gives
+the interpreter lock back while it runs. It has no state of its own.
+"""
+
+import ctypes
+import importlib.util
+from functools import cache
+
+FORMAT = 1
+"""of the structures here and in steps.h"""
+MODULE = "pixeltui.core.native._steps"
+VECTORS = (16, 8, 4)
+"""floats in a vector, best first: AVX-512, AVX2, what every machine has"""
+KINDS = (
+    "linear rms affine tanh_gate silu relu mixture_begin mixture_draw mixture_logs mixture_seen softmax_draw "
+    "log_softmax logs_draw table_add"
+).split()
+MOST_MIXTURES = 256
+MIXTURES_PAD = 16
+
+_int64, _address = ctypes.c_int64, ctypes.c_void_p
+
+
+class CPlace(ctypes.Structure):
+    _fields_ = [("at", _address), ("column", _int64), ("image", _int64)]
+
+
+class CStep(ctypes.Structure):
+    _fields_ = [
+        ("kind", _int64),
+        *((name, CPlace) for name in ("input", "output", "start")),
+        *((name, _address) for name in ("weight", "bias")),
+        *((name, _int64) for name in ("inputs", "outputs", "channel")),
+        ("number", ctypes.c_double),
+    ]
+
+
+class CMixture(ctypes.Structure):
+    _fields_ = [
+        ("mixtures", _int64),
+        ("in_order", _int64),
+        ("sharpest", ctypes.c_float),
+        ("widest", ctypes.c_float),
+    ]
+
+
+class CProgram(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.POINTER(CStep)) for name in ("row", "trunk", "head")),
+        *((name, _int64) for name in ("row_steps", "trunk_steps", "head_steps")),
+        *((name, _int64) for name in ("width", "images", "copies", "channels", "levels")),
+        *((name, _address) for name in ("noise", "known", "drawn")),
+        ("current", CPlace),
+        ("scaled", _address),
+        *((name, ctypes.c_double) for name in ("guidance", "temperature", "top_p")),
+        ("mixture", CMixture),
+    ]
+
+
+class Library:
+    """The loaded code and the vectors that it uses here."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError, AttributeError or ValueError where the file is not what this version needs."""
+        code = ctypes.CDLL(path)
+        for name in ("pixeltui_format", "pixeltui_supports", "pixeltui_row"):
+            getattr(code, name).restype = _int64
+        code.pixeltui_supports.argtypes = [_int64]
+        code.pixeltui_row.argtypes = [ctypes.POINTER(CProgram), _address, _int64, _int64]
+        if code.pixeltui_format() != FORMAT:
+            raise ValueError(f"built for format {code.pixeltui_format()}, not {FORMAT}")
+        self._code = code
+        self.supported = [lanes for lanes in VECTORS if code.pixeltui_supports(lanes)]
+        self.lanes = self.supported[0]
+
+    def row(self, program: CProgram, wanted: int, lanes: int, threads: int) -> None:
+        """Draws a row; wanted: address of a bool for each column."""
+        if self._code.pixeltui_row(program, wanted, lanes, threads):
+            raise MemoryError("no memory for the places of a row's pixels")
+
+
+@cache
+def load() -> Library | str:
+    """The library, or why there is none."""
+    spec = importlib.util.find_spec(MODULE)
+    if spec is None or spec.origin is None:
+        return "not built"
+    try:
+        return Library(spec.origin)
+    except (OSError, AttributeError, ValueError) as error:
+        return f"{spec.origin}: {error}"

@@ -1,0 +1,193 @@
+"""Trunks and heads as steps: what `begin_row`, `pixel` and `draw` do in torch, said once more for steps.c.
+
+Every class is named here; one that is not, a subclass included, raises Unsupported.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pixeltui.core.heads.categorical import ChannelNetsPixel, IndependentPixel
+from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
+from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, CMixture
+from pixeltui.core.native.program import Steps, Unsupported
+from pixeltui.core.parts import IncrementalHead, IncrementalTrunk
+from pixeltui.core.rows import CausalStack, ImageRows, RowTrunk
+from pixeltui.core.single_stack import SingleStackRows
+from pixeltui.core.two_stream import TwoStreamRows, VerticalBlock
+
+
+def row_steps(steps: Steps, trunk: IncrementalTrunk) -> None:
+    """What begin_row does."""
+    if type(trunk) is SingleStackRows:
+        _above(steps, trunk.image, trunk.first_above, trunk.start, trunk.bias)
+        for number in range(len(trunk.stack.blocks)):
+            _begin_block(steps, trunk.stack, number)
+    elif type(trunk) is TwoStreamRows:
+        _two_stream_row(steps, trunk)
+    else:
+        raise Unsupported(type(trunk).__name__)
+
+
+def pixel_steps(steps: Steps, trunk: IncrementalTrunk) -> Tensor:
+    """What `pixel` does; the features [N, D]."""
+    if not isinstance(trunk, RowTrunk) or type(trunk).pixel is not RowTrunk.pixel:
+        raise Unsupported(type(trunk).__name__)
+    image = trunk.image
+    steps.linear(trunk.h, image.left_windows(), trunk.first, trunk.start)
+    _stack(steps, trunk.stack, trunk.h)
+    steps.norm(trunk.norm, trunk.h, trunk.features)
+    if trunk.factors is not None:
+        steps.add("affine", trunk.features, trunk.features, weight=trunk.factors)
+    return trunk.features
+
+
+def head_steps(steps: Steps, head: IncrementalHead, features: Tensor, channels: int, *, by_logs: bool) -> CMixture:
+    """What `begin`, `draw` and `observe` do; by_logs: draws from log-probabilities. Returns what the mixture is."""
+    known: dict[type, Callable[..., CMixture]] = {
+        LogisticMixturePixel: _mixture,
+        IndependentPixel: _independent,
+        ChannelNetsPixel: _channel_nets,
+    }
+    if type(head) not in known:
+        raise Unsupported(type(head).__name__)
+    return known[type(head)](steps, head, features, channels, by_logs)
+
+
+def _two_stream_row(steps: Steps, trunk: TwoStreamRows) -> None:
+    width, batch, channels = trunk.start.shape
+    v = torch.zeros_like(trunk.start)
+    work = trunk.work
+    both = work.both.view(width, batch, -1)
+    _above(steps, trunk.image, trunk.vertical_first, v, trunk.vertical_bias)
+    steps.add("affine", v, trunk.start, bias=trunk.bias)
+    for number, vertical in enumerate(trunk.verticals):
+        sums = _begin_block(steps, trunk.stack, number)
+        _vertical(steps, vertical, v, both, work.gate.work.view(width, batch, -1), work.linked.view_as(v), sums)
+
+
+def _vertical(
+    steps: Steps, block: VerticalBlock, v: Tensor, both: Tensor, gated: Tensor, linked: Tensor, horizontal: Tensor
+) -> None:
+    """VerticalBlock.step; gated [W, N, D + 16], with a one behind the features."""
+    width, channels = block.width, v.shape[2]
+    steps.norm(block.norm, v, block.normed[-1, block.reach : block.reach + width])
+    start = _expanded(block.bias, v.shape[1])
+    for row, kernel in enumerate(block.kernel):
+        for column, matrix in enumerate(kernel):
+            steps.linear(both, block.normed[row, column : column + width], matrix, start)
+            start = both
+    steps.add("tanh_gate", both, gated[..., :channels])
+    steps.linear(v, gated[..., : channels + 1], block.out, v)
+    steps.norm(block.link_norm, v, linked)
+    steps.linear(horizontal, linked, block.link, horizontal)
+
+
+def _above(steps: Steps, image: ImageRows, matrix: Tensor, output: Tensor, bias: Tensor) -> None:
+    """output = bias + what the matrix makes of the rows above."""
+    start = _expanded(bias, output.shape[1])
+    rows = image.above_windows()
+    for windows, part in zip(rows, matrix.chunk(len(rows)), strict=True):
+        steps.linear(output, windows, part, start)
+        start = output
+
+
+def _begin_block(steps: Steps, stack: CausalStack, number: int) -> Tensor:
+    block, sums = stack.blocks[number], stack.sums[number]
+    start = _expanded(block.bias, stack.batch)
+    matrices = [(row, column, matrix) for row, kernel in enumerate(block.above) for column, matrix in enumerate(kernel)]
+    for row, column, matrix in matrices:
+        steps.linear(sums, stack.previous[row, number, column : column + stack.width], matrix, start)
+        start = sums
+    if not matrices:
+        steps.add("affine", start, sums)
+    return sums
+
+
+def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
+    if stack.attention:
+        raise Unsupported("attention")
+    for number, (block, gate) in enumerate(zip(stack.blocks, stack.gates, strict=True)):
+        start = stack.sums[number]
+        for tap, matrix in enumerate(block.left):
+            steps.linear(gate.both, stack.current[tap : tap + stack.width, number], matrix, start)
+            start = gate.both
+        normed = stack.current[stack.left_taps : stack.left_taps + stack.width, number]
+        steps.norm(block.norm, h, normed)
+        steps.linear(gate.both, normed, block.centre, start)
+        if block.after is not None:
+            steps.norm(block.after, gate.both, gate.both)
+        steps.add("tanh_gate", gate.both, gate.gated)
+        steps.linear(h, gate.with_one, block.out, h)
+
+
+def _mixture(steps: Steps, head: LogisticMixturePixel, features: Tensor, channels: int, by_logs: bool) -> CMixture:
+    if head.mixtures > MOST_MIXTURES:
+        raise Unsupported(f"{head.mixtures} mixtures")
+    batch, k = len(features), head.mixtures
+    hidden = _activated(steps, "silu", features, (head.hidden_bias, head.hidden))
+    params = _linear(steps, hidden, (head.bias, head.out))
+    size = (k + MIXTURES_PAD - 1) // MIXTURES_PAD * MIXTURES_PAD
+    kinds = (1 if head.in_order else channels) + 3 * channels + (channels * (channels - 1) // 2 if head.in_order else 0)
+    state = features.new_zeros(batch, kinds * size)
+    steps.add("mixture_begin", params, state)
+    for channel in range(channels):
+        if by_logs:
+            logs = features.new_empty(batch, head.levels)
+            steps.add("mixture_logs", state, logs, channel=channel)
+            steps.add("logs_draw", logs, channel=channel)
+        else:
+            steps.add("mixture_draw", state, channel=channel)
+        if channel + 1 < channels:
+            steps.add("mixture_seen", state, channel=channel)
+    sharpest, widest = torch.tensor([-head.sharpest, -WIDEST]).exp().tolist()
+    return CMixture(mixtures=k, in_order=head.in_order, sharpest=sharpest, widest=widest)
+
+
+def _independent(steps: Steps, head: IndependentPixel, features: Tensor, channels: int, by_logs: bool) -> CMixture:
+    x = torch.empty_like(features)
+    steps.add("relu", features, x)
+    logits = _linear(steps, _activated(steps, "relu", x, head.hidden), head.out)
+    for channel in range(channels):
+        own = logits[:, channel * head.levels : (channel + 1) * head.levels]
+        _softmax(steps, own, channel, by_logs)
+    return CMixture()
+
+
+def _channel_nets(steps: Steps, head: ChannelNetsPixel, features: Tensor, channels: int, by_logs: bool) -> CMixture:
+    sums = _linear(steps, features, (head.first_bias, head.first)).chunk(channels, dim=1)
+    for channel in range(channels):
+        x = torch.empty(sums[channel].shape)
+        steps.add("silu", sums[channel], x)
+        logits = _linear(steps, _activated(steps, "silu", x, head.hidden[channel]), head.out[channel])
+        _softmax(steps, logits, channel, by_logs)
+        for later in range(channel + 1, channels):
+            table = head.tables[later][channel].contiguous()
+            steps.add("table_add", sums[later], sums[later], weight=table, channel=channel)
+    return CMixture()
+
+
+def _softmax(steps: Steps, logits: Tensor, channel: int, by_logs: bool) -> None:
+    if by_logs:
+        steps.add("log_softmax", logits, logits)
+    steps.add("logs_draw" if by_logs else "softmax_draw", logits, channel=channel)
+
+
+def _linear(steps: Steps, x: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
+    """layer: bias [out] and matrix [in, out]."""
+    bias, matrix = layer
+    y = x.new_empty(len(x), matrix.shape[1])
+    steps.linear(y, x, matrix, bias.expand_as(y))
+    return y
+
+
+def _activated(steps: Steps, kind: str, x: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
+    y = _linear(steps, x, layer)
+    steps.add(kind, y, y)
+    return y
+
+
+def _expanded(bias: Tensor, batch: int) -> Tensor:
+    """[N, D] of a bias [D] or [N, D]."""
+    return bias.expand(batch, bias.shape[-1])

@@ -1,0 +1,104 @@
+"""A row's work as a list of steps for steps.c, in terms of the tensors that the torch path uses.
+
+Tensors: a [N, D] or, a column at a time, [W, N, D] view with features that lie together; N images, W columns. The
+program keeps what its steps point to.
+"""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from pixeltui.core.native.library import KINDS, CPlace, CStep
+from pixeltui.core.packed import Norm, RmsOfPixel, SameFeatures, Scaled, ScaleAndShift
+
+
+class Unsupported(Exception):
+    """A part that the compiled steps do not know; the sampler then goes on in torch."""
+
+
+class Steps:
+    """Steps in the order in which they are to run."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.steps: list[CStep] = []
+        self.kept: list[Tensor] = []
+
+    def linear(self, output: Tensor, x: Tensor, matrix: Tensor, start: Tensor | None = None) -> None:
+        """output = start + x matrix [in, out]."""
+        packed = panels(matrix, self.lanes)
+        self.add("linear", x, output, start=start, weight=packed, inputs=matrix.shape[0], outputs=matrix.shape[1])
+
+    def norm(self, norm: Norm, x: Tensor, output: Tensor) -> None:
+        if isinstance(norm, RmsOfPixel):
+            self.add("rms", x, output, number=float(norm.floor))
+        elif isinstance(norm, ScaleAndShift):
+            self.add("affine", x, output, weight=norm.scale, bias=norm.shift)
+        elif isinstance(norm, SameFeatures):
+            if x.data_ptr() != output.data_ptr():
+                self.add("affine", x, output)
+        elif isinstance(norm, Scaled):
+            self.norm(norm.norm, x, output)
+            self.add("affine", output, output, weight=norm.factors)
+        else:
+            raise Unsupported(type(norm).__name__)
+
+    def add(
+        self,
+        kind: str,
+        x: Tensor,
+        output: Tensor | None = None,
+        *,
+        start: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        inputs: int = 0,
+        outputs: int | None = None,
+        channel: int = 0,
+        number: float = 0.0,
+    ) -> None:
+        """outputs: width of `output` where it is not said."""
+        step = CStep(kind=KINDS.index(kind), inputs=inputs, channel=channel, number=number)
+        step.outputs = outputs if outputs is not None else 0 if output is None else output.shape[-1]
+        step.input = self._place(x)
+        if output is not None:
+            step.output = self._place(output)
+        if start is not None:
+            step.start = self._place(start)
+        step.weight, step.bias = self._address(weight), self._address(bias)
+        self.steps.append(step)
+
+    def array(self) -> "ctypes.Array[CStep]":
+        return (CStep * len(self.steps))(*self.steps)
+
+    def _place(self, x: Tensor) -> CPlace:
+        place = place_of(x)
+        self.kept.append(x)
+        return place
+
+    def _address(self, x: Tensor | None) -> int | None:
+        if x is None:
+            return None
+        if x.dtype != torch.float32 or not x.is_contiguous():
+            raise Unsupported(f"weights {x.dtype}, strides {x.stride()}")
+        self.kept.append(x)
+        return x.data_ptr()
+
+
+def place_of(x: Tensor) -> CPlace:
+    """Of a view [N, D] or [W, N, D]."""
+    if x.dtype != torch.float32 or x.is_cuda or (x.shape[-1] > 1 and x.stride(-1) != 1):
+        raise Unsupported(f"{x.dtype} on {x.device}, strides {x.stride()}")
+    return CPlace(x.data_ptr(), x.stride(0) if x.ndim == 3 else 0, x.stride(-2))
+
+
+def panels(matrix: Tensor, lanes: int) -> Tensor:
+    """A matrix [in, out] as steps.c reads it: 2 lanes outputs at a time, the last ones by lanes, [in, outputs] each."""
+    inputs, outputs = matrix.shape
+    padded = torch.nn.functional.pad(matrix, (0, -outputs % lanes))
+    whole = outputs // (2 * lanes) * 2 * lanes
+    if padded.shape[1] - whole == 2 * lanes:
+        whole += 2 * lanes
+    first = padded[:, :whole].view(inputs, -1, 2 * lanes).transpose(0, 1)
+    return torch.cat([first.reshape(-1), padded[:, whole:].reshape(-1)])

@@ -1,0 +1,61 @@
+/* What pixeltui/core/native/program.py hands over. The same layouts stand in library.py; FORMAT changes with them. */
+
+#ifndef PIXELTUI_STEPS_H
+#define PIXELTUI_STEPS_H
+
+#include <stdint.h>
+
+#define PIXELTUI_FORMAT 1
+
+/* Features of every image at every column: a pointer and strides in floats. */
+typedef struct {
+    float *at;
+    int64_t column, image;
+} Place;
+
+typedef enum {
+    LINEAR,        /* out = start + in W; start null: 0 */
+    RMS,           /* out = in / sqrt(|in|^2 + number^2) */
+    AFFINE,        /* out = in weight + bias; either may be null */
+    TANH_GATE,     /* out = tanh(first half of in) sigmoid(second half) */
+    SILU,          /* out = in sigmoid(in) */
+    RELU,
+    MIXTURE_BEGIN, /* in: parameters by kind; out: Mixture state */
+    MIXTURE_DRAW,  /* in: state; draws `channel` */
+    MIXTURE_LOGS,  /* in: state; out: log-probabilities of the levels of `channel` */
+    MIXTURE_SEEN,  /* in: state, moved on by the level of `channel` */
+    SOFTMAX_DRAW,  /* in: logits; draws `channel` */
+    LOG_SOFTMAX,   /* out = in - log sum exp in */
+    LOGS_DRAW,     /* in: log-probabilities; draws `channel` by guidance, temperature and top_p */
+    TABLE_ADD      /* out += row of weight, a table [levels, outputs], of the level of `channel` */
+} Kind;
+
+typedef struct {
+    int64_t kind;
+    Place in, out, start;
+    const float *weight, *bias;
+    int64_t inputs, outputs, channel;
+    double number;
+} Step;
+
+/* A mixture of logistics; see LogisticMixturePixel. */
+typedef struct {
+    int64_t mixtures, in_order;
+    float sharpest, widest; /* largest and smallest inverse scale */
+} Mixture;
+
+typedef struct {
+    const Step *row, *trunk, *head;
+    int64_t row_steps, trunk_steps, head_steps;
+    int64_t width, images, copies, channels, levels;
+    const float *noise;   /* [width, channels, images] */
+    const uint8_t *known; /* [width, channels, images] */
+    int64_t *drawn;       /* [width, channels, images]: levels, those known, later all */
+    Place current;        /* [width, copies images, channels]: the levels, scaled */
+    const float *scaled;  /* [levels] */
+    double guidance, temperature, top_p;
+    Mixture mixture;
+} Program;
+
+
+#endif
