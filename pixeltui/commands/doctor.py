@@ -63,6 +63,7 @@ def examine(runs_dir: Path, root: Path) -> list[Check]:
         "torchvision": _torchvision,
         "device": _devices,
         "compiler": _compiler,
+        "sampling": _sampling,
         "terminal": _terminal,
         "data": lambda: _data(root),
         "runs": lambda: _runs(runs_dir),
@@ -153,6 +154,17 @@ def _compiler() -> Iterator[Check]:
         yield Check("compiler", "warn", f"{compiler}, but no triton", "pip install triton, or train.compile = false")
     else:
         yield Check("compiler", "ok", f"{compiler}{' and triton' if triton else ''} for torch.compile")
+
+
+def _sampling() -> Iterator[Check]:
+    from pixeltui.core.native.library import load
+
+    library = load()
+    if isinstance(library, str):
+        remedy = "install a C compiler such as gcc, then pip install --force-reinstall --no-deps pixeltui"
+        yield Check("sampling", "warn", f"in torch, on a CPU up to 4 times slower: compiled steps {library}", remedy)
+    else:
+        yield Check("sampling", "ok", f"compiled steps, vectors of {library.lanes} floats")
 
 
 def _terminal() -> Iterator[Check]:

@@ -4,10 +4,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pixeltui.commands import doctor
+from pixeltui.core.native import library
 
 
 def command(tmp_path, *words):
@@ -38,6 +40,14 @@ def test_json(tmp_path, capsys):
     assert found["can_train"] is True
     assert all(set(check) == {"name", "status", "found", "remedy"} for check in found["checks"])
     assert all(check["remedy"] for check in found["checks"] if check["status"] != "ok")
+
+
+def test_how_sampling_is_computed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "load", lambda: "not built")
+    missing = checks(tmp_path)["sampling"]
+    assert (missing.status, "not built" in missing.found, "compiler" in missing.remedy) == ("warn", True, True)
+    monkeypatch.setattr(library, "load", lambda: SimpleNamespace(lanes=8))
+    assert checks(tmp_path)["sampling"] == doctor.Check("sampling", "ok", "compiled steps, vectors of 8 floats")
 
 
 def test_runs_that_cannot_be_written_make_training_impossible(tmp_path, capsys):

@@ -14,9 +14,11 @@ MODULE = "pixeltui.core.native._steps"
 VECTORS = (16, 8, 4)
 """floats in a vector, best first: AVX-512, AVX2, what every machine has"""
 KINDS = (
-    "linear rms affine tanh_gate silu relu mixture_begin mixture_draw mixture_logs mixture_seen softmax_draw "
-    "log_softmax logs_draw table_add"
-).split()
+    *("linear", "rms", "affine", "tanh_gate", "silu", "relu"),
+    *("mixture_begin", "mixture_draw", "mixture_logs", "mixture_seen"),
+    *("softmax_draw", "log_softmax", "logs_draw", "table_add"),
+)
+"""of steps, in the order of steps.h"""
 MOST_MIXTURES = 256
 MIXTURES_PAD = 16
 
@@ -71,7 +73,7 @@ class Library:
         code.pixeltui_row.argtypes = [ctypes.POINTER(CProgram), _address, _int64, _int64]
         if code.pixeltui_format() != FORMAT:
             raise ValueError(f"built for format {code.pixeltui_format()}, not {FORMAT}")
-        self._code = code
+        self._code, self.path = code, path
         self.supported = [lanes for lanes in VECTORS if code.pixeltui_supports(lanes)]
         self.lanes = self.supported[0]
 

@@ -56,7 +56,7 @@ def head_steps(steps: Steps, head: IncrementalHead, features: Tensor, channels: 
 
 
 def _two_stream_row(steps: Steps, trunk: TwoStreamRows) -> None:
-    width, batch, channels = trunk.start.shape
+    width, batch, _ = trunk.start.shape
     v = torch.zeros_like(trunk.start)
     work = trunk.work
     both = work.both.view(width, batch, -1)
@@ -125,7 +125,7 @@ def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
 def _mixture(steps: Steps, head: LogisticMixturePixel, features: Tensor, channels: int, by_logs: bool) -> CMixture:
     if head.mixtures > MOST_MIXTURES:
         raise Unsupported(f"{head.mixtures} mixtures")
-    batch, k = len(features), head.mixtures
+    batch, k = features.shape[-2], head.mixtures
     hidden = _activated(steps, "silu", features, (head.hidden_bias, head.hidden))
     params = _linear(steps, hidden, (head.bias, head.out))
     size = (k + MIXTURES_PAD - 1) // MIXTURES_PAD * MIXTURES_PAD
@@ -146,7 +146,7 @@ def _mixture(steps: Steps, head: LogisticMixturePixel, features: Tensor, channel
 
 
 def _independent(steps: Steps, head: IndependentPixel, features: Tensor, channels: int, by_logs: bool) -> CMixture:
-    x = torch.empty_like(features)
+    x = features.new_empty(features.shape[-2:])
     steps.add("relu", features, x)
     logits = _linear(steps, _activated(steps, "relu", x, head.hidden), head.out)
     for channel in range(channels):
@@ -177,7 +177,7 @@ def _softmax(steps: Steps, logits: Tensor, channel: int, by_logs: bool) -> None:
 def _linear(steps: Steps, x: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
     """layer: bias [out] and matrix [in, out]."""
     bias, matrix = layer
-    y = x.new_empty(len(x), matrix.shape[1])
+    y = x.new_empty(x.shape[-2], matrix.shape[1])
     steps.linear(y, x, matrix, bias.expand_as(y))
     return y
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.native.library import KINDS, CPlace, CStep
-from pixeltui.core.packed import Norm, RmsOfPixel, SameFeatures, Scaled, ScaleAndShift
+from pixeltui.core.packed import Norm, RmsOfPixel, SameFeatures, ScaleAndShift, Scaled
 
 
 class Unsupported(Exception):

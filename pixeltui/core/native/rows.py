@@ -43,9 +43,13 @@ class NativeRow:
 
     def draw(self, wanted: list[bool]) -> None:
         """begin_row, every pixel and its draws; wanted: the columns where something is to be drawn."""
-        threads = max(1, min(torch.get_num_threads(), self.images // LEAST_IMAGES))
         flags = (ctypes.c_uint8 * len(wanted))(*wanted)
-        self.library.row(self._program, ctypes.addressof(flags), self.lanes, threads)
+        self.library.row(self._program, ctypes.addressof(flags), self.lanes, threads_for(self.images))
+
+
+def threads_for(images: int) -> int:
+    """Each takes its images through a whole row by itself: none waits for another within it."""
+    return max(1, min(torch.get_num_threads(), images // LEAST_IMAGES))
 
 
 def native_row(sampler: "CachedSampler") -> NativeRow | None:

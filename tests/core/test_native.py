@@ -1,0 +1,206 @@
+"""The compiled steps compute what torch computes. Built here from their source, whatever the installation has."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pixeltui import registry
+from pixeltui.config import Model
+from pixeltui.core import ConditionalPixelCNN, build_model, native
+from pixeltui.core.cached import CachedSampler
+from pixeltui.core.native import library, rows
+from pixeltui.core.parts import scale_levels
+from pixeltui.core.sampler import naive_sample_stream, sample_stream
+
+Tiny = Callable[..., ConditionalPixelCNN]
+COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+pytestmark = pytest.mark.skipif(COMPILER is None or os.name == "nt", reason="no C compiler")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> library.Library:
+    target = tmp_path_factory.mktemp("native") / "steps.so"
+    source = Path(native.__file__).with_name("steps.c")
+    options = ["-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([str(COMPILER), *options, "-o", target, source, "-lm", "-lpthread"], check=True)
+    return library.Library(str(target))
+
+
+@pytest.fixture(params=library.VECTORS)
+def lanes(request: pytest.FixtureRequest, built: library.Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Each width of vectors that this machine has, in use."""
+    if request.param not in built.supported:
+        pytest.skip(f"this processor has no vectors of {request.param} floats")
+    monkeypatch.setattr(built, "lanes", request.param)
+    monkeypatch.setattr(rows, "load", lambda: built)
+    return request.param
+
+
+@pytest.fixture
+def compiled(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "load", lambda: built)
+
+
+def last(stream: Any) -> Tensor:
+    *_, (images, _) = stream
+    result: Tensor = images
+    return result
+
+
+def in_torch(model: ConditionalPixelCNN, batch: int, **wish: Any) -> Tensor:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "load", lambda: "not built")
+        return last(sample_stream(model, batch, **wish))
+
+
+def random_images(model: ConditionalPixelCNN, batch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, model.levels, (batch, *model.image_shape), generator=generator, dtype=torch.uint8)
+
+
+def sampler_of(rows_of_stream: Any) -> CachedSampler:
+    sampler = rows_of_stream.gi_frame.f_locals["self"]
+    assert isinstance(sampler, CachedSampler)
+    return sampler
+
+
+@pytest.mark.usefixtures("lanes")
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("channel_autoregressive", [True, False])
+@pytest.mark.parametrize(("shape", "levels"), [((1, 7, 3), 17), ((3, 4, 6), 256)])
+def test_the_same_noise_gives_the_image_of_torch(
+    tiny: Tiny, architecture: str, head: str, channel_autoregressive: bool, shape: tuple[int, int, int], levels: int
+) -> None:
+    options = {"architecture": architecture, "head": head, "channel_autoregressive": channel_autoregressive}
+    labels = torch.tensor([0, 2, 1])
+    for norm in registry.NORMS:
+        model = tiny(shape, levels, 3, norm=norm, **options)
+        for wish in ({}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
+            assert sampler_of(sample_stream(model, 3, seed=4, **wish)).native is not None
+            drawn = last(sample_stream(model, 3, seed=4, **wish))
+            assert torch.equal(drawn, in_torch(model, 3, seed=4, **wish))
+            assert len(drawn.unique()) > 3
+
+
+@torch.no_grad()
+def features_of(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None) -> Tensor:
+    """[B, D, H, W] of true images, row by row as compiled steps."""
+    batch, _, height, width = images.shape
+    known = torch.ones_like(images, dtype=torch.bool)
+    wish: dict[str, Any] = {"labels": labels, "seed": 0, "given": images, "known": known}
+    sampler = sampler_of(sample_stream(model, batch, **wish))
+    trunk: Any = sampler.trunk
+    trunk.features = torch.zeros(width, batch, model.trunk.channels)
+    sampler.native = rows.native_row(sampler)
+    assert sampler.native is not None
+    features = []
+    for row in range(height):
+        sampler.draw_row(row)
+        features.append(trunk.features.clone())
+    assert torch.equal(sampler.request.images, images)
+    return torch.stack(features).permute(2, 3, 0, 1)
+
+
+@pytest.mark.usefixtures("lanes")
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("norm", list(registry.NORMS))
+@pytest.mark.parametrize(("first_kernel", "kernel"), [(3, 3), (7, 5), (5, 1)])
+@torch.no_grad()
+def test_features_are_those_of_the_full_forward(
+    tiny: Tiny, architecture: str, norm: str, first_kernel: int, kernel: int
+) -> None:
+    kernels = {"first_kernel": first_kernel, "kernel": kernel}
+    for channels, size in ((1, 8), (3, 44)):
+        model = tiny((channels, 6, 5), 8, 3, architecture=architecture, norm=norm, channels=size, **kernels)
+        images, labels = random_images(model, 3), torch.tensor([0, 2, 1])
+        full = model.trunk(scale_levels(images, 8), labels)
+        scale = float(full.abs().max())
+        torch.testing.assert_close(features_of(model, images, labels), full, atol=1e-4 * scale, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("lanes")
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@torch.no_grad()
+def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str) -> None:
+    """Where nothing is known yet the features are all but zero, and every norm makes them large again."""
+    model = build_model(Model(architecture=architecture, channels=32, blocks=12), (3, 4, 5), 256, 0).eval()
+    images = random_images(model, 2)
+    full = model.trunk(scale_levels(images, 256), None)
+    torch.testing.assert_close(features_of(model, images, None), full, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, guidance: float) -> None:
+    model = tiny((3, 9, 4), 8, 3, architecture=architecture, blocks=2)
+    given = random_images(model, 2)
+    pixels = torch.rand(2, 3, 9, 4, generator=torch.Generator().manual_seed(0)) < 0.6
+    pixels[:, :, 4] = True
+    below = torch.zeros(9, 4, dtype=torch.bool)
+    below[:6], below[6, 1] = True, True
+    for known in (below, pixels):
+        wish: dict[str, Any] = {"labels": [1, 2], "guidance": guidance, "seed": 1, "given": given, "known": known}
+        completed = last(sample_stream(model, 2, **wish))
+        assert torch.equal(completed, last(naive_sample_stream(model, 2, **wish)))
+        everywhere = known.expand(2, 3, 9, 4)
+        assert torch.equal(completed[everywhere], given[everywhere])
+
+
+@pytest.mark.usefixtures("lanes")
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@torch.no_grad()
+def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
+    tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny((3, 3, 30), 256, architecture=architecture, channels=40)
+    images = random_images(model, 29)
+    whole = features_of(model, images, None)
+    for size in (1, 2, 3, 5, 13):
+        assert torch.equal(features_of(model, images[:size], None), whole[:size])
+    monkeypatch.setattr(rows, "threads_for", lambda _: 3)
+    assert torch.equal(features_of(model, images, None), whole)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_two_streams_do_not_disturb_each_other(tiny: Tiny) -> None:
+    model = tiny((3, 6, 5), 256)
+    expected = [last(sample_stream(model, 4, seed=seed)) for seed in (0, 1)]
+    streams = [sample_stream(model, 4, seed=seed) for seed in (0, 1)]
+    *_, ((first, _), (second, _)) = zip(*streams, strict=True)
+    assert torch.equal(first, expected[0])
+    assert torch.equal(second, expected[1])
+
+
+@pytest.mark.usefixtures("compiled")
+def test_what_the_steps_do_not_know_is_left_to_torch(tiny: Tiny) -> None:
+    class Other(type(tiny((1, 4, 5), 8).head.incremental())):  # type: ignore[misc]
+        pass
+
+    plain = tiny((1, 4, 5), 8)
+    expected = in_torch(plain, 2, seed=0)
+    plain.head.incremental = lambda: Other(plain.head)
+    for model in (plain, tiny((1, 4, 5), 8, attention=True), tiny((1, 4, 5), 8).bfloat16()):
+        assert sampler_of(sample_stream(model, 2, seed=0)).native is None
+    assert torch.equal(last(sample_stream(plain, 2, seed=0)), expected)
+
+
+def test_a_library_of_another_version_is_refused(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "FORMAT", library.FORMAT + 1)
+    with pytest.raises(ValueError, match="built for format"):
+        library.Library(built.path)
+
+
+def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "steps.so").write_text("no code")
+    with pytest.raises(OSError, match=r"steps\.so"):
+        library.Library(str(tmp_path / "steps.so"))
