@@ -1,5 +1,6 @@
 """The compiled steps compute what torch computes. Built here from their source, whatever the installation has."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ from pixeltui import registry
 from pixeltui.config import Model
 from pixeltui.core import ConditionalPixelCNN, build_model, native
 from pixeltui.core.cached import CachedSampler
-from pixeltui.core.native import library, rows
+from pixeltui.core.native import library, program, rows
 from pixeltui.core.parts import scale_levels
-from pixeltui.core.sampler import naive_sample_stream, sample_stream
+from pixeltui.core.sampler import naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
 COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -58,7 +59,7 @@ def last(stream: Any) -> Tensor:
 def in_torch(model: ConditionalPixelCNN, batch: int, **wish: Any) -> Tensor:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "load", lambda: "not built")
-        return last(sample_stream(model, batch, **wish))
+        return last(model.sample_stream(batch, **wish))
 
 
 def random_images(model: ConditionalPixelCNN, batch: int) -> Tensor:
@@ -85,8 +86,8 @@ def test_the_same_noise_gives_the_image_of_torch(
     for norm in registry.NORMS:
         model = tiny(shape, levels, 3, norm=norm, **options)
         for wish in ({}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
-            assert sampler_of(sample_stream(model, 3, seed=4, **wish)).native is not None
-            drawn = last(sample_stream(model, 3, seed=4, **wish))
+            assert sampler_of(model.sample_stream(3, seed=4, **wish)).native is not None
+            drawn = last(model.sample_stream(3, seed=4, **wish))
             assert torch.equal(drawn, in_torch(model, 3, seed=4, **wish))
             assert len(drawn.unique()) > 3
 
@@ -97,7 +98,7 @@ def features_of(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | Non
     batch, _, height, width = images.shape
     known = torch.ones_like(images, dtype=torch.bool)
     wish: dict[str, Any] = {"labels": labels, "seed": 0, "given": images, "known": known}
-    sampler = sampler_of(sample_stream(model, batch, **wish))
+    sampler = sampler_of(model.sample_stream(batch, **wish))
     trunk: Any = sampler.trunk
     trunk.features = torch.zeros(width, batch, model.trunk.channels)
     sampler.native = rows.native_row(sampler)
@@ -150,7 +151,7 @@ def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, gui
     below[:6], below[6, 1] = True, True
     for known in (below, pixels):
         wish: dict[str, Any] = {"labels": [1, 2], "guidance": guidance, "seed": 1, "given": given, "known": known}
-        completed = last(sample_stream(model, 2, **wish))
+        completed = last(model.sample_stream(2, **wish))
         assert torch.equal(completed, last(naive_sample_stream(model, 2, **wish)))
         everywhere = known.expand(2, 3, 9, 4)
         assert torch.equal(completed[everywhere], given[everywhere])
@@ -174,8 +175,8 @@ def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
 @pytest.mark.usefixtures("compiled")
 def test_two_streams_do_not_disturb_each_other(tiny: Tiny) -> None:
     model = tiny((3, 6, 5), 256)
-    expected = [last(sample_stream(model, 4, seed=seed)) for seed in (0, 1)]
-    streams = [sample_stream(model, 4, seed=seed) for seed in (0, 1)]
+    expected = [last(model.sample_stream(4, seed=seed)) for seed in (0, 1)]
+    streams = [model.sample_stream(4, seed=seed) for seed in (0, 1)]
     *_, ((first, _), (second, _)) = zip(*streams, strict=True)
     assert torch.equal(first, expected[0])
     assert torch.equal(second, expected[1])
@@ -190,8 +191,37 @@ def test_what_the_steps_do_not_know_is_left_to_torch(tiny: Tiny) -> None:
     expected = in_torch(plain, 2, seed=0)
     plain.head.incremental = lambda: Other(plain.head)
     for model in (plain, tiny((1, 4, 5), 8, attention=True), tiny((1, 4, 5), 8).bfloat16()):
-        assert sampler_of(sample_stream(model, 2, seed=0)).native is None
-    assert torch.equal(last(sample_stream(plain, 2, seed=0)), expected)
+        assert sampler_of(model.sample_stream(2, seed=0)).native is None
+    assert torch.equal(last(plain.sample_stream(2, seed=0)), expected)
+
+
+EDGES = [0.0, 1e-30, 1e-7, 1e-3, 0.3, 1.0, 8.5, 20.0, 86.0, 88.0, 104.0, 200.0, 1e4, 1e30, 3e38]
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "tanh_gate": lambda a, b: a.tanh() * b.sigmoid(),
+    "silu": lambda a, b: torch.cat([torch.nn.functional.silu(a), torch.nn.functional.silu(b)]),
+    "relu": lambda a, b: torch.cat([a.relu(), b.relu()]),
+}
+
+
+@pytest.mark.parametrize("kind", list(FUNCTIONS))
+def test_functions_are_accurate_from_the_smallest_to_the_largest(built: library.Library, lanes: int, kind: str) -> None:
+    edges = torch.tensor([*EDGES, *(-x for x in EDGES)])
+    a = torch.cat([edges.repeat_interleave(len(edges)), torch.linspace(-12, 12, 2003)])
+    b = torch.cat([edges.repeat(len(edges)), torch.linspace(9, -9, 2003)])
+    expected = FUNCTIONS[kind](a.double(), b.double())
+    x = torch.cat([a, b])[None]
+    y = torch.empty(1, len(expected))
+    steps = program.Steps(lanes)
+    steps.add(kind, x, y)
+    levels = torch.zeros(1, 1, 1, dtype=torch.int64)
+    noise, known, current, scaled = (torch.zeros(1, 1, 1) for _ in range(4))
+    nothing = program.Steps(lanes).array()
+    row = library.CProgram(
+        *(steps.array(), nothing, nothing, 1, 0, 0, 1, 1, 1, 1, 2),
+        *(noise.data_ptr(), known.data_ptr(), levels.data_ptr(), program.place_of(current), scaled.data_ptr()),
+    )
+    built.row(row, ctypes.addressof(ctypes.c_uint8(0)), lanes, 1)
+    torch.testing.assert_close(y[0].double(), expected, atol=1e-34, rtol=1e-6)
 
 
 def test_a_library_of_another_version_is_refused(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
