@@ -47,7 +47,7 @@ def as_text(result: dict[str, Any], preset: str) -> str:
     """A table, and what of it is measured and what extrapolated."""
     lines = [
         f"sampling, {preset}, {result['parameters'] / 1e6:.2f} M parameters, {result['image']}, {result['device']}, "
-        f"{result['threads']} threads",
+        f"{result['threads']} threads, steps {result['steps']}",
         f"{'batch':>5}  {'images/s':>9}  {'naive':>9}  {'ratio':>8}  {'of the floor':>12}  {'GFLOP/s':>8}  {'GB/s':>6}",
     ]
     lines += [

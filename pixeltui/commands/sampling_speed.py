@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
 from pixeltui.core.rows import RowTrunk
-from pixeltui.core.sampler import naive_sample_stream
+from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 
 IMAGE = (3, 32, 32)
 ROWS = 4
@@ -31,6 +31,7 @@ def measure(config: Config, batches: list[int], repeats: int, device: torch.devi
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
+        "steps": _steps(model),
         "image": "x".join(map(str, (*IMAGE[1:], IMAGE[0]))),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "method": METHOD.format(rows=ROWS),
@@ -87,6 +88,13 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, 
         "matrix_gflops": statistics.median(rates) / 1e9,
         "weights_gbps": statistics.median(reads) / 1e9,
     }
+
+
+def _steps(model: ConditionalPixelCNN) -> str:
+    """How a row is computed here: in torch, or by the compiled steps."""
+    with torch.no_grad():
+        sampler = fast_sampler(model, Settings(1))
+    return "compiled" if sampler is not None and sampler.native is not None else "torch"
 
 
 def _one_naive_pixel(model: ConditionalPixelCNN, batch: int) -> None:

@@ -90,12 +90,13 @@ class ConditionalPixelCNN(nn.Module):
         known: Tensor | None = None,
         *,
         first_index: int = 0,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """uint8 [B, C, H, W] from the model's distribution; the arguments are those of `sample_stream`."""
-        rows = self.sample_stream(
-            batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index=first_index
+        """uint8 [B, C, H, W] from the model's distribution; the arguments are those of core.sampler.Settings."""
+        settings = sampler.Settings(
+            batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index, dtype
         )
-        for images, _ in rows:
+        for images, _ in sampler.sample_stream(self, settings):
             result = images
         return result
 
@@ -111,11 +112,13 @@ class ConditionalPixelCNN(nn.Module):
         known: Tensor | None = None,
         *,
         first_index: int = 0,
+        dtype: torch.dtype | None = None,
     ) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far uint8 [B, C, H, W], rows done) after each row; see core.sampler.sample_stream."""
-        return sampler.sample_stream(
-            self, batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index=first_index
+        settings = sampler.Settings(
+            batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index, dtype
         )
+        return sampler.sample_stream(self, settings)
 
     def label_index(self, labels: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
         """Checked labels int64 [B] for the trunk, num_classes standing for none; None for a model without labels."""

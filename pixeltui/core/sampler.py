@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pixeltui.core.cached import cached_sampler
+from pixeltui.core.cached import CachedSampler, cached_sampler
 from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
 from pixeltui.core.parts import scale_levels
 
@@ -33,8 +33,32 @@ Rows = Iterator[tuple[Tensor, int]]
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What is asked of a sampler: the arguments of model.sample and model.sample_stream.
+
+    labels: int [B], None for unconditional images. temperature divides the log-probabilities. top_p keeps the fewest
+    levels that hold this probability. guidance g: log p(x) + g (log p(x | label) - log p(x)), so that 0 is
+    unconditional and 1 conditional. The order is guidance, temperature, top_p. seed None: fresh noise. first_index:
+    number of the first image in the series of a seed. given uint8 [B, C, H, W] keeps its levels bit for bit where
+    known, bool [H, W] or [B, 1 or C, H, W]. dtype: of the trunk's weights and features, None for the model's own;
+    bfloat16 is faster on some devices and not exact: its logits are off by about 1e-2.
+    """
+
+    batch_size: int
+    labels: Tensor | Sequence[int] | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    guidance: float = 1.0
+    seed: int | None = None
+    given: Tensor | None = None
+    known: Tensor | None = None
+    first_index: int = 0
+    dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
 class Request:
-    """A checked call of sample_stream; tensors on the model's device."""
+    """Settings checked for a model, whose device the tensors are on."""
 
     images: Tensor
     """uint8 [B, C, H, W]: kept levels where known, 0 elsewhere; filled in"""
@@ -50,48 +74,31 @@ class Request:
     guidance: float
 
 
-def sample_stream(
-    model: "ConditionalPixelCNN",
-    batch_size: int,
-    labels: Tensor | Sequence[int] | None = None,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    guidance: float = 1.0,
-    seed: int | None = None,
-    given: Tensor | None = None,
-    known: Tensor | None = None,
-    *,
-    first_index: int = 0,
-    dtype: torch.dtype | None = None,
-) -> Rows:
+def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
     """Yields (images so far uint8 [B, C, H, W], rows done) after each row; levels not drawn yet are 0.
 
-    labels: int [B], None for unconditional images. temperature divides the log-probabilities. top_p keeps the fewest
-    levels that hold this probability. guidance g: log p(x) + g (log p(x | label) - log p(x)), so that 0 is
-    unconditional and 1 conditional. The order is guidance, temperature, top_p. seed None: fresh noise. first_index:
-    number of the first image in the series of a seed. given uint8 [B, C, H, W] keeps its levels bit for bit where
-    known, bool [H, W] or [B, 1 or C, H, W]. dtype: of the trunk's weights and features, None for the model's own;
-    bfloat16 is faster on some devices and not exact: its logits are off by about 1e-2.
-
     The weights are copied at once: the model may train on between rows. It samples in evaluation mode and is left in
-    the modes that it was in; torch's global random generator is not touched. Raises ValueError at once for arguments
+    the modes that it was in; torch's global random generator is not touched. Raises ValueError at once for settings
     that cannot be.
     """
-    request = _check(
-        model, batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index=first_index
-    )
-    temper = request.guided or request.temperature != 1 or request.top_p < 1
-    draw = partial(_draw_levels, request) if temper else None
     with torch.no_grad():
-        sampler = cached_sampler(model, request, draw, dtype)
+        sampler = fast_sampler(model, settings)
     if sampler is None:
-        return _stream(copy.deepcopy(model), request, _cropped_features)
+        return _stream(copy.deepcopy(model), _checked(model, settings), _cropped_features)
     return sampler.stream()
 
 
+def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSampler | None:
+    """What sample_stream draws with; None where the trunk does not offer `incremental`."""
+    request = _checked(model, settings)
+    temper = request.guided or request.temperature != 1 or request.top_p < 1
+    draw = partial(_draw_levels, request) if temper else None
+    return cached_sampler(model, request, draw, settings.dtype)
+
+
 def naive_sample_stream(model: "ConditionalPixelCNN", batch_size: int, **options: Any) -> Rows:
-    """sample_stream by one full forward of the trunk for each pixel: the method that others are measured against."""
-    return _stream(model, _check(model, batch_size, **options), _full_features)
+    """The same by one full forward of the trunk for each pixel: the method that others are measured against."""
+    return _stream(model, _checked(model, Settings(batch_size, **options)), _full_features)
 
 
 def _stream(model: "ConditionalPixelCNN", request: Request, features_at: "FeaturesAt") -> Rows:
@@ -176,42 +183,30 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _check(
-    model: "ConditionalPixelCNN",
-    batch_size: int,
-    labels: Tensor | Sequence[int] | None = None,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    guidance: float = 1.0,
-    seed: int | None = None,
-    given: Tensor | None = None,
-    known: Tensor | None = None,
-    *,
-    first_index: int = 0,
-) -> Request:
-    if batch_size < 1:
-        raise ValueError(f"expected a batch size of 1 or more, got {batch_size}")
+def _checked(model: "ConditionalPixelCNN", settings: Settings) -> Request:
+    batch, temperature, top_p, guidance = settings.batch_size, settings.temperature, settings.top_p, settings.guidance
+    if batch < 1:
+        raise ValueError(f"expected a batch size of 1 or more, got {batch}")
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ValueError(f"expected a temperature over 0, got {temperature}")
     if not 0 < top_p <= 1:
         raise ValueError(f"expected top_p over 0, up to 1, got {top_p}")
     if not (guidance >= 0 and math.isfinite(guidance)):
         raise ValueError(f"expected guidance of 0 or more, got {guidance}")
-    if first_index < 0:
-        raise ValueError(f"expected first_index of 0 or more, got {first_index}")
+    if settings.first_index < 0:
+        raise ValueError(f"expected first_index of 0 or more, got {settings.first_index}")
     device = next(model.parameters()).device
-    images, kept = _kept(model, batch_size, given, known)
-    seed = secrets.randbits(63) if seed is None else seed
-    noise = [noise_of(seed, first_index + i, model.image_shape) for i in range(batch_size)]
-    index, guided = _trunk_labels(model, batch_size, labels, guidance)
+    images, kept = _kept(model, settings)
+    seed = secrets.randbits(63) if settings.seed is None else settings.seed
+    noise = [noise_of(seed, settings.first_index + i, model.image_shape) for i in range(batch)]
+    index, guided = _trunk_labels(model, settings)
     return Request(
         images.to(device), kept.to(device), torch.stack(noise).to(device), index, guided, temperature, top_p, guidance
     )
 
 
-def _trunk_labels(
-    model: "ConditionalPixelCNN", batch: int, labels: Tensor | Sequence[int] | None, guidance: float
-) -> tuple[Tensor | None, bool]:
+def _trunk_labels(model: "ConditionalPixelCNN", settings: Settings) -> tuple[Tensor | None, bool]:
+    batch, labels, guidance = settings.batch_size, settings.labels, settings.guidance
     device = next(model.parameters()).device
     with _evaluating(model):  # no label dropout
         none = model.label_index(None, batch, device)
@@ -225,10 +220,9 @@ def _trunk_labels(
     return (own, False) if guidance == 1 else (torch.cat([own, none]), True)
 
 
-def _kept(
-    model: "ConditionalPixelCNN", batch: int, given: Tensor | None, known: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _kept(model: "ConditionalPixelCNN", settings: Settings) -> tuple[Tensor, Tensor]:
     """uint8 levels, 0 where they are to be drawn, and bool, where they are known; both [B, C, H, W]."""
+    batch, given, known = settings.batch_size, settings.given, settings.known
     shape = (batch, *model.image_shape)
     if (given is None) != (known is None):
         raise ValueError("expected `given` and `known` together, got one of them")

@@ -13,7 +13,7 @@ from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.draw import LARGEST_NOISE
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
-from pixeltui.core.sampler import naive_sample_stream, sample_stream
+from pixeltui.core.sampler import naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
 
@@ -181,7 +181,7 @@ def test_the_same_noise_gives_the_naive_image(
     labels = torch.tensor([0, 2, 1])
     for wish in ({}, {"labels": labels}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
         naive = last(naive_sample_stream(model, 3, seed=4, **wish))
-        assert torch.equal(last(sample_stream(model, 3, seed=4, **wish)), naive)
+        assert torch.equal(last(model.sample_stream(3, seed=4, **wish)), naive)
         assert len(naive.unique()) > 3
 
 
@@ -201,7 +201,7 @@ def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, att
     for known in (below, middle, pixels):
         wish: dict[str, Any] = {"labels": [1, 2], "guidance": guidance, "seed": 1, "given": given, "known": known}
         naive = last(naive_sample_stream(model, 2, **wish))
-        completed = last(sample_stream(model, 2, **wish))
+        completed = last(model.sample_stream(2, **wish))
         assert torch.equal(completed, naive)
         everywhere = known.expand(2, 3, 9, 4)
         assert torch.equal(completed[everywhere], given[everywhere])
@@ -218,14 +218,14 @@ def test_weights_that_change_between_rows_change_nothing(
         model = tiny((3, 4, 5), 8, 3, architecture=architecture, head=head, attention=True, norm="batch")
         if cropped:
             monkeypatch.setattr(type(model.trunk), "incremental", lambda *_: None)
-        expected = last(sample_stream(model, 2, [0, 1], seed=0))
-        rows = sample_stream(model, 2, [0, 1], seed=0)
+        expected = last(model.sample_stream(2, [0, 1], seed=0))
+        rows = model.sample_stream(2, [0, 1], seed=0)
         next(rows)
         with torch.no_grad():
             for tensor in model.state_dict().values():
                 tensor.add_(1)
         assert torch.equal(last(rows), expected)
-        assert not torch.equal(last(sample_stream(model, 2, [0, 1], seed=0)), expected)
+        assert not torch.equal(last(model.sample_stream(2, [0, 1], seed=0)), expected)
 
 
 @pytest.mark.parametrize("part", ["trunk", "head"])
@@ -234,7 +234,7 @@ def test_parts_without_incremental_are_sampled_too(tiny: Tiny, part: str, monkey
     labels = torch.tensor([0, 2])
     expected = last(naive_sample_stream(model, 2, labels=labels, seed=3))
     monkeypatch.setattr(type(getattr(model, part)), "incremental", lambda *_: None)
-    assert torch.equal(last(sample_stream(model, 2, labels, seed=3)), expected)
+    assert torch.equal(last(model.sample_stream(2, labels, seed=3)), expected)
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
@@ -249,7 +249,7 @@ def test_an_unknown_norm_is_left_to_the_forward(tiny: Tiny, architecture: str) -
             if isinstance(child, torch.nn.Identity):
                 setattr(module, name, Shrink())
     naive = last(naive_sample_stream(model, 2, seed=3))
-    assert torch.equal(last(sample_stream(model, 2, seed=3)), naive)
+    assert torch.equal(last(model.sample_stream(2, seed=3)), naive)
 
 
 def test_no_forward_of_the_trunk_is_needed(tiny: Tiny) -> None:
@@ -262,8 +262,8 @@ def test_no_forward_of_the_trunk_is_needed(tiny: Tiny) -> None:
 
 def test_bfloat16_draws_images_of_the_same_kind(tiny: Tiny) -> None:
     model = tiny((3, 8, 8), 256, std=0.1)
-    exact = last(sample_stream(model, 4, seed=0)).float()
-    rounded = last(sample_stream(model, 4, seed=0, dtype=torch.bfloat16)).float()
+    exact = last(model.sample_stream(4, seed=0)).float()
+    rounded = last(model.sample_stream(4, seed=0, dtype=torch.bfloat16)).float()
     assert not torch.equal(rounded, exact)
     close = (rounded - exact).abs() < 16
     assert float(close.float().mean()) > 0.8
@@ -271,10 +271,10 @@ def test_bfloat16_draws_images_of_the_same_kind(tiny: Tiny) -> None:
 
 def test_autocast_and_the_global_generator_do_not_matter(tiny: Tiny) -> None:
     model = tiny((3, 4, 5), 256)
-    expected = last(sample_stream(model, 2, seed=0))
+    expected = last(model.sample_stream(2, seed=0))
     state = torch.get_rng_state()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(last(sample_stream(model, 2, seed=0)), expected)
+        assert torch.equal(last(model.sample_stream(2, seed=0)), expected)
     assert torch.equal(torch.get_rng_state(), state)
 
 
