@@ -7,14 +7,17 @@ from typing import Any
 from pixeltui.commands import options
 from pixeltui.errors import UsageError
 
-KINDS = ("sample",)
-BATCHES = (1, 16, 64)
+KINDS = {
+    "train": "images a second, beside full masked kernels in fp32 fed image by image",
+    "sample": "images a second, cached beside one full forward a pixel",
+}
+BATCHES = {"train": "16", "sample": "1,16,64"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=KINDS, help="sample: images a second, cached beside one full forward a pixel")
+    parser.add_argument("kind", choices=KINDS, help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()))
     parser.add_argument("--preset", default="pixelcnn", metavar="NAME", help="model to measure (default: pixelcnn)")
-    parser.add_argument("--batch", default=",".join(map(str, BATCHES)), metavar="B[,B...]", help="images at once")
+    parser.add_argument("--batch", metavar="B[,B...]", help="images at once (default: 16 to train, 1,16,64 to sample)")
     parser.add_argument(
         "--repeats",
         type=options.whole(least=1),
@@ -27,20 +30,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pixeltui.commands.sampling_speed import measure
     from pixeltui.config import load_config
     from pixeltui.train.precision import pick_device
 
+    text = args.batch or BATCHES[args.kind]
     try:
-        batches = [int(batch) for batch in args.batch.split(",")]
+        batches = [int(batch) for batch in text.split(",")]
     except ValueError:
-        raise UsageError(f"--batch {args.batch}: expected numbers of images, such as 1,16,64") from None
+        raise UsageError(f"--batch {text}: expected numbers of images, such as 1,16,64") from None
     if min(batches) < 1:
-        raise UsageError(f"--batch {args.batch}: expected 1 image or more")
-    config = load_config(preset=args.preset)
-    result = measure(config, batches, args.repeats, pick_device(args.device))
-    print(json.dumps(result, indent=2) if args.json else as_text(result, args.preset))
+        raise UsageError(f"--batch {text}: expected 1 image or more")
+    config, device = load_config(preset=args.preset), pick_device(args.device)
+    if args.kind == "sample":
+        from pixeltui.commands.sampling_speed import measure
+
+        result = measure(config, batches, args.repeats, device)
+        print(json.dumps(result, indent=2) if args.json else as_text(result, args.preset))
+        return 0
+    from pixeltui.commands import training_speed
+
+    results = []
+    for batch in batches:
+        result = training_speed.measure(config, batch, args.repeats, device)
+        results.append({**result, "peak_gib": training_speed.peak_memory(args.preset, batch, args.device)})
+    print(json.dumps(results, indent=2) if args.json else training_text(results, args.preset))
     return 0
+
+
+def training_text(results: list[dict[str, Any]], preset: str) -> str:
+    """A table, and how it was measured."""
+    first = results[0]
+    lines = [
+        f"training, {preset}, {first['parameters'] / 1e6:.2f} M parameters, {first['image']}, "
+        f"{first['gflop_per_image']:.1f} GFLOP an image, {first['device']}, {first['threads']} threads, "
+        f"{first['precision']}",
+        f"{'batch':>5}  {'images/s':>8}  {'naive':>6}  {'ratio':>6}  {'of the matrix rate':>18}  {'data ratio':>10}  "
+        f"{'optimizer':>9}  {'EMA':>7}  {'peak GiB':>8}  {'naive':>6}",
+    ]
+    lines += [
+        f"{row['batch']:>5}  {row['images_per_second']:>8.2f}  {row['naive_images_per_second']:>6.2f}  "
+        f"{row['ratio']:>5.2f}x  {row['share_of_matrix_rate']:>18.0%}  {row['data_ratio']:>9.0f}x  "
+        f"{row['optimizer_ms']:>6.1f} ms  {row['ema_ms']:>4.1f} ms  {row['peak_gib']['ours']:>8.2f}  "
+        f"{row['peak_gib']['naive']:>6.2f}"
+        for row in results
+    ]
+    return "\n".join([*lines, first["method"]])
 
 
 def as_text(result: dict[str, Any], preset: str) -> str:

@@ -2,8 +2,10 @@ import argparse
 import json
 
 import pytest
+import torch
 
-from pixeltui.commands import bench, sampling_speed
+from pixeltui.commands import bench, sampling_speed, training_speed
+from pixeltui.commands.naive_training import FullMaskedConv2d, naive_copy
 from pixeltui.config import Model
 from pixeltui.core import build_model
 from pixeltui.errors import UsageError
@@ -50,8 +52,41 @@ def test_other_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
     with pytest.raises(SystemExit):
-        parser.parse_args(["train"])
-    assert "invalid choice: 'train' (choose from" in capsys.readouterr().err
+        parser.parse_args(["trian"])
+    assert "invalid choice: 'trian' (choose from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream"])
+def test_the_naive_network_is_the_same_function(architecture: str) -> None:
+    """Ours with cropped kernels, the naive one with full ones and masks: the same likelihoods, or no comparison."""
+    torch.manual_seed(0)
+    model = build_model(Model(architecture=architecture, channels=8, blocks=2, first_kernel=5), (3, 7, 6), 256, 3)
+    naive = naive_copy(model)
+    images, labels = torch.randint(256, (4, 3, 7, 6), dtype=torch.uint8), torch.tensor([0, 1, 2, 0])
+    torch.testing.assert_close(
+        naive.eval().log_prob(images, labels), model.eval().log_prob(images, labels), rtol=1e-5, atol=1e-5
+    )
+    full = [module for module in naive.modules() if isinstance(module, FullMaskedConv2d)]
+    assert all(module.weight.shape[2] % 2 == module.weight.shape[3] % 2 == 1 for module in full)
+    assert sum(p.numel() for p in naive.parameters()) > 1.3 * sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_is_measured_beside_the_naive_loop(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_speed, "IMAGE", (1, 8, 8))
+    monkeypatch.setattr(training_speed, "IMAGES", 256)
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    words = ["train", "--preset", "quick", "--device", "cpu", "--repeats", "1", "--batch", "8"]
+    assert bench.run(parser.parse_args([*words, "--json"])) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["parameters"] > 100_000
+    assert all(value > 0 for value in result.values() if isinstance(value, float))
+    assert result["ratio"] == pytest.approx(result["images_per_second"] / result["naive_images_per_second"])
+    assert set(result["peak_gib"]) == {"ours", "naive"}
+    assert "of the matrix rate" in bench.training_text([result], "quick")
 
 
 @pytest.mark.parametrize("architecture", ["single_stack", "two_stream"])
