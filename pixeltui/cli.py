@@ -16,6 +16,8 @@ COMMANDS = {
     "train": ("train", "train a model"),
     "attach": ("attach", "open the console on a run that trains elsewhere, or is over"),
     "sample": ("sample", "generate images from a checkpoint"),
+    "sweep": ("sweep", "what the temperature does: a row of images for each, with the same noise"),
+    "complete": ("complete", "fill in the rest of real images; what is kept stays bit for bit"),
     "eval": ("evaluate", "likelihood of a split: nats/dim, bits/dim, perplexity, each with its standard error"),
     "runs": ("runs", "list, show, compare, rename, tag, annotate, delete and export runs"),
     "report": ("report", "one HTML page of a run, or of several beside each other"),

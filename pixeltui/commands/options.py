@@ -67,11 +67,14 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 (default: auto)")
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
+def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images") -> None:
     """None: the run's own [sample] config."""
-    parser.add_argument("-n", "--count", type=whole(least=1), metavar="N", help="images")
+    parser.add_argument("-n", "--count", type=whole(least=1), metavar="N", help=count)
     parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
-    parser.add_argument("--temperature", type=number(over=0), metavar="T", help="1: the model's own distribution")
     parser.add_argument("--top-p", type=number(over=0, most=1), metavar="P", help="nucleus sampling; 1: all levels")
     parser.add_argument("--guidance", type=number(least=0), metavar="G", help="classifier-free guidance; 1: none")
     parser.add_argument("--seed", type=whole(least=0), metavar="S", help="the same seed, the same images")
+
+
+def add_temperature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--temperature", type=number(over=0), metavar="T", help="1: the model's own distribution")

@@ -1,0 +1,111 @@
+"""What `sample`, `sweep` and `complete` have in common: loading, progress, and where images go."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixeltui.commands import options
+from pixeltui.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixeltui.store.rundir import RunDir
+    from pixeltui.train.draw import Plan
+    from pixeltui.train.load import LoadedModel
+
+
+def add_output(parser: argparse.ArgumentParser, command: str) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"FILE.png: a labelled grid; FILE.npz: uint8 images [N, H, W, C] and labels (default: RUN-{command}.png)",
+    )
+    parser.add_argument("--show", action="store_true", help="print the images as half blocks")
+
+
+def check_out(args: argparse.Namespace) -> None:
+    if args.out is not None and args.out.suffix not in (".png", ".npz"):
+        raise UsageError(f"--out {args.out}: expected a name that ends in .png or .npz")
+
+
+def load(args: argparse.Namespace) -> "tuple[LoadedModel, RunDir]":
+    """The model that RUN, --checkpoint, --weights and --device name."""
+    from pixeltui.store.rundir import find_run
+    from pixeltui.train.load import load_model
+    from pixeltui.train.precision import pick_device
+
+    run_dir = find_run(args.runs_dir, args.run)
+    device = pick_device(args.device)
+    loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device, warn=options.warn)
+    return loaded, run_dir
+
+
+def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
+    """Images uint8 [N, C, H, W] on the CPU, with progress on a terminal."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pixeltui.train.draw import draw
+
+    images = torch.zeros(0)
+    with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"drawing {plan.count * len(plan.temperatures)} images", total=None)
+        for partial, done, total in draw(loaded, plan):
+            images = partial
+            progress.update(task, completed=done, total=total)
+    return images
+
+
+def write(
+    out: Path,
+    images: "Tensor",
+    loaded: "LoadedModel",
+    what: str,
+    *,
+    labels: Sequence[int] = (),
+    grid: "Tensor | None" = None,
+    names: Sequence[str] = (),
+    columns: int | None = None,
+    row_names: Sequence[str] = (),
+    **arrays: Any,
+) -> None:
+    """The PNG or .npz, and a line about it. grid: what the PNG shows where that is more than `images`; arrays: of the
+    .npz, beside images, labels and levels."""
+    from pixeltui.data.grid import grid_png
+    from pixeltui.store.files import write_atomic
+
+    levels = loaded.data["levels"]
+    if out.suffix == ".png":
+        sheet = images if grid is None else grid
+        content = grid_png(sheet, levels=levels, names=names, columns=columns, row_names=row_names)
+    else:
+        import numpy as np
+
+        packed = io.BytesIO()
+        if labels:
+            arrays["labels"] = np.array(labels, np.int64)
+        np.savez_compressed(packed, images=images.permute(0, 2, 3, 1).numpy(), levels=np.int64(levels), **arrays)
+        content = packed.getvalue()
+    try:
+        write_atomic(out, content)
+    except OSError as error:
+        raise UserError(f"{out} could not be written: {error.strerror or error}") from None
+    print(f"{what}, {loaded.checkpoint} ({loaded.weights}): {out}", file=sys.stderr)
+
+
+def shown(args: argparse.Namespace, images: "Tensor", loaded: "LoadedModel", per_row: int | None = None) -> int:
+    """Prints half blocks where --show asks for them; the exit status."""
+    if args.show:
+        from pixeltui.commands.halfblocks import render, terminal_color, terminal_columns
+
+        columns = terminal_columns()
+        if per_row is not None:
+            columns = min(columns, per_row * (images.shape[3] + 1) - 1)
+        print(render(images, loaded.data["levels"], columns, terminal_color()))
+    return 0

@@ -1,0 +1,61 @@
+"""`pixeltui sweep`: what the temperature does, a row each, with the same noise in every row."""
+
+import argparse
+from pathlib import Path
+
+from pixeltui.commands import options
+from pixeltui.commands.drawing import add_output, check_out, drawn, load, shown, write
+
+IMAGES_A_ROW = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_run(parser)
+    parser.add_argument(
+        "--temperatures",
+        type=_temperatures,
+        required=True,
+        metavar="T,T,...",
+        help="as in 0.7,0.8,0.9,1.0: a row of the grid for each",
+    )
+    options.add_sampling(parser, count="images a row (default: one of each class, or 8)")
+    options.add_checkpoint(parser)
+    add_output(parser, "sweep")
+
+
+def _temperatures(text: str) -> list[float]:
+    one = options.number(over=0)
+    return [one(part.strip()) for part in text.split(",")]
+
+
+def run(args: argparse.Namespace) -> int:
+    check_out(args)
+    loaded, run_dir = load(args)
+    import numpy as np
+
+    from pixeltui.train.draw import chosen_labels, make_plan
+
+    classes = len(chosen_labels(loaded, args.label)) or loaded.model.num_classes
+    plan = make_plan(
+        loaded,
+        count=args.count or (classes if 2 <= classes <= 2 * IMAGES_A_ROW else IMAGES_A_ROW),
+        label=args.label,
+        temperatures=args.temperatures,
+        top_p=args.top_p,
+        guidance=args.guidance,
+        seed=args.seed,
+    )
+    images = drawn(loaded, plan)
+    if args.out is not None or not args.show:
+        write(
+            args.out or Path(f"{run_dir.name}-sweep.png"),
+            images,
+            loaded,
+            f"{plan.count} images at {len(plan.temperatures)} temperatures from {run_dir.name}",
+            labels=plan.all_labels(),
+            names=[loaded.classes[label] for label in plan.all_labels()],
+            columns=plan.count,
+            row_names=[f"T {temperature:g}" for temperature in plan.temperatures],
+            temperatures=np.repeat(np.array(plan.temperatures), plan.count),
+        )
+    return shown(args, images, loaded, plan.count)

@@ -1,0 +1,96 @@
+"""Real images to complete: files, or images of the run's data, as the levels that a model was trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pixeltui.data import DataSet
+from pixeltui.data import load as load_data
+from pixeltui.data.images import decode
+from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.train.load import LoadedModel
+
+SPLITS = ("train", "val", "test")
+
+
+class GivenImages:
+    """Finds images by what a user calls them. The run's data is loaded once, when it is first asked for."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._data: DataSet | None = None
+
+    def find(self, name: str) -> tuple[Tensor, int | None]:
+        """uint8 levels [C, H, W] and its class, where that is known, of a file or of "test:17". Raises UserError."""
+        split, colon, index = name.partition(":")
+        if colon and index.isdecimal() and not Path(name).exists():
+            if split not in SPLITS:
+                raise UserError(f"no split {printable(split)!r}{did_you_mean(split, SPLITS)}")
+            return self.of_split(split, int(index))
+        return self._read(Path(name).expanduser()), None
+
+    def of_split(self, split: str, index: int) -> tuple[Tensor, int | None]:
+        """The image of a number in a split of the run's data. Raises UserError."""
+        images = self.data.splits[split].images
+        if index >= len(images):
+            raise UserError(f"{split}:{index}: the {split} split has images 0 to {len(images) - 1}")
+        labels = self.data.splits[split].labels
+        return images[index], None if labels is None else int(labels[index])
+
+    @property
+    def data(self) -> DataSet:
+        """Raises UserError where it is not what the model was trained on."""
+        if self._data is None:
+            data = load_data(self._loaded.config.data)
+            expected = (list(self._loaded.model.image_shape), self._loaded.data["levels"])
+            if (list(data.image_shape), data.levels) != expected:
+                raise UserError(f"the data {printable(data.name)} is no longer what the run was trained on")
+            self._data = data
+        return self._data
+
+    def _read(self, path: Path) -> Tensor:
+        channels, height, width = self._loaded.model.image_shape
+        if not path.is_file():
+            raise UserError(f"no image {printable(path)}: expected a file, or SPLIT:NUMBER of the run's data as test:0")
+        pixels = decode([str(path)])[0]
+        if pixels.shape[:2] != (height, width):
+            raise UserError(
+                f"{printable(path)} is {pixels.shape[1]}x{pixels.shape[0]}, the model draws {width}x{height}: "
+                f"scale it, for instance with ImageMagick: mogrify -resize '{width}x{height}!' FILE"
+            )
+        if channels == 1 and pixels.shape[2] == 3:
+            if not (pixels == pixels[..., :1]).all():
+                raise UserError(f"{printable(path)} is in colour, the model draws grey: save it as a grey image")
+            pixels = pixels[..., :1]
+        levels = _to_levels(pixels, self._loaded.data["levels"], path)
+        return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1))).expand(channels, -1, -1).contiguous()
+
+
+def _to_levels(pixels: NDArray[np.uint8], levels: int, path: Path) -> NDArray[np.uint8]:
+    """Values below `levels` are levels already, as in the data sets; else each has to be the grey of a level."""
+    if pixels.max() < levels:
+        return pixels
+    greys = np.array([round(level * 255 / (levels - 1)) for level in range(levels)])
+    nearest = np.searchsorted(greys, pixels).clip(max=levels - 1)
+    if not (greys[nearest] == pixels).all():
+        raise UserError(
+            f"{printable(path)} has values between the {levels} levels of the model: give values 0 to {levels - 1}, or "
+            f"multiples of 255/{levels - 1}"
+        )
+    return nearest.astype(np.uint8)
+
+
+def read_mask(path: Path, height: int, width: int) -> Tensor:
+    """bool [H, W], True where the mask is white (128 and more) and the pixel is kept. Raises UserError."""
+    if not path.is_file():
+        raise UserError(f"no mask {printable(path)}: expected an image, white where pixels are kept")
+    pixels = decode([str(path)])[0]
+    if pixels.shape[:2] != (height, width):
+        raise UserError(
+            f"mask {printable(path)} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {width}x{height}: "
+            "it needs a pixel for each of theirs"
+        )
+    return torch.from_numpy(pixels.mean(axis=2) >= 128)
