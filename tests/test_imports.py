@@ -36,6 +36,8 @@ def imported(code: str, cwd: Path | None = None) -> set[str]:
         "pixeltui.ui.colors",
         "pixeltui.commands.train",
         "pixeltui.commands.sample",
+        "pixeltui.commands.sweep",
+        "pixeltui.commands.complete",
         "pixeltui.commands.evaluate",
         "pixeltui.commands.runs",
         "pixeltui.commands.data",
