@@ -13,7 +13,7 @@ from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.draw import LARGEST_NOISE
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
-from pixeltui.core.sampler import naive_sample_stream
+from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
 
@@ -267,6 +267,32 @@ def test_bfloat16_draws_images_of_the_same_kind(tiny: Tiny) -> None:
     assert not torch.equal(rounded, exact)
     close = (rounded - exact).abs() < 16
     assert float(close.float().mean()) > 0.8
+
+
+def buffers(part: Any) -> dict[int, int]:
+    """Bytes by address of all tensors that a sampler's part holds."""
+    if isinstance(part, Tensor):
+        storage = part.untyped_storage()
+        return {storage.data_ptr(): storage.nbytes()}
+    children = part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
+    if type(part).__module__.startswith("pixeltui.") and not isinstance(part, tuple):
+        children = vars(part).values()
+    return {address: size for child in children for address, size in buffers(child).items()}
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(registry.HEADS))
+def test_memory_grows_with_the_rows_and_not_with_the_image(tiny: Tiny, architecture: str, head: str) -> None:
+    def held(height: int, width: int) -> int:
+        model = tiny((3, height, width), 8, architecture=architecture, head=head, channels=32)
+        sampler = fast_sampler(model, Settings(4, seed=0))
+        assert sampler is not None
+        for row in range(height):
+            sampler.draw_row(row)
+        return sum(buffers([sampler.trunk, sampler.head, sampler.row, sampler.noise]).values())
+
+    assert held(24, 6) == held(6, 6)
+    assert held(6, 24) > held(6, 6), "the test sees the buffers"
 
 
 def test_autocast_and_the_global_generator_do_not_matter(tiny: Tiny) -> None:

@@ -1,10 +1,12 @@
 """The compiled steps compute what torch computes. Built here from their source, whatever the installation has."""
 
+import copy
 import ctypes
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,34 @@ def test_two_streams_do_not_disturb_each_other(tiny: Tiny) -> None:
     *_, ((first, _), (second, _)) = zip(*streams, strict=True)
     assert torch.equal(first, expected[0])
     assert torch.equal(second, expected[1])
+
+
+@pytest.mark.usefixtures("compiled")
+def test_other_threads_may_sample_and_train_at_the_same_time(tiny: Tiny) -> None:
+    models = [tiny((3, 8, 8), 8, seed=seed) for seed in range(2)]
+    expected = [model.sample(4, seed=0) for model in models]
+    trained = tiny((3, 8, 8), 8)
+    images = random_images(trained, 8)
+    losses: list[list[float]] = []
+
+    def train(steps: int = 10) -> None:
+        model = copy.deepcopy(trained)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+        losses.append([])
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = -model.log_prob(images).mean()
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+
+    train()
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(train)
+        drawn = [pool.submit(model.sample, 4, seed=0) for model in models * 4]
+        assert all(torch.equal(one.result(), want) for one, want in zip(drawn, expected * 4, strict=True))
+        training.result()
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.usefixtures("compiled")
