@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,10 +58,16 @@ class CheckpointNotSaved(UserError):
         self.reason = reason
 
 
+class Snapshot(dict[str, Tensor]):
+    """Copies on the CPU, contiguous, that share no memory with what training goes on to change."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__((name, tensor.detach().to("cpu", copy=True).contiguous()) for name, tensor in tensors.items())
+
+
 def save(path: Path, tensors: dict[str, Tensor], tree: dict[str, Any]) -> None:
     """Writes a checkpoint, replacing `path` atomically. Raises CheckpointNotSaved."""
-    # A copy of each: tensors that share memory, or are not contiguous, become plain ones.
-    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    plain = tensors if isinstance(tensors, Snapshot) else Snapshot(tensors)
     text = json.dumps(tree, allow_nan=False)
     checksums = {name: _checksum(name, tensor) for name, tensor in plain.items()}
     checksums[""] = zlib.crc32(text.encode())

@@ -64,6 +64,7 @@ class Obedience:
                 self._report.acknowledge(command_id, command, self._carry_out(command))
             if orders.stop or not self._paused:
                 return
+            self._saver.poll()
             with self._clock.elsewhere():
                 if self._samples.busy:
                     self._samples.advance(bounded=False)
@@ -80,7 +81,7 @@ class Obedience:
                 self._paused = False
                 self._report.state("training", "asked to go on")
             case events.SaveCheckpoint():
-                return "" if self._saver.write() else "the checkpoint could not be written"
+                return "" if self._saver.write(wait=True) else "the checkpoint could not be written"
             case events.DrawSample(labels=labels):
                 if any(not 0 <= label < self._num_classes for label in labels or ()):
                     return f"expected labels under {self._num_classes}, got {labels}"

@@ -1,8 +1,14 @@
-"""When a trainer's checkpoints are written and read: by rank 0, tried again where the disk did not take them."""
+"""When a trainer's checkpoints are written and read: by rank 0, tried again where the disk did not take them.
+
+A save copies the state between two steps and is written by a thread of its own, one after another, while training goes
+on. What is reported as saved is on the disk.
+"""
 
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from pixeltui import events
 from pixeltui.config import Config, as_dict
@@ -10,7 +16,7 @@ from pixeltui.data import DataSet
 from pixeltui.errors import UserError
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore
+from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
 from pixeltui.train.failure import TrainingFailed, last_good
 from pixeltui.train.processes import Processes
 from pixeltui.train.report import Clock, Reporter
@@ -18,6 +24,14 @@ from pixeltui.train.update import Updater
 
 RETRY_SECONDS = 30.0
 LAST_SAVE_SECONDS = 600.0
+
+
+class Pending(NamedTuple):
+    """A save in progress, and what is to be taken back where it fails."""
+
+    result: "Future[events.CheckpointSaved]"
+    saved_before: int
+    undo: Callable[[], None]
 
 
 class Saver:
@@ -43,6 +57,8 @@ class Saver:
         self._clock = clock
         self._processes = processes
         self._retry_at = math.inf
+        self._pending: Pending | None = None
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.checkpoints = CheckpointStore(
             run, keep=config.train.keep, on_damaged=lambda message: report.notice("warning", "damaged", message)
         )
@@ -51,43 +67,73 @@ class Saver:
     def waits_to_retry(self) -> bool:
         return time.monotonic() >= self._retry_at
 
-    def write(self, *, best: bool = False) -> bool:
-        """Whether the checkpoint is on the disk; where it is not, training goes on and the save is tried again.
+    def write(self, *, best: bool = False, undo: Callable[[], None] = lambda: None, wait: bool = False) -> bool:
+        """Copies the state and has it written in the background; `wait`: returns whether it is on the disk.
 
-        Rank 0 writes, and it alone knows: whoever acts on the answer agrees on it first.
+        Where it cannot be written `undo` is called, training goes on and the save is tried again. Rank 0 writes, and it
+        alone knows: whoever acts on the answer agrees on it first.
         """
         progress = self._progress
         if progress.saved_at == progress.step and not best:
-            return True
+            return self.settle() if wait else True
+        self.settle()
         before, progress.saved_at = progress.saved_at, progress.step
         if not self._processes.writes:
             return True
         began = time.perf_counter()
+        with self._clock.elsewhere():
+            tensors = Snapshot(self._updater.tensors())
         tree = state.tree_of(as_dict(self._config), progress, self._data, self._updater.scaler_state())
+        step = progress.step
+
+        def work() -> events.CheckpointSaved:
+            path = self.checkpoints.save(tensors, tree, step=step, best=best)
+            return events.CheckpointSaved(
+                t=time.time(),
+                step=step,
+                path=str(path.relative_to(self._run.path)),
+                bytes=path.stat().st_size,
+                seconds=round(time.perf_counter() - began, 4),
+                best=best,
+            )
+
+        self._pending = Pending(self._writer.submit(work), before, undo)
+        return self.settle() if wait else True
+
+    def poll(self) -> None:
+        """Reports a save that has ended; waits for none."""
+        if self._pending is not None and self._pending.result.done():
+            self.settle()
+
+    def settle(self) -> bool:
+        """Waits for the save in progress, if any, and reports it: whether it succeeded."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return True
         try:
             with self._clock.elsewhere():
-                path = self.checkpoints.save(self._updater.tensors(), tree, step=progress.step, best=best)
+                saved = pending.result.result()
         except CheckpointNotSaved as error:
-            progress.saved_at = before
+            self._progress.saved_at = pending.saved_before
+            pending.undo()
             self._retry_at = time.monotonic() + RETRY_SECONDS
             again = f"training goes on and tries again in {RETRY_SECONDS:.0f} s"
             self._report.notice("warning", "disk", f"{error}; {again}")
             return False
         self._retry_at = math.inf
-        self._report.emit(
-            events.CheckpointSaved,
-            path=str(path.relative_to(self._run.path)),
-            bytes=path.stat().st_size,
-            seconds=round(time.perf_counter() - began, 4),
-            best=best,
-        )
+        self._report.sink.emit(saved)
         return True
+
+    def close(self) -> None:
+        """Nothing is being written any more when this returns."""
+        self.settle()
+        self._writer.shutdown()
 
     def write_at_last(self, stop_waits: Callable[[], bool]) -> None:
         """The trained weights are not given up for a disk that is full for a while."""
         agree = self._processes.agree
         deadline = time.monotonic() + LAST_SAVE_SECONDS
-        while not agree(self.write()) and not stop_waits():
+        while not agree(self.write(wait=True)) and not stop_waits():
             if agree(time.monotonic() > deadline):
                 raise TrainingFailed(
                     f"the last checkpoint could not be written: make room, resume; {last_good(self._progress)}"

@@ -55,18 +55,23 @@ class Scorer:
         except Interrupted:
             return
         progress.evaluated_at = progress.step
-        best = result.bits_per_dim < progress.best_bits_per_dim
+        self._saver.settle()  # whether the best before is on the disk
+        best = self._processes.agree(result.bits_per_dim < progress.best_bits_per_dim)
         self._report.evaluated("val", "ema", result, best=best)
         if best:
             before = progress.best_step, progress.best_bits_per_dim
             progress.best_step, progress.best_bits_per_dim = progress.step, result.bits_per_dim
-            if not self._processes.agree(self._saver.write(best=True)):
+
+            def undo() -> None:
                 progress.best_step, progress.best_bits_per_dim = before
+
+            self._saver.write(best=True, undo=undo)
 
     def report_at_last(self) -> None:
         """Test likelihood, and training likelihood beside it, of the best validated EMA weights."""
         average, name = self._updater.average, None
-        if self._progress.best_step not in (-1, self._progress.step):
+        self._saver.settle()
+        if self._processes.agree(self._progress.best_step) not in (-1, self._progress.step):
             loaded = self._saver.checkpoints.best_whole() if self._processes.writes else None
             loaded = self._processes.agree(loaded)
             if loaded is not None:

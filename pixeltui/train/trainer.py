@@ -84,32 +84,40 @@ class Trainer:
     def run(self, *, resume: bool = False) -> Outcome:
         """Trains to the end, to a Stop command or to a failure; the last event says which."""
         try:
+            outcome = self._outcome(resume=resume)
+        finally:
+            self.saver.close()
+        if outcome.state == "failed":
+            self.report.notice("error", "failed", outcome.reason)
+        self.report.state(outcome.state, outcome.reason)
+        return outcome
+
+    def _outcome(self, *, resume: bool) -> Outcome:
+        try:
             if resume:
                 self.saver.load()
             self._start(resumed=resume)
             self._train()
             if not self._orders.stop:
                 self._finish()
-            outcome = self._end()
+            return self._end()
         except TrainingFailed as failure:
-            outcome = Outcome("failed", self.progress.step, str(failure))
+            return Outcome("failed", self.progress.step, str(failure))
         except torch.OutOfMemoryError:
+            self.saver.settle()
             reason = out_of_memory(self.config.train, self.progress)
-            outcome = Outcome("failed", self.progress.step, reason, known=False)
+            return Outcome("failed", self.progress.step, reason, known=False)
         except RuntimeError as error:
             if not is_lost(error):
                 raise
             reason = "another of the run's processes has ended; its own last line says why"
-            outcome = Outcome("failed", self.progress.step, reason)
-        if outcome.state == "failed":
-            self.report.notice("error", "failed", outcome.reason)
-        self.report.state(outcome.state, outcome.reason)
-        return outcome
+            return Outcome("failed", self.progress.step, reason)
 
     def _train(self) -> None:
         progress, config = self.progress, self.config
         self._clock.restart()
         while True:
+            self.saver.poll()
             self._obedience.obey()
             if self._orders.stop:
                 return
@@ -158,6 +166,7 @@ class Trainer:
             self.report.trained(lr, means, self._clock, int(self.updater.skipped))
             self._clock.restart()
         if bad >= BAD_STEPS_IN_A_ROW:
+            self.saver.settle()
             raise TrainingFailed(not_finite(bad, progress, self.run_dir.name))
 
     def _finish(self) -> None:
@@ -202,6 +211,6 @@ class Trainer:
             return Outcome("finished", self.progress.step)
         for command_id, command in orders.queue:
             self.report.acknowledge(command_id, command, "training has stopped")
-        if not self.processes.agree(self.saver.write()):
+        if not self.processes.agree(self.saver.write(wait=True)):
             raise TrainingFailed("stopped, but the last checkpoint could not be written: make room, then resume")
         return Outcome("stopped", self.progress.step, orders.stop.reason)
