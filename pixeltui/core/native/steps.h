@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define PIXELTUI_FORMAT 1
+#define PIXELTUI_FORMAT 2
 
 /* Features of every image at every column: a pointer and strides in floats. */
 typedef struct {
@@ -20,6 +20,7 @@ typedef enum {
     TANH_GATE,     /* out = tanh(first half of in) sigmoid(second half) */
     SILU,          /* out = in sigmoid(in) */
     RELU,
+    ATTEND,        /* in: query, key, value by head; key and value go into the cache, weight; out: of all keys so far */
     MIXTURE_BEGIN, /* in: parameters by kind; out: Mixture state */
     MIXTURE_DRAW,  /* in: state; draws `channel` */
     MIXTURE_LOGS,  /* in: state; out: log-probabilities of the levels of `channel` */
@@ -34,7 +35,8 @@ typedef struct {
     int64_t kind;
     Place in, out, start;
     const float *weight, *bias;
-    int64_t inputs, outputs, channel;
+    int64_t inputs, outputs, channel; /* ATTEND: pixels of an image, features, heads */
+    const int64_t *first;             /* ATTEND: the pixel at which the row begins */
     double number;
 } Step;
 
