@@ -67,7 +67,15 @@ def _columns(count: int, names: Sequence[str]) -> int:
     return len(classes) if 4 <= len(classes) <= 16 and in_turn else math.ceil(math.sqrt(count * 1.6))
 
 
-def write_samples(path: Path, images: Tensor, *, levels: int, names: Sequence[str], settings: dict[str, Any]) -> None:
+def write_samples(
+    path: Path,
+    images: Tensor,
+    *,
+    levels: int,
+    names: Sequence[str],
+    settings: dict[str, Any],
+    columns: int | None = None,
+) -> None:
     """The PNG at `path` and its settings at the same name with .json, each replaced atomically."""
     write_atomic(path.with_suffix(".json"), json.dumps(settings, indent=1).encode() + b"\n")
-    write_atomic(path, grid_png(images, levels=levels, names=names))
+    write_atomic(path, grid_png(images, levels=levels, names=names, columns=columns))

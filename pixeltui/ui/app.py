@@ -18,6 +18,7 @@ from pixeltui.session.attach import AttachedSession
 from pixeltui.session.inbox import Signals
 from pixeltui.session.local import LocalSession
 from pixeltui.session.session import Session
+from pixeltui.session.studio import Studio
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import DARK, LIGHT, current_depth
@@ -25,6 +26,7 @@ from pixeltui.ui.driver import HANGUP, HangupDriver
 from pixeltui.ui.keys import BY_ID, KEYS, Scope, bindings, unknown_ids
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help
+from pixeltui.ui.screens.sampling import SamplingScreen
 from pixeltui.ui.screens.training import TrainingScreen
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.palette import depth_filters, textual_theme
@@ -59,6 +61,7 @@ class Console(App[Exit], inherit_bindings=False):
         self.training: Watch | None = None
         """of the run that trains, or trained, in this process"""
         self.marked: set[str] = set()
+        self.studio = Studio()
         self._request, self._session = request, session
         self._signals = signals or Signals()
         self._stopping = False
@@ -107,6 +110,13 @@ class Console(App[Exit], inherit_bindings=False):
             self.push_screen(TrainingScreen(self.training))
             return
         self.push_screen(TrainingScreen(Watch(AttachedSession(run))))
+
+    def open_sampling(self, run: RunDir) -> None:
+        """The sampling screen on a run, whoever trains it."""
+        self.push_screen(SamplingScreen(run))
+
+    def on_unmount(self) -> None:
+        self.studio.close()
 
     def show_runs(self) -> None:
         for screen in self.screen_stack:
@@ -170,7 +180,7 @@ class Console(App[Exit], inherit_bindings=False):
 
     async def action_back(self) -> None:
         screen = self.screen
-        if isinstance(screen, TrainingScreen | BrowserScreen) and screen.go_back():
+        if isinstance(screen, TrainingScreen | BrowserScreen | SamplingScreen) and screen.go_back():
             return
         # The lowest screen is textual's own, which is blank.
         if len(self.screen_stack) > 2:

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from textual.binding import Binding
 
-Scope = Literal["everywhere", "training", "charts", "samples", "runs", "compare", "text"]
+Scope = Literal["everywhere", "training", "charts", "samples", "runs", "compare", "text", "sampling"]
 
 TITLES: Final[dict[Scope, str]] = {
     "everywhere": "Everywhere",
@@ -16,6 +16,7 @@ TITLES: Final[dict[Scope, str]] = {
     "runs": "Runs",
     "compare": "Compare",
     "text": "Config and log",
+    "sampling": "Drawing images",
 }
 
 
@@ -70,6 +71,7 @@ KEYS: Final[tuple[Key, ...]] = (
         ("learning-rate", "L", "screen.learning_rate", "rate", "change the learning rate (asks)", 4),
         ("detach", "d", "screen.detach", "detach", "leave; training goes on without a terminal", 5),
         ("full", "z", "screen.full", "zoom", "this pane over the whole screen, and back", 6),
+        ("draw", "t", "screen.draw", "try out", "draw images with this run's weights: the sampling screen", 7),
         ("pane-curves", "1", "screen.pane('curves')", "curves", "to the curves"),
         ("pane-samples", "2", "screen.pane('samples')", "samples", "to the samples"),
         ("pane-runs", "3", "screen.pane('runs')", "runs", "to the run browser; training goes on"),
@@ -134,6 +136,7 @@ KEYS: Final[tuple[Key, ...]] = (
         ("open", "enter", "screen.open", "open", "open the run: its curves, samples and log", 0),
         ("new", "N", "screen.new", "new", "train a new run from a preset", 1),
         ("resume", "R", "screen.resume", "resume", "go on with training from the last checkpoint", 2),
+        ("draw-run", "t", "screen.draw", "try out", "draw images with the run's weights: the sampling screen", 3),
         ("filter", "slash", "screen.filter", "filter", "only runs with these words in name, data, tags, state", 3),
         ("sort", "o", "screen.sort", "sort", "sort by a column: o, then its letter; a capital reverses", 4),
         ("mark", "space", "screen.mark", "mark", "mark the run for comparison", 5),
@@ -171,6 +174,49 @@ KEYS: Final[tuple[Key, ...]] = (
         ("text-top", "g,home", "scroll_home", "top", "to the beginning"),
         ("text-bottom", "G,end", "scroll_end", "bottom", "to the end"),
     ),
+    *_keys(
+        "sampling",
+        ("draw-now", "n", "screen.draw_now", "draw", "draw images; the same fields give the same images", 0),
+        ("draw-next", "N", "screen.draw_next", "next seed", "draw with the next seed", 1),
+        ("draw-stop", "full_stop", "screen.stop", "stop", "no more rows; what there is can be kept", 2),
+        ("keep", "w,E", "screen.keep", "keep", "write the images and what produced them into the run's samples", 3),
+        ("heat", "enter", "screen.heat", "bits", "bits of each pixel of the image with the frame", 4),
+        ("sweep", "v", "screen.sweep", "sweep", "a row of images for each temperature, with the same noise", 5),
+        ("mode-draw", "1", "screen.mode('draw')", "draw", "draw whole images"),
+        ("mode-complete", "2", "screen.mode('complete')", "complete", "complete images of the run's data"),
+        ("mode-earlier", "3", "screen.mode('earlier')", "earlier", "what was drawn and kept before"),
+        ("fields", "slash", "screen.fields", "fields", "to the fields: ↑ ↓ between them, pgup pgdn change one", 9),
+        ("draw-full", "z", "screen.full", "zoom", "images over the whole screen, and back", 10),
+        ("draw-cooler", "left_square_bracket", "screen.warm(-0.05)", "cooler", "draw at a lower temperature", 11),
+        ("draw-warmer", "right_square_bracket", "screen.warm(0.05)", "warmer", "draw at a higher temperature", 12),
+        ("draw-renderer", "i", "screen.renderer", "blocks", "half blocks or quadrants", 13),
+        ("copy-drawing", "c", "screen.copy", "copy", "copy the path of what was kept last, or is shown"),
+    ),
+    *_moves(
+        "sampling",
+        (
+            "draw-left",
+            "h,left",
+            "screen.move(-1, 0)",
+            "left",
+            "image to the left; another image to complete; earlier ones",
+        ),
+        (
+            "draw-right",
+            "l,right",
+            "screen.move(1, 0)",
+            "right",
+            "image to the right; the next one to complete; later ones",
+        ),
+        ("draw-up", "k,up", "screen.move(0, -1)", "up", "image above; the row below which an image is completed"),
+        ("draw-down", "j,down", "screen.move(0, 1)", "down", "image below; the row below which an image is completed"),
+        ("draw-far-left", "H,shift+left", "screen.move(-10, 0)", "left", "ten to the left"),
+        ("draw-far-right", "L,shift+right", "screen.move(10, 0)", "right", "ten to the right"),
+        ("draw-page-down", "pagedown", "screen.page(1)", "page", "next page of tiles"),
+        ("draw-page-up", "pageup", "screen.page(-1)", "page", "previous page of tiles"),
+        ("draw-larger", "plus,equals_sign", "screen.scale(1)", "larger", "larger tiles"),
+        ("draw-smaller", "minus", "screen.scale(-1)", "smaller", "smaller tiles"),
+    ),
 )
 
 BY_ID: Final = {key.id: key for key in KEYS}
@@ -179,6 +225,7 @@ _NAMES = {
     "question_mark": "?",
     "colon": ":",
     "slash": "/",
+    "full_stop": ".",
     "number_sign": "#",
     "plus": "+",
     "minus": "-",

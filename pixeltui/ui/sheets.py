@@ -88,7 +88,7 @@ def _beside(path: Path, shape: ImageShape) -> tuple[list[str], int]:
     """Class names and the number of images, from the settings beside the sheet."""
     try:
         settings = json.loads(path.with_suffix(".json").read_bytes()[: 1 << 20])
-        labels = settings.get("labels") or []
+        labels = settings.get("names") or settings.get("labels") or []
         names = [shape.classes[n] if isinstance(n, int) and 0 <= n < len(shape.classes) else str(n) for n in labels]
         count = settings.get("count")
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):

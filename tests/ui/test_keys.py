@@ -18,6 +18,7 @@ def test_no_key_means_two_things_in_one_place() -> None:
         ("everywhere", "charts"),
         ("everywhere", "samples"),
         ("everywhere", "runs"),
+        ("everywhere", "sampling"),
     ):
         used = [name for key in KEYS if key.scope in scopes for name in key.keys.split(",")]
         assert len(used) == len(set(used)), [name for name in used if used.count(name) > 1]
@@ -40,6 +41,7 @@ def test_every_action_exists() -> None:
         "samples": ["screens.samples_pane.SamplesPane"],
         "runs": ["screens.browser.BrowserScreen", "screens.browser.RunTable"],
         "compare": ["screens.compare.CompareScreen"],
+        "sampling": ["screens.sampling.SamplingScreen"],
         "text": ["screens.text_panes.TextPane"],
     }
     for key in KEYS:

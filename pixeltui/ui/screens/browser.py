@@ -363,6 +363,10 @@ class BrowserScreen(Screen[None]):
         if run := self._run():
             self.app.open_run(run)
 
+    def action_draw(self) -> None:
+        if run := self._run():
+            self.app.open_sampling(run)
+
     def action_new(self) -> None:
         self.app.push_screen(NewRun(self.app.runs_dir), self._train)
 

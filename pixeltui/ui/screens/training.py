@@ -189,6 +189,10 @@ class TrainingScreen(Screen[None]):
         if text is not None:
             self._send(events.SetLearningRate(lr=float(text)), f"learning rate {float(text):g}")
 
+    def action_draw(self) -> None:
+        if self.watched.run is not None:
+            self.app.open_sampling(self.watched.run)
+
     def action_detach(self) -> None:
         self.app.detach()
 

@@ -91,6 +91,8 @@ class Gallery(Widget, can_focus=True):
         self.empty = empty
         self.index = 0
         self.columns = self.rows = 1
+        self.most_columns: int | None = None
+        """images that belong in one row, where some do"""
         self._tiles: list[ImageTile] = []
 
     def compose(self) -> ComposeResult:
@@ -132,6 +134,21 @@ class Gallery(Widget, can_focus=True):
         """1 to 8: half blocks; 0 and below: quadrants, halved each time."""
         self.scale = max(MIN_SCALE, min(MAX_SCALE, scale))
         self._arrange()
+
+    def fit(self) -> None:
+        """The largest scale at which one page shows everything: large images no smaller than half, rows a quarter."""
+        if not self.pictures or not self.size:
+            return
+        width, height, count = self.size.width, self.size.height - 1, len(self.pictures)
+        smallest = -1 if self.most_columns else 0 if self.pictures[0].width > 16 else 1
+        for scale in range(MAX_SCALE, smallest - 1, -1):
+            cells = cell_size(self.pictures[0].width, self.pictures[0].height, scale)
+            across = min(width // (cells[0] + 2), self.most_columns or count)
+            if self.most_columns and across < self.most_columns:
+                continue
+            if across * (height // (cells[1] + 2)) >= count:
+                break
+        self.set_scale(scale)
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a picture, the nearest one there is."""
@@ -196,6 +213,7 @@ class Gallery(Widget, can_focus=True):
         self.shown_scale = min(self.scale, fits)
         cells = cell_size(first.width, first.height, self.shown_scale)
         self.columns, self.rows = max(1, width // (cells[0] + 2)), max(1, height // (cells[1] + 2))
+        self.columns = min(self.columns, self.most_columns or self.columns)
         start = self.page * self.page_size
         self._show_tiles(self.pictures[start : start + self.page_size], width)
         self._mark()

@@ -1,0 +1,311 @@
+"""The process that draws for the console: `python -m pixeltui.session.studio_worker`, wishes in, answers out.
+
+One thread reads wishes, the main thread obeys them: the newest drawing replaces the one in progress between two rows.
+"""
+
+import contextlib
+import math
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pixeltui.errors import UserError, printable
+from pixeltui.session import wishes
+from pixeltui.session.wishes import (
+    AnyWish,
+    Draw,
+    Find,
+    Found,
+    Gentle,
+    Keep,
+    Kept,
+    Model,
+    Progress,
+    Refused,
+    Rows,
+    Score,
+    Scored,
+    Stop,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixeltui.train.draw import Plan
+    from pixeltui.train.given import GivenImages
+    from pixeltui.train.load import LoadedModel
+
+NICE = 15
+
+
+class Worker:
+    """Holds the model and the images that were asked for last."""
+
+    def __init__(self, answers: BinaryIO) -> None:
+        self._pipe = answers
+        self._todo: queue.Queue[AnyWish | None] = queue.Queue()
+        self._model: tuple[Model, float, LoadedModel] | None = None
+        self._given: tuple[Model, GivenImages] | None = None
+        self._drawn: tuple[Model, LoadedModel, Tensor, dict[str, Any], Rows] | None = None
+
+    def listen(self, pipe: BinaryIO) -> None:
+        """Until the console has gone, and with it this process, whatever it is doing."""
+        with contextlib.suppress(Exception):
+            while (wish := wishes.read_wish(pipe)) is not None:
+                self._todo.put(wish)
+        os._exit(0)
+
+    def work(self) -> None:
+        while True:
+            wish = self._todo.get()
+            assert wish is not None
+            try:
+                self._obey(wish)
+            except UserError as error:
+                self._answer(Refused(id=wish.id, message=printable(error)))
+            except (RuntimeError, ValueError, MemoryError, OSError) as error:
+                what = str(error).split("\n")[0][:200] or type(error).__name__
+                self._answer(Refused(id=wish.id, message=f"could not be done: {printable(what)}"))
+
+    def _answer(self, answer: wishes.Answer) -> None:
+        wishes.send(self._pipe, answer)
+
+    def _obey(self, wish: AnyWish) -> None:
+        match wish:
+            case Draw():
+                self._draw(wish)
+            case Find():
+                self._find(wish)
+            case Score():
+                self._score(wish)
+            case Keep():
+                self._keep(wish)
+            case Gentle():
+                be_gentle()
+            case Stop():
+                pass
+
+    def _superseded(self) -> bool:
+        """Whether something waits that the drawing in progress must make way for."""
+        with self._todo.mutex:
+            return any(isinstance(wish, Draw | Stop | Find) for wish in self._todo.queue)
+
+    # -- models and data -------------------------------------------------------------------------------------------
+
+    def _load(self, wish_id: int, model: Model) -> "LoadedModel":
+        """The model of these weights: the one at hand, where the file is still the same."""
+        from pathlib import Path
+
+        from pixeltui.store.rundir import RunDir
+
+        run = RunDir.open(Path(model.run))
+        path = run.checkpoints_dir / f"{model.checkpoint}.safetensors"
+        changed = path.stat().st_mtime if path.exists() else 0.0
+        if self._model is not None and self._model[:2] == (model, changed):
+            return self._model[2]
+        if "torch" not in sys.modules:
+            self._answer(Progress(id=wish_id, text="starting torch"))
+        import torch
+
+        from pixeltui.train.load import load_model
+        from pixeltui.train.precision import pick_device, pick_threads
+
+        self._answer(Progress(id=wish_id, text=f"loading {printable(model.checkpoint)} of {printable(run.name)}"))
+        pick_threads(0)
+        weights: Any = model.weights
+        loaded = load_model(
+            run,
+            checkpoint=model.checkpoint,
+            weights=weights,
+            device=pick_device("auto"),
+            warn=lambda text: self._answer(Refused(id=wish_id, message=printable(text))),
+        )
+        torch.set_grad_enabled(False)
+        self._model = (model, changed, loaded)
+        return loaded
+
+    def _images(self, wish_id: int, model: Model, loaded: "LoadedModel") -> "GivenImages":
+        from pixeltui.train.given import GivenImages
+
+        if self._given is None or self._given[0].run != model.run:
+            self._answer(Progress(id=wish_id, text=f"loading {printable(loaded.data['name'])}"))
+            self._given = (model, GivenImages(loaded))
+        return self._given[1]
+
+    # -- wishes ----------------------------------------------------------------------------------------------------
+
+    def _draw(self, wish: Draw) -> None:
+        loaded = self._load(wish.id, wish.model)
+        import torch
+
+        from pixeltui.train.draw import completion_plan, draw, make_plan, masked
+
+        options: dict[str, Any] = {
+            "label": wish.label or None,
+            "temperatures": wish.temperatures,
+            "top_p": wish.top_p,
+            "guidance": wish.guidance,
+            "seed": wish.seed,
+        }
+        levels = loaded.data["levels"]
+        before, settings = torch.zeros(0, *loaded.model.image_shape, dtype=torch.uint8), {}
+        if wish.source:
+            image, label = self._images(wish.id, wish.model, loaded).find(wish.source)
+            known = torch.zeros(image.shape[1:], dtype=torch.bool)
+            known[: wish.keep_rows] = True
+            plan = completion_plan(loaded, image[None], [label], known, wish.count or 1, **options)
+            before = torch.stack([image, masked(image, known, levels)])
+            settings = {"completes": wish.source, "keep_rows": wish.keep_rows}
+        else:
+            plan = make_plan(loaded, count=wish.count, **options)
+        settings = {"run": _name(wish.model), **settings, **plan.settings(loaded)}
+        began = time.perf_counter()
+        for images, row, total in draw(loaded, plan):
+            everything = torch.cat([before, images])
+            stopped = self._superseded()
+            rows = _rows(wish, loaded, plan, everything, row, row == total or stopped, time.perf_counter() - began)
+            self._answer(rows)
+            if stopped and row < total:
+                settings["rows"] = row
+                break
+        settings["seconds"] = round(time.perf_counter() - began, 3)
+        self._drawn = (wish.model, loaded, everything, settings, rows)
+
+    def _find(self, wish: Find) -> None:
+        loaded = self._load(wish.id, wish.model)
+        images = self._images(wish.id, wish.model, loaded)
+        image, label = images.find(wish.source)
+        count = len(images.data.splits[wish.source.partition(":")[0]])
+        channels, height, width = image.shape
+        self._answer(
+            Found(
+                id=wish.id,
+                source=wish.source,
+                shape=(1, channels, height, width),
+                levels=loaded.data["levels"],
+                pixels=image.numpy().tobytes(),
+                name="" if label is None else str(loaded.classes[label]),
+                count=count,
+            )
+        )
+
+    def _score(self, wish: Score) -> None:
+        loaded = self._load(wish.id, wish.model)
+        import torch
+
+        model = loaded.model
+        device = next(model.parameters()).device
+        image = torch.frombuffer(bytearray(wish.pixels), dtype=torch.uint8).reshape(1, *model.image_shape).to(device)
+        known = wish.label is not None and model.num_classes
+        labels = torch.tensor([wish.label], device=device) if known else None
+        bits = (-model.log_prob(image, labels)[0] / math.log(2)).cpu()
+        pixels = bits.sum(dim=0).flatten().tolist()
+        self._answer(
+            Scored(
+                id=wish.id,
+                bits_per_dim=float(bits.mean()),
+                bits=tuple(pixels),
+                colors=heat(pixels, len(bits) * math.log2(loaded.data["levels"])),
+            )
+        )
+
+    def _keep(self, wish: Keep) -> None:
+        if self._drawn is None:
+            raise UserError("there is nothing to keep yet: draw first")
+        from pathlib import Path
+
+        from pixeltui.data.grid import write_samples
+        from pixeltui.store.rundir import RunDir
+        from pixeltui.train.draw import stamp
+
+        model, loaded, images, settings, rows = self._drawn
+        folder = RunDir.open(Path(model.run)).samples_dir
+        path = folder / f"drawn-{stamp()}.png"
+        number = 1
+        while path.exists():
+            number += 1
+            path = folder / f"drawn-{stamp()}-{number}.png"
+        try:
+            folder.mkdir(exist_ok=True)
+            write_samples(
+                path,
+                images,
+                levels=loaded.data["levels"],
+                names=rows.names,
+                columns=rows.columns,
+                settings={**settings, "names": rows.names, "count": len(images)},
+            )
+        except OSError as error:
+            raise UserError(f"{printable(path)} could not be written: {error.strerror or error}") from None
+        self._answer(Kept(id=wish.id, path=str(path)))
+
+
+def _name(model: Model) -> str:
+    return os.path.basename(model.run)  # noqa: PTH119
+
+
+def _rows(
+    wish: Draw, loaded: "LoadedModel", plan: "Plan", images: "Tensor", row: int, done: bool, seconds: float
+) -> Rows:
+    labels = plan.all_labels()
+    names = [str(loaded.classes[label]) for label in labels]
+    first = 2 if wish.source else 0
+    if len(plan.temperatures) > 1:
+        temperatures = [f"T{t:g}" for t in plan.temperatures for _ in range(plan.count)]
+        names = [f"{t} {name}" for t, name in zip(temperatures, names, strict=True)] if names else temperatures
+    if first:
+        names = ["original", "kept", *(names or [""] * plan.count)]
+    count, channels, height, width = images.shape
+    return Rows(
+        id=wish.id,
+        shape=(count, channels, height, width),
+        levels=loaded.data["levels"],
+        pixels=images.numpy().tobytes(),
+        rows=row,
+        done=done,
+        seconds=seconds,
+        labels=tuple(labels),
+        names=tuple(names),
+        columns=plan.count if len(plan.temperatures) > 1 else None,
+        first=first,
+    )
+
+
+def heat(bits: list[float], hottest: float) -> bytes:
+    """RGB of each value: black, violet, red, orange, yellow, white at `hottest`, evenly brighter on the way."""
+    stops = ((8, 8, 20), (66, 20, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 220))
+    colors = bytearray()
+    for value in bits:
+        place = min(max(value / hottest, 0.0), 1.0) * (len(stops) - 1)
+        index = min(int(place), len(stops) - 2)
+        share = place - index
+        colors += bytes(round(a + (b - a) * share) for a, b in zip(stops[index], stops[index + 1], strict=True))
+    return bytes(colors)
+
+
+def be_gentle() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def main(gentle: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if gentle:
+        be_gentle()
+    # Whatever else writes to stdout must not get between the answers.
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    worker = Worker(pipe)
+    listen: Callable[[BinaryIO], None] = worker.listen
+    threading.Thread(target=listen, args=(sys.stdin.buffer,), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):
+        worker.work()
+
+
+if __name__ == "__main__":
+    main("gentle" in sys.argv[1:])

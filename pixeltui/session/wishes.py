@@ -1,0 +1,162 @@
+"""What the console and the process that draws for it say to one another: msgpack on pipes, each with its length before.
+
+Images are uint8 levels, row-major, [N, C, H, W]; `id` is the wish's that is answered.
+"""
+
+import struct
+from typing import BinaryIO, Final
+
+import msgspec
+
+LENGTH: Final = struct.Struct("<I")
+LARGEST: Final = 64 << 20
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    id: int
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """Which weights. run: its path."""
+
+    run: str
+    checkpoint: str = "best"
+    weights: str = "ema"
+
+
+class Draw(Wish, frozen=True, kw_only=True):
+    """Images, in place of those that are being drawn. None and (): the run's own [sample] config."""
+
+    model: Model
+    label: str = ""
+    count: int | None = None
+    temperatures: tuple[float, ...] = ()
+    top_p: float | None = None
+    guidance: float | None = None
+    seed: int | None = None
+    source: str = ""
+    """an image to complete, "test:0" """
+    keep_rows: int = 0
+
+
+class Find(Wish, frozen=True, kw_only=True):
+    """An image of the run's data."""
+
+    model: Model
+    source: str
+
+
+class Score(Wish, frozen=True, kw_only=True):
+    """Bits of every pixel of one image, [C, H, W]. label: the class's number; None: without."""
+
+    model: Model
+    pixels: bytes
+    label: int | None = None
+
+
+class Keep(Wish, frozen=True, kw_only=True):
+    """Writes the images that were drawn last into the run's samples folder."""
+
+
+class Stop(Wish, frozen=True, kw_only=True):
+    """No more rows."""
+
+
+class Gentle(Wish, frozen=True, kw_only=True):
+    """From now on behind everything else that runs on this machine: a run trains here."""
+
+
+AnyWish = Draw | Find | Score | Keep | Stop | Gentle
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    id: int
+
+
+class Progress(Answer, frozen=True, kw_only=True):
+    """What is being done before there is anything to see: "starting torch"."""
+
+    text: str
+
+
+class Rows(Answer, frozen=True, kw_only=True):
+    """Images so far; `done` once they are all there or were stopped."""
+
+    shape: tuple[int, int, int, int]
+    levels: int
+    pixels: bytes
+    rows: int
+    done: bool
+    seconds: float
+    labels: tuple[int, ...]
+    """of the classes, N or none"""
+    names: tuple[str, ...]
+    """what stands under each image"""
+    columns: int | None = None
+    """images that belong in one row, where some do"""
+    first: int = 0
+    """images before the first that was drawn: an original and what was kept of it"""
+
+
+class Found(Answer, frozen=True, kw_only=True):
+    """An image of the data, [C, H, W]. count: how many the split has."""
+
+    source: str
+    shape: tuple[int, int, int, int]
+    levels: int
+    pixels: bytes
+    name: str
+    count: int
+
+
+class Scored(Answer, frozen=True, kw_only=True):
+    """bits: of each pixel, over its channels, row-major; colors: RGB of the heat map."""
+
+    bits_per_dim: float
+    bits: tuple[float, ...]
+    colors: bytes
+
+
+class Kept(Answer, frozen=True, kw_only=True):
+    path: str
+
+
+class Refused(Answer, frozen=True, kw_only=True):
+    """One line: what is wrong and what to do."""
+
+    message: str
+
+
+AnyAnswer = Progress | Rows | Found | Scored | Kept | Refused
+
+_WISHES: Final = msgspec.msgpack.Decoder(AnyWish)
+_ANSWERS: Final = msgspec.msgpack.Decoder(AnyAnswer)
+
+
+def send(pipe: BinaryIO, message: Wish | Answer) -> None:
+    """Raises OSError or ValueError where the other side has gone."""
+    content = msgspec.msgpack.encode(message)
+    pipe.write(LENGTH.pack(len(content)) + content)
+    pipe.flush()
+
+
+def _read(pipe: BinaryIO) -> bytes | None:
+    head = pipe.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    length = LENGTH.unpack(head)[0]
+    if length > LARGEST:
+        return None
+    content = pipe.read(length)
+    return content if len(content) == length else None
+
+
+def read_wish(pipe: BinaryIO) -> AnyWish | None:
+    """The next one; None at the end."""
+    content = _read(pipe)
+    return None if content is None else _WISHES.decode(content)
+
+
+def read_answer(pipe: BinaryIO) -> AnyAnswer | None:
+    content = _read(pipe)
+    return None if content is None else _ANSWERS.decode(content)

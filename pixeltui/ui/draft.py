@@ -1,0 +1,197 @@
+"""What one asks the sampling screen to draw, as it is typed: fields, what is wrong with them, and the wish."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.session.wishes import Draw, Model
+from pixeltui.store.rundir import RunDir, run_paths
+from pixeltui.ui.sheets import ImageShape
+
+FIELDS: Final = (
+    ("run", "run"),
+    ("checkpoint", "checkpoint"),
+    ("weights", "weights"),
+    ("classes", "classes"),
+    ("temperature", "temperature"),
+    ("top-p", "top_p"),
+    ("guidance", "guidance"),
+    ("seed", "seed"),
+    ("count", "count"),
+)
+"""name on the screen, key"""
+MOST_IMAGES: Final = 256
+SWEPT: Final = (0.7, 0.8, 0.9, 1.0)
+SWEEP_IMAGES: Final = 8
+COMPLETIONS: Final = 4
+STEPS: Final = {"temperature": 0.05, "top_p": 0.05, "guidance": 0.25, "seed": 1, "count": 1}
+
+
+@dataclass
+class Draft:
+    """Texts of the fields, held against the run's folder. Reading that is for `use_run` and `reload` alone."""
+
+    runs_dir: Path
+    run: RunDir | None = None
+    values: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, Path] = field(default_factory=dict)
+    checkpoints: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    shape: ImageShape | None = None
+
+    def reload(self) -> None:
+        """Which runs there are."""
+        self.runs = {path.name: path for path in run_paths(self.runs_dir) if (path / "checkpoints").is_dir()}
+
+    def use_run(self, run: RunDir) -> None:
+        """Fills the fields with the run's own settings. Raises UserError where it cannot be read."""
+        sample = run.config().sample
+        self.shape = ImageShape.of(run)
+        self.run = run
+        self.runs.setdefault(run.name, run.path)
+        self.classes = self.shape.classes if self.shape else ()
+        self.look()
+        self.values = {
+            "run": run.name,
+            "checkpoint": "best" if "best" in self.checkpoints or "last" not in self.checkpoints else "last",
+            "weights": "ema",
+            "classes": "all" if self.classes else "none",
+            "temperature": f"{sample.temperature:g}",
+            "top_p": f"{sample.top_p:g}",
+            "guidance": f"{sample.guidance:g}",
+            "seed": str(sample.seed),
+            "count": str(min(sample.count, MOST_IMAGES)),
+        }
+
+    def look(self) -> None:
+        """Which checkpoints the run has now."""
+        if self.run is None:
+            return
+        found = {path.stem for path in self.run.checkpoints_dir.glob("*.safetensors")}
+        steps = sorted((str(int(name[5:])) for name in found if name[:5] == "step-" and name[5:].isdecimal()), key=int)
+        self.checkpoints = [name for name in ("best", "last") if name in found] + steps[::-1]
+
+    # -- checks ----------------------------------------------------------------------------------------------------
+
+    def problem(self, key: str) -> str:
+        """What is wrong with a field, and what to do; "" if nothing is."""
+        text = self.values.get(key, "").strip()
+        match key:
+            case "run":
+                return "" if text in self.runs else f"no run {text!r}{did_you_mean(text, self.runs)}"
+            case "checkpoint":
+                if not self.checkpoints:
+                    return "no checkpoint yet: w on the training screen writes one"
+                known = text in self.checkpoints
+                return "" if known else f"no checkpoint {text!r}{did_you_mean(text, self.checkpoints)}"
+            case "weights":
+                return "" if text in ("ema", "raw") else "expected ema or raw"
+            case "classes":
+                return self._wrong_classes(text)
+            case "temperature":
+                return _wrong_number(text, over=0)
+            case "top_p":
+                return _wrong_number(text, over=0, most=1)
+            case "guidance":
+                return _wrong_number(text, least=0)
+            case "seed":
+                return "" if text.isdecimal() and len(text) < 19 else "expected a whole number"
+            case _:
+                good = text.isdecimal() and 1 <= int(text) <= MOST_IMAGES
+                return "" if good else f"expected 1 to {MOST_IMAGES}"
+
+    def _wrong_classes(self, text: str) -> str:
+        if text.lower() in ("", "all") or not self.classes:
+            return ""
+        known = {name.lower() for name in self.classes} | {str(i) for i in range(len(self.classes))}
+        for part in (part.strip() for part in text.split(",")):
+            if part.lower() not in known:
+                return f"no class {part!r}{did_you_mean(part, self.classes)}"
+        return ""
+
+    @property
+    def first_problem(self) -> str:
+        """With the field's name."""
+        for name, key in FIELDS:
+            if wrong := self.problem(key):
+                return f"{name}: {printable(wrong)}"
+        return ""
+
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    def options(self, key: str) -> list[str]:
+        """What a field can be, where that is a list."""
+        match key:
+            case "run":
+                return list(self.runs)
+            case "checkpoint":
+                return self.checkpoints
+            case "weights":
+                return ["ema", "raw"]
+            case "classes":
+                return ["all", *self.classes] if self.classes else ["none"]
+            case _:
+                return []
+
+    def stepped(self, key: str, by: int) -> str:
+        """The field's text `by` options, or steps, further on."""
+        text = self.values[key].strip()
+        if options := self.options(key):
+            place = options.index(text) if text in options else -1 if by > 0 else 0
+            return options[(place + by) % len(options)]
+        try:
+            value = float(text) + by * STEPS[key]
+        except (ValueError, KeyError):
+            return text
+        least, most = {"temperature": (0.05, 10.0), "top_p": (0.05, 1.0), "count": (1, MOST_IMAGES)}.get(
+            key, (0, float(1 << 60))
+        )
+        value = min(max(value, least), most)
+        return str(int(value)) if key in ("seed", "count") else f"{round(value, 4):g}"
+
+    # -- wishes ----------------------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Model:
+        assert self.run is not None
+        return Model(
+            run=str(self.run.path),
+            checkpoint=self.values["checkpoint"].strip(),
+            weights=self.values["weights"].strip(),
+        )
+
+    def wish(self, *, sweep: int = 0, source: str = "", keep_rows: int = 0) -> Draw:
+        """sweep: the most images a temperature, where there are to be several. Raises UserError for what is wrong."""
+        if self.run is None or self.first_problem:
+            raise UserError(self.first_problem or "choose a run first")
+        text = {key: value.strip() for key, value in self.values.items()}
+        label = "" if text["classes"].lower() in ("", "all", "none") else text["classes"]
+        count = int(text["count"])
+        if sweep:
+            several = len(label.split(",")) if label else len(self.classes) or SWEEP_IMAGES
+            count = max(1, min(count, several, sweep))
+        return Draw(
+            id=0,
+            model=self.model,
+            label=label,
+            count=min(count, COMPLETIONS) if source else count,
+            temperatures=SWEPT if sweep else (float(text["temperature"]),),
+            top_p=float(text["top_p"]),
+            guidance=float(text["guidance"]),
+            seed=int(text["seed"]),
+            source=source,
+            keep_rows=keep_rows,
+        )
+
+
+def _wrong_number(text: str, *, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        return "expected a number"
+    if math.isfinite(value) and over < value and least <= value <= most:
+        return ""
+    bounds = [f"over {over:g}"] * (over > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
+    return "expected a number " + " and ".join(bounds + [f"at most {most:g}"] * (most < math.inf))

@@ -1,0 +1,225 @@
+"""The pictures of the sampling screen: what is being drawn, what was kept before, where the bits of an image are."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from pixeltui.session.wishes import Draw, Found, Rows, Score, Scored
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.draft import Draft
+from pixeltui.ui.sheets import ImageShape, sheet_pictures
+from pixeltui.ui.widgets.gallery import Picture
+from pixeltui.ui.widgets.pixels import to_rgb
+
+CUT: Final = bytes((255, 176, 32))
+"""the row at which an image is cut"""
+
+
+class Easel:
+    """The newest rows of one drawing; of a completion, the original and what is kept of it come first."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.original: Found | None = None
+        self.rows: Rows | None = None
+        self.keep = 0
+        self.busy = False
+        self.columns: int | None = None
+        self._id = 0
+        self._pictures: list[Picture] = []
+
+    def begin(self, wish: Draw, shape: ImageShape | None) -> bool:
+        """Places for the images, before the first row is there; whether they are others than before."""
+        self.busy = True
+        if shape is None:
+            return False
+        count = (wish.count or 1) * max(len(wish.temperatures), 1)
+        empty = bytes(3 * shape.width * shape.height)
+        before = self._pictures[:2] if wish.source else []
+        others = len(self._pictures) != len(before) + count
+        places = [Picture(empty, shape.width, shape.height, "", 0) for _ in range(count)]
+        if others:
+            self._pictures = before + places
+            self.columns = wish.count if len(wish.temperatures) > 1 else None
+        return others
+
+    def take_original(self, found: Found) -> None:
+        self.original = found
+        self.uncover()
+
+    def uncover(self) -> None:
+        """The original and its upper rows alone, before they are completed."""
+        found = self.original
+        self.rows = None
+        if found is None:
+            return
+        _, _, height, width = found.shape
+        (rgb,) = to_rgb(found.pixels, found.shape, found.levels)
+        kept = rgb[: 3 * width * self.keep]
+        hidden = bytes(
+            v for y in range(self.keep, height) for x in range(width) for v in [(1 + (x + y) % 2) * 255 // 5] * 3
+        )
+        cut = self._cut(kept + hidden, width, height)
+        self._pictures = [Picture(rgb, width, height, found.name or "original"), Picture(cut, width, height, "kept")]
+        self.columns = None
+
+    def _cut(self, rgb: bytes, width: int, height: int) -> bytes:
+        """With a line as the first row that is not kept."""
+        line = 3 * width
+        if self.keep >= height:
+            return rgb
+        return rgb[: line * self.keep] + CUT * width + rgb[line * (self.keep + 1) :]
+
+    def take(self, rows: Rows) -> bool:
+        """Whether they are of another drawing than before, or are complete, so that everything is to be shown anew."""
+        self.busy = not rows.done
+        new = rows.id != self._id or self.rows is None or rows.shape != self.rows.shape
+        self.rows, self._id, self.columns = rows, rows.id, rows.columns
+        height, width = rows.shape[2:]
+        images = to_rgb(rows.pixels, rows.shape, rows.levels)
+        self._pictures = [
+            Picture(
+                self._cut(rgb, width, height) if rows.first and i == 1 else rgb,
+                width,
+                height,
+                rows.names[i] if i < len(rows.names) else "",
+                None if i < rows.first or rows.rows == height else rows.rows,
+            )
+            for i, rgb in enumerate(images)
+        ]
+        return new
+
+    def pictures(self) -> list[Picture]:
+        return self._pictures
+
+    def in_progress(self) -> list[tuple[int, Picture]]:
+        """With its index, each picture that the last rows changed."""
+        first = self.rows.first if self.rows else 0
+        height = self.rows.shape[2] if self.rows else 0
+        return [
+            (i, Picture(p.rgb, p.width, p.height, p.label, height if p.rows_done is None else p.rows_done))
+            for i, p in enumerate(self._pictures)
+            if i >= first
+        ]
+
+    def score(self, index: int, draft: Draft) -> Score | None:
+        """The wish for the bits of a picture; None where it is not whole."""
+        if self.rows is not None and 0 <= index < len(self._pictures) and self.rows.rows == self.rows.shape[2]:
+            _, channels, height, width = self.rows.shape
+            size = channels * height * width
+            if self.rows.first and index == 1:
+                return None
+            pixels = self.rows.pixels[index * size : (index + 1) * size]
+            place = max(index - self.rows.first, 0)
+            label = self.rows.labels[place] if place < len(self.rows.labels) else None
+            return Score(id=0, model=draft.model, pixels=pixels, label=label)
+        if self.original is not None and index == 0:
+            classes = draft.classes
+            label = classes.index(self.original.name) if self.original.name in classes else None
+            return Score(id=0, model=draft.model, pixels=self.original.pixels, label=label)
+        return None
+
+
+class Earlier:
+    """The sheets in a run's samples folder, the newest last."""
+
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+        self.index = 0
+        self.pictures: list[Picture] = []
+        self.columns: int | None = None
+        self._run: RunDir | None = None
+        self._shape: ImageShape | None = None
+        self._settings: dict[str, Any] = {}
+
+    def use(self, run: RunDir, shape: ImageShape | None) -> None:
+        """Reads what there is now, and the newest of it."""
+        self._run, self._shape = run, shape
+        found = [path for path in run.samples_dir.glob("*.png") if not path.name.startswith(".")]
+        self.paths = sorted(found, key=lambda path: (_modified(path), path.name))
+        self.index = len(self.paths) - 1
+        self._read()
+
+    def move(self, by: int) -> None:
+        self.index = max(0, min(self.index + by, len(self.paths) - 1))
+        self._read()
+
+    @property
+    def path(self) -> Path | None:
+        return self.paths[self.index] if 0 <= self.index < len(self.paths) else None
+
+    def _read(self) -> None:
+        self.pictures, self._settings = [], {}
+        if self.path is None or self._shape is None:
+            return
+        self.pictures = sheet_pictures(self.path, self._shape)
+        try:
+            found = json.loads(self.path.with_suffix(".json").read_bytes()[: 1 << 20])
+            self._settings = found if isinstance(found, dict) else {}
+        except (OSError, ValueError, RecursionError):
+            self._settings = {}
+        several = self._settings.get("temperatures")
+        whole = isinstance(several, list) and several and len(self.pictures) % len(several) == 0
+        self.columns = len(self.pictures) // len(several) if whole and isinstance(several, list) else None
+
+    @property
+    def note(self) -> str:
+        if self.path is None:
+            return ""
+        known = [
+            f"{name} {self._settings[key]}"
+            for key, name in (("step", "step"), ("temperature", "T"), ("guidance", "guidance"), ("seed", "seed"))
+            if isinstance(self._settings.get(key), int | float)
+        ]
+        return " · ".join([f"{self.index + 1} of {len(self.paths)}", self.path.name, *known])
+
+    def score(self, index: int, draft: Draft) -> Score | None:
+        """The wish for the bits of a picture: its levels are read off the PNG, which holds them exactly."""
+        if not 0 <= index < len(self.pictures) or self._run is None:
+            return None
+        data = self._run.meta().get("data") or {}
+        levels, shape = data.get("levels"), data.get("image_shape")
+        if not isinstance(levels, int) or not 2 <= levels <= 256 or not isinstance(shape, list):
+            return None
+        rgb = self.pictures[index].rgb
+        back = bytes(min(levels - 1, round(value * (levels - 1) / 255)) for value in range(256))
+        planes = b"".join(rgb[channel::3] for channel in range(shape[0])).translate(back)
+        name = self.pictures[index].label
+        label = draft.classes.index(name) if name in draft.classes else None
+        return Score(id=0, model=draft.model, pixels=planes, label=label)
+
+
+class HeatMap:
+    """An image and the bits that each of its pixels takes."""
+
+    def __init__(self, index: int, picture: Picture) -> None:
+        self.index = index
+        self.note = "scoring …"
+        self._picture = picture
+        self._colors: bytes | None = None
+        self._bits = 0.0
+
+    def take(self, scored: Scored) -> None:
+        self._colors = scored.colors
+        self._bits = scored.bits_per_dim
+        bits = sorted(scored.bits)
+        self.note = (
+            f"{scored.bits_per_dim:.3f} bits/dim · pixels {bits[0]:.2f} to {bits[-1]:.2f} bits, half under "
+            f"{bits[len(bits) // 2]:.2f} · white: as many as a blind guess takes"
+        )
+
+    def pictures(self) -> list[Picture]:
+        one = self._picture
+        image = Picture(one.rgb, one.width, one.height, one.label)
+        if self._colors is None:
+            return [image, Picture(bytes(len(one.rgb)), one.width, one.height, "scoring", 0)]
+        return [image, Picture(self._colors, one.width, one.height, f"{self._bits:.2f} bits/dim")]
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

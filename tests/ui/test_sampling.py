@@ -1,0 +1,323 @@
+"""The sampling screen on a real tiny run, steered by keys; the images come from a process of their own."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_console import until
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from pixeltui.data import load
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.app import Console
+from pixeltui.ui.screens.browser import BrowserScreen, RunTable
+from pixeltui.ui.screens.sampling import SamplingScreen
+from pixeltui.ui.screens.training import TrainingScreen
+
+Script = Callable[[Pilot, SamplingScreen], Coroutine[None, None, None]]  # type: ignore[type-arg]
+
+
+def on_screen(runs: Path, script: Script, size: tuple[int, int] = (110, 36)) -> Console:
+    """Opens the screen on the run "done" from the browser."""
+    app = Console(runs)
+
+    async def go() -> None:
+        async with app.run_test(size=size) as pilot:
+            await until(
+                pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).row_count
+            )
+            await pilot.press("t")
+            await until(pilot, lambda: isinstance(app.screen, SamplingScreen))
+            assert isinstance(app.screen, SamplingScreen)
+            await script(pilot, app.screen)
+
+    asyncio.run(go())
+    assert app.studio.pid is None, "the process has ended with the console"
+    return app
+
+
+def drawn(screen: SamplingScreen, mode: str = "draw") -> bool:
+    """Whether a drawing is there, and whole."""
+    easel = screen.easels[mode]  # type: ignore[index]
+    return easel.rows is not None and easel.rows.done and easel.rows.id == screen._newest.get(mode)
+
+
+def pixels(screen: SamplingScreen, mode: str = "draw") -> bytes:
+    rows = screen.easels[mode].rows  # type: ignore[index]
+    assert rows is not None
+    return rows.pixels
+
+
+def test_images_appear_and_are_kept_with_what_produced_them(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        assert len(screen.gallery.pictures) == 4, "places, before torch is there"
+        await until(pilot, lambda: drawn(screen))
+        assert len(screen.gallery.pictures) == 4
+        assert [picture.label for picture in screen.gallery.pictures] == ["0", "1", "2", "0"]
+        first = pixels(screen)
+        await pilot.press("n")
+        await until(pilot, lambda: drawn(screen))
+        assert pixels(screen) == first, "the same seed"
+        await pilot.press("N")
+        await until(pilot, lambda: drawn(screen))
+        assert pixels(screen) != first
+        assert screen.query_one("#seed", Input).value == "1"
+        await pilot.press("w")
+        await until(pilot, lambda: screen._kept)
+        path = Path(screen._kept)
+        settings = json.loads(path.with_suffix(".json").read_text())
+        assert path.parent == runs_copy.resolve() / "done" / "samples"
+        assert (settings["run"], settings["seed"], settings["count"]) == ("done", 1, 4)
+        assert settings["labels"] == [0, 1, 2, 0]
+        with Image.open(path) as sheet:
+            assert sheet.width > 4 * 5
+        await pilot.press("3")
+        await until(pilot, lambda: len(screen.gallery.pictures) == 4)
+        assert screen.earlier.path == path, "the newest"
+        shown = b"".join(picture.rgb[::3] for picture in screen.gallery.pictures)
+        assert shown == bytes(value * 85 for value in pixels(screen))
+        await pilot.press("h")
+        await until(pilot, lambda: screen.earlier.path != path)
+        assert screen.gallery.pictures, "a sheet that was drawn while training"
+        await pilot.press("v")
+        await until(pilot, lambda: drawn(screen) and screen.easels["draw"].columns)
+        rows = screen.easels["draw"].rows
+        assert rows is not None
+        assert rows.shape[0] == 12, "four temperatures, three classes"
+
+    on_screen(runs_copy, script)
+
+
+def test_a_drawing_is_that_of_the_command(runs_copy: Path, tmp_path: Path) -> None:
+    from pixeltui.cli import main
+
+    out = tmp_path / "a.npz"
+    options = ["--seed", "7", "-n", "3", "--label", "2", "--temperature", "0.6", "--checkpoint", "last"]
+    assert main(["--runs-dir", str(runs_copy), "sample", "done", *options, "--out", str(out)]) == 0
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await pilot.press("slash")
+        fields = {"seed": "7", "count": "3", "classes": "2", "temperature": "0.6", "checkpoint": "last"}
+        for name, text in fields.items():
+            screen.query_one(f"#{name}", Input).value = text
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, lambda: drawn(screen) and screen.easels["draw"].rows.shape[0] == 3)  # type: ignore[union-attr]
+        with np.load(out) as arrays:
+            assert pixels(screen) == arrays["images"].tobytes()
+
+    on_screen(runs_copy, script)
+
+
+def test_fields_are_checked_as_one_types(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        newest = dict(screen._newest)
+        wrong = {
+            "run": "don",
+            "checkpoint": "bets",
+            "weights": "emma",
+            "classes": "1,7",
+            "temperature": "0",
+            "top_p": "1.5",
+            "guidance": "-1",
+            "seed": "x",
+            "count": "0",
+        }
+        for name, text in wrong.items():
+            line = screen.query_one(f"#{name}", Input)
+            good, line.value = line.value, text
+            await until(pilot, lambda line=line: line.has_class("wrong"))
+            assert screen.draft.first_problem
+            line.focus()
+            await pilot.press("enter")
+            line.value = good
+            await until(pilot, lambda line=line: not line.has_class("wrong"))
+        assert screen._newest == newest, "nothing was drawn"
+        line = screen.query_one("#checkpoint", Input)
+        line.focus()
+        await pilot.press("pagedown")
+        await until(pilot, lambda: screen.draft.values["checkpoint"] == "last")
+        await pilot.press("down", "down")
+        assert screen.focused is screen.query_one("#classes", Input)
+        await pilot.press("escape")
+        assert screen.focused is screen.gallery
+
+    on_screen(runs_copy, script)
+
+
+def test_an_image_is_completed_below_the_row_one_moves(runs_copy: Path) -> None:
+    data = load(RunDir.open(runs_copy / "done").config().data)
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await pilot.press("2")
+        await until(pilot, lambda: drawn(screen, "complete"))
+        await pilot.press("l", "down")
+        await until(pilot, lambda: screen._index == 1 and screen.easels["complete"].keep == 4)
+        await until(pilot, lambda: drawn(screen, "complete"))
+        original = data.test.images[1, 0].numpy()
+        images = np.frombuffer(pixels(screen, "complete"), np.uint8).reshape(-1, 6, 5)
+        assert len(images) == 6, "the original, what is kept, four completions"
+        assert (images[0] == original).all()
+        assert (images[:, :4] == original[:4]).all(), "bit for bit"
+        cut = screen.gallery.pictures[1].rgb[3 * 5 * 4 : 3 * 5 * 5]
+        assert cut == bytes((255, 176, 32)) * 5
+        await pilot.press("w")
+        await until(pilot, lambda: screen._kept)
+        settings = json.loads(Path(screen._kept).with_suffix(".json").read_text())
+        assert (settings["completes"], settings["keep_rows"]) == ("test:1", 4)
+
+    on_screen(runs_copy, script)
+
+
+def test_bits_of_each_pixel(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.heat is not None and "bits/dim" in screen.heat.note)
+        image, heat = screen.gallery.pictures
+        assert len(set(heat.rgb)) > 2
+        assert image.rgb != heat.rgb
+        await pilot.press("l")
+        await until(
+            pilot, lambda: screen.heat is not None and screen.heat.index == 1 and "bits/dim" in screen.heat.note
+        )
+        await pilot.press("escape")
+        assert screen.heat is None
+        assert len(screen.gallery.pictures) == 4
+        # One that was kept, from its PNG: the same bits.
+        await pilot.press("w")
+        await until(pilot, lambda: screen._kept)
+        await pilot.press("3", "enter")
+        await until(pilot, lambda: screen.heat is not None and "bits/dim" in screen.heat.note)
+        assert screen.gallery.pictures[1].rgb == heat.rgb
+
+    on_screen(runs_copy, script)
+
+
+def test_the_process_may_die_and_is_started_again(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        before, pid = pixels(screen), screen.app.studio.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(pilot, lambda: "signal 9" in screen._said)
+        await pilot.press("n")
+        await until(pilot, lambda: drawn(screen))
+        assert screen.app.studio.pid not in (None, pid)
+        assert pixels(screen) == before
+
+    on_screen(runs_copy, script)
+
+
+def test_stopping_leaves_the_rows_that_are_there(runs_copy: Path) -> None:
+    """The process is halted while it draws, so that the stop comes in time, however fast it is."""
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        pid = screen.app.studio.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        await pilot.press("n", "full_stop")
+        await pilot.pause(0.2)
+        os.kill(pid, signal.SIGCONT)
+        await until(pilot, lambda: drawn(screen))
+        rows = screen.easels["draw"].rows
+        assert rows is not None
+        assert rows.rows < rows.shape[2]
+        assert "stopped" in screen._said
+        await pilot.press("w")
+        await until(pilot, lambda: screen._kept)
+        assert json.loads(Path(screen._kept).with_suffix(".json").read_text())["rows"] == rows.rows
+
+    on_screen(runs_copy, script)
+
+
+def test_a_run_without_a_checkpoint_says_what_to_do(runs_copy: Path) -> None:
+    for path in (runs_copy / "done" / "checkpoints").iterdir():
+        path.unlink()
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: "no checkpoint yet" in screen._said)
+
+    on_screen(runs_copy, script)
+
+
+def test_it_fits_small_and_large_windows(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        for size in ((80, 24), (250, 70)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause(0.1)
+            assert screen.query_one("#count").region.bottom < size[1]
+            assert screen.gallery.pages == 1
+            await pilot.press("z")
+            await until(pilot, lambda size=size: screen.gallery.size.width == size[0] - 2)
+            await pilot.press("escape")
+
+    on_screen(runs_copy, script, size=(80, 24))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
+def test_the_process_ends_when_its_console_is_killed(runs_copy: Path, tmp_path: Path) -> None:
+    """No wish ends it then, only the end of its pipe."""
+    code = (
+        "import time\nfrom pixeltui.session.studio import Studio\nfrom pixeltui.session.wishes import Draw, Model\n"
+        f"s = Studio(); s.ask(Draw(id=0, model=Model(run={str(runs_copy / 'done')!r}), count=2))\n"
+        "while not s.warm: s.poll(); time.sleep(0.01)\nprint(s.pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_drawing_beside_a_training_in_this_process(tiny_npz: Path, tmp_path: Path) -> None:
+    """From the training screen, on the run's last checkpoint, behind training."""
+    from test_console import ENDLESS, drive
+    from tiny import TINY
+
+    from pixeltui.session.worker import TrainRequest
+
+    settings = (f"data.name={tiny_npz}", *TINY, *ENDLESS)
+    app = Console(
+        tmp_path,
+        request=TrainRequest(runs_dir=tmp_path, preset="quick", overrides=settings, name="one", command="pixeltui"),
+    )
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        training = app.screen
+        assert isinstance(training, TrainingScreen)
+        await until(pilot, lambda: training.watched.view.step > 1)
+        await pilot.press("w")
+        await until(pilot, lambda: training.watched.view.checkpoints)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, SamplingScreen))
+        screen = app.screen
+        assert isinstance(screen, SamplingScreen)
+        await until(pilot, lambda: drawn(screen), 60)
+        pid = app.studio.pid
+        assert pid is not None
+        await until(pilot, lambda: os.getpriority(os.PRIO_PROCESS, pid) >= 15)
+        before = training.watched.view.step
+        await pilot.press("escape")
+        assert app.screen is training
+        await until(pilot, lambda: training.watched.view.step > before)
+
+    drive(app, script)
