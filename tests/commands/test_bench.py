@@ -85,7 +85,7 @@ def test_training_is_measured_beside_the_naive_loop(
     assert result["parameters"] > 100_000
     assert all(value > 0 for value in result.values() if isinstance(value, float))
     assert result["ratio"] == pytest.approx(result["images_per_second"] / result["naive_images_per_second"])
-    assert set(result["peak_gib"]) == {"ours", "naive"}
+    assert result["peak_gib"]["ours"] != result["peak_gib"]["naive"], "that of this process, handed down"
     assert "of the matrix rate" in bench.training_text([result], "quick")
 
 
