@@ -162,7 +162,7 @@ class Ui(Table, frozen=True, kw_only=True):
     images_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of samples")] = 2.0
     keys: Annotated[
         dict[str, str],
-        Meta(description='actions to keys, as in pause = "space,P"; the ids are in the README\'s table of keys'),
+        Meta(description='actions to keys, as in pause = "space,P"; the ids are in docs/KEYS.md'),
     ] = {}
 
 

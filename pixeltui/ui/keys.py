@@ -1,4 +1,4 @@
-"""Every key of the console, once: bindings, the key bar, the `?` help, the command palette and the README's table."""
+"""Every key of the console, once: bindings, the key bar, the `?` help, the command palette and docs/KEYS.md."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -268,10 +268,32 @@ def unknown_ids(keymap: Iterable[str]) -> list[str]:
     return [name for name in keymap if name not in BY_ID]
 
 
-def markdown_table() -> str:
-    """The README's table of keys."""
-    lines = ["| where | keys | what |", "| --- | --- | --- |"]
+PAGE: Final = """\
+# Keys of the console
+
+Written by `python -m pixeltui.ui.keys > docs/KEYS.md`. `?` shows those of the screen one is on. Every action can have
+other keys in the config, several with commas between them, by its id:
+
+```toml
+[ui.keys]
+pause = "space,P"
+```
+
+| where | keys | what | id |
+| --- | --- | --- | --- |
+"""
+
+
+def keys_page() -> str:
+    """docs/KEYS.md"""
+    rows = []
     for key in KEYS:
         keys = " ".join(f"`{pretty(k)}`" for k in key.keys.split(","))
-        lines.append(f"| {TITLES[key.scope]} | {keys} | {key.meaning} |")
-    return "\n".join(lines)
+        rows.append(f"| {TITLES[key.scope]} | {keys} | {key.meaning} | `{key.id}` |\n")
+    return PAGE + "".join(rows)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(keys_page())

@@ -2,7 +2,7 @@
 
 import importlib
 
-from pixeltui.ui.keys import BY_ID, KEYS, markdown_table, pretty
+from pixeltui.ui.keys import BY_ID, KEYS, keys_page, pretty
 
 FORBIDDEN = {"ctrl+s", "ctrl+q", "ctrl+a", "ctrl+b", "ctrl+i", "ctrl+m", "ctrl+h", "ctrl+j"}
 
@@ -55,6 +55,6 @@ def test_every_action_exists() -> None:
 
 
 def test_the_table_for_people_names_every_key() -> None:
-    table = markdown_table()
+    table = keys_page()
     assert all(key.meaning in table for key in KEYS)
     assert (pretty("question_mark"), pretty("ctrl+p"), pretty("f1"), pretty("f")) == ("?", "^p", "F1", "f")
