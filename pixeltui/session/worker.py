@@ -119,9 +119,9 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
 
     try:
         config = request.resolve()
-        device = pick_device(config.train.device)  # a device that is not there is told before data are loaded
     except UserError as error:
         raise ToldElsewhere(error.exit_status) if launch.rank() else error from None
+    device = pick_device(config.train.device)  # a device that is not there is told before data are loaded
     with joined(device) as processes, contextlib.ExitStack() as stack:
         data = processes.in_turn(lambda: load_data(config))
         claimed = processes.each(lambda: _claim(request, config, data, stack) if processes.writes else None)
