@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from pixeltui import launch
 from pixeltui.events import AnyCommand, SaveCheckpoint, Stop
 from pixeltui.store import control
 from pixeltui.store.rundir import RunDir
@@ -37,7 +38,8 @@ class Signals:
         if number == signal.SIGUSR1:
             self._commands.append(SaveCheckpoint())
             return
-        if self.stopped_by is not None and number == signal.SIGINT:
+        # Ctrl-C reaches the processes of torchrun twice: from the terminal, and from torchrun.
+        if self.stopped_by is not None and number == signal.SIGINT and not launch.several():
             raise KeyboardInterrupt
         self.stopped_by = signal.Signals(number)
         self._commands.append(Stop(reason=self.stopped_by.name))

@@ -151,6 +151,17 @@ def test_a_signal_to_any_process_stops_all_and_another_number_goes_on(
     assert max(abs(one[step] - both[step]) for step in one) < 1e-3
 
 
+def test_ctrl_c_on_torchrun_stops_with_a_checkpoint(start: Start, tmp_path: Path) -> None:
+    """It reaches every process twice: from the terminal, and from torchrun."""
+    two = start(*settings(f"train.steps={LONG}", "train.eval_every=0", "train.checkpoint_every=0"), "--name", "run")
+    wait_for(lambda: len(losses(tmp_path)) >= 3, two)
+    os.killpg(two.pid, signal.SIGINT)
+    output, _ = two.communicate(timeout=120)
+    assert "stopped by SIGINT at step" in output
+    (saved,) = found(tmp_path, events.CheckpointSaved)
+    assert saved.step == max(losses(tmp_path)) == found(tmp_path, events.StateChanged)[-1].step
+
+
 def test_torchrun_starts_again_and_the_run_goes_on(start: Start, tmp_path: Path) -> None:
     never = ("train.eval_every=0", "train.checkpoint_every=10", "train.steps=100")
     two = start(*settings(*never), launcher=("--max-restarts=1",))
