@@ -1,5 +1,6 @@
 """Samples while training: a generator on the EMA weights as they were when it began, advanced between steps."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
@@ -89,6 +90,8 @@ class LiveSampler:
         self._clock = clock
         self._current: LiveSample | None = None
         self._wish: DrawSample | None = None
+        self._next_at = 0.0
+        """seconds of training at which samples will have had their share of the time, and no more"""
 
     @property
     def busy(self) -> bool:
@@ -105,16 +108,26 @@ class LiveSampler:
 
     def _begin(self) -> None:
         if self._current is None and self._wish is not None:
-            self._current = LiveSample(self._model, self._config, self._wish, step=self._report.step)
+            with self._timed():
+                self._current = LiveSample(self._model, self._config, self._wish, step=self._report.step)
             self._wish = None
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Samples' time, for which training has to run for so long that their share is right again."""
+        began = self._clock.now()
+        with self._clock.elsewhere(sampling=True):
+            yield
+        seconds, trained = self._clock.now() - began, self._clock.trained_seconds
+        self._next_at = max(self._next_at, trained) + seconds * (1 / self._config.time_share - 1)
 
     def advance(self, *, bounded: bool = True) -> None:
         """Draws a row of the sheet in progress; where `bounded`, only if the samples' share of the time allows it."""
         self._begin()
         sample = self._current
-        if sample is None or (bounded and self._clock.sample_share > self._config.time_share):
+        if sample is None or (bounded and self._clock.trained_seconds < self._next_at):
             return
-        with self._clock.elsewhere(sampling=True):
+        with self._timed():
             sample.advance()
         names = [self._data.classes[label] for label in sample.labels]
         self._report.sampling(sample, self._data.levels, names)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -23,29 +23,42 @@ class Sink(Protocol):
 class Clock:
     """Where the time goes, since the last `restart`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.now = now
+        self._depth = 0
+        self._trained = 0.0
+        self._elsewhere = 0.0
+        self._began = now()
         self.restart()
 
     def restart(self) -> None:
-        self._began = time.perf_counter()
+        self._trained += self.training_seconds
+        self._began = self.now()
         self._elsewhere = 0.0
         self._sampling = 0.0
         self.images = 0
 
     @contextlib.contextmanager
     def elsewhere(self, *, sampling: bool = False) -> Iterator[None]:
-        """Time that is not training's: evaluation, checkpoints, pauses, samples."""
-        began = time.perf_counter()
+        """Time that is not training's: evaluation, checkpoints, pauses, samples, these in a pause too."""
+        began = self.now()
+        self._depth += 1
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
-            self._elsewhere += seconds
+            seconds = self.now() - began
+            self._depth -= 1
+            self._elsewhere += 0.0 if self._depth else seconds
             self._sampling += seconds if sampling else 0.0
 
     @property
     def training_seconds(self) -> float:
-        return time.perf_counter() - self._began - self._elsewhere
+        return self.now() - self._began - self._elsewhere
+
+    @property
+    def trained_seconds(self) -> float:
+        """Training's own, restarts or not."""
+        return self._trained + self.training_seconds
 
     @property
     def sample_share(self) -> float:

@@ -1,0 +1,102 @@
+"""Samples while training: the share of the time that they take, and the weights that they are drawn from."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from harness import start
+from PIL import Image
+
+from pixeltui import events
+from pixeltui.config import Config
+from pixeltui.core import build_model
+from pixeltui.data import load
+from pixeltui.train.live import LiveSample, LiveSampler
+from pixeltui.train.report import Clock
+
+Make = Callable[..., Config]
+
+
+class Recorder:
+    """As much of a Reporter and a run as a LiveSampler uses."""
+
+    step = 3
+    name = "one"
+
+    def __init__(self, folder: Path) -> None:
+        self.path = self.samples_dir = folder
+
+    def sampling(self, *arguments: object) -> None: ...
+
+    def emit(self, *arguments: object, **fields: object) -> None: ...
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_share_of_the_time_is_bounded_whatever_a_row_takes(
+    share: float, tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of its own: a step takes 10 ms, a row a second, and the figures are reported every five steps."""
+    config = tiny_config(f"sample.time_share={share}")
+    data = load(config.data)
+    model = build_model(config, data.image_shape, data.levels, data.num_classes)
+    now, drawn = [0.0], [0]
+    clock = Clock(lambda: now[0])
+    plain = LiveSample.advance
+
+    def slow(sample: LiveSample) -> None:
+        plain(sample)
+        now[0] += 1.0
+        drawn[0] += 1
+
+    monkeypatch.setattr(LiveSample, "advance", slow)
+    recorder = Recorder(tmp_path)
+    sampler = LiveSampler(model, config.sample, data, recorder, recorder, clock)  # type: ignore[arg-type]
+    for step in range(6000):
+        if not sampler.busy:
+            sampler.ask(events.DrawSample())
+        now[0] += 0.01
+        sampler.advance()
+        if step % 5 == 4:
+            clock.restart()
+        assert drawn[0] <= share * now[0] + 1, "at most the row in progress beyond the share"
+    assert clock.trained_seconds == pytest.approx(60)
+    assert drawn[0] >= 0.9 * share * now[0], "and all of it, where there is something to draw"
+
+
+def test_time_of_samples_in_a_pause_counts_once() -> None:
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+    now[0] += 5
+    with clock.elsewhere():
+        now[0] += 1
+        with clock.elsewhere(sampling=True):
+            now[0] += 2
+    assert clock.training_seconds == 5
+    assert clock.sample_share == pytest.approx(2 / 7)
+
+
+def test_samples_are_of_the_averaged_weights_as_they_were(tiny_config: Make, tmp_path: Path) -> None:
+    """Training goes on between the rows, and changes nothing about them."""
+    from pixeltui.store.rundir import RunDir
+    from pixeltui.train.load import load_model
+
+    config = tiny_config("train.steps=8", "train.lr=0.05", "sample.every=4", "train.checkpoint_every=4", "train.keep=9")
+    _, sink, trainer = start(config, tmp_path)
+    saved = [event for event in sink.of(events.SampleSaved) if event.step == 4]
+    assert saved
+    run = RunDir.open(tmp_path / "run")
+    expected = {}
+    for step in (4, 8):
+        loaded = load_model(run, checkpoint=str(step), device=torch.device("cpu"), warn=lambda message: None)
+        expected[step] = loaded.model.sample(4, labels=[0, 1, 2, 0], seed=config.sample.seed).numpy()
+    assert not np.array_equal(expected[4], expected[8])
+    with Image.open(run.path / saved[0].path) as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    scale, cell = 96 // 6, 5 * (96 // 6) + 4
+    for i, image in enumerate(expected[4][:, 0]):
+        # Tiles are on one line or two; the first two are on the first line in any case.
+        if i < 2:
+            tile = pixels[4 : 4 + 6 * scale : scale, 4 + i * cell : 4 + i * cell + 5 * scale : scale]
+            assert np.array_equal(tile, image * 85)
