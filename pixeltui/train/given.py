@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pixeltui.data import DataSet
 from pixeltui.data import load as load_data
-from pixeltui.data.images import decode
+from pixeltui.data.images import FORMATS, MAX_SIDE, decode
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.train.load import LoadedModel
 
@@ -55,11 +55,12 @@ class GivenImages:
         channels, height, width = self._loaded.model.image_shape
         if not path.is_file():
             raise UserError(f"no image {printable(path)}: expected a file, or SPLIT:NUMBER of the run's data as test:0")
-        pixels = decode([str(path)])[0]
+        size = _too_large(path)
+        pixels = np.zeros((0, 0, 1), np.uint8) if size else decode([str(path)])[0]
         if pixels.shape[:2] != (height, width):
             raise UserError(
-                f"{printable(path)} is {pixels.shape[1]}x{pixels.shape[0]}, the model draws {width}x{height}: "
-                f"scale it, for instance with ImageMagick: mogrify -resize '{width}x{height}!' FILE"
+                f"{printable(path)} is {size or f'{pixels.shape[1]}x{pixels.shape[0]}'}, the model draws "
+                f"{width}x{height}: scale it, for instance with ImageMagick: mogrify -resize '{width}x{height}!' FILE"
             )
         if channels == 1 and pixels.shape[2] == 3:
             if not (pixels == pixels[..., :1]).all():
@@ -67,6 +68,17 @@ class GivenImages:
             pixels = pixels[..., :1]
         levels = _to_levels(pixels, self._loaded.data["levels"], path)
         return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1))).expand(channels, -1, -1).contiguous()
+
+
+def _too_large(path: Path) -> str:
+    """The size of an image that no model draws; "" for others, and for what is no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return f"{image.width}x{image.height}" if max(image.size) > MAX_SIDE else ""
+    except Exception:  # whatever is wrong with it, `decode` says it better
+        return ""
 
 
 def _to_levels(pixels: NDArray[np.uint8], levels: int, path: Path) -> NDArray[np.uint8]:

@@ -80,7 +80,9 @@ class Draft:
         text = self.values.get(key, "").strip()
         match key:
             case "run":
-                return "" if text in self.runs else f"no run {text!r}{did_you_mean(text, self.runs)}"
+                if text not in self.runs:
+                    return f"no run {text!r}{did_you_mean(text, self.runs)}"
+                return "" if self.run is not None and self.run.name == text else f"{text} cannot be opened"
             case "checkpoint":
                 if not self.checkpoints:
                     return "no checkpoint yet: w on the training screen writes one"

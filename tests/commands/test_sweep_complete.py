@@ -121,6 +121,7 @@ def test_images_of_the_data_have_their_own_class(finished_runs: Path, tmp_path: 
         (["test:0", "--label", "9"], 1, "no class '9'"),
         (["test:0", "--out", "a.jpg"], 2, "ends in .png or .npz"),
         (["large.png"], 1, "is 9x8, the model draws 5x6"),
+        (["huge.png"], 1, "is 300x200, the model draws 5x6"),
         (["colour.png"], 1, "is in colour, the model draws grey"),
         (["between.png"], 1, "between the 4 levels"),
         (["test:0", "--mask", "large.png"], 1, "is 9x8, the images are 5x6"),
@@ -138,6 +139,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "large.png", np.zeros((8, 9)))
+    picture(tmp_path / "huge.png", np.zeros((200, 300)))
     picture(tmp_path / "between.png", np.full((6, 5), 100))
     picture(tmp_path / "colour.png", np.arange(90).reshape(6, 5, 3))
     (tmp_path / "text.png").write_text("hello")
@@ -165,3 +167,16 @@ def test_more_images_than_are_drawn_at_once(
     assert np.array_equal(
         arrays(finished_runs, "sample", tmp_path / "b.npz", "-n", "7", "--seed", "2")["images"], whole
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [(["sweep", "done", "--temperatures", "0.5,1"], 7), (["complete", "done", "test:0", "test:1", "-n", "2"], 7)],
+)
+def test_shown_as_half_blocks(words: list[str], lines: int, finished_runs: Path, tmp_path: Path, capsys) -> None:
+    """Two rows of images of 6 pixels, and a line between them."""
+    capsys.readouterr()
+    assert run(finished_runs, *words, "--show") == 0
+    out = capsys.readouterr().out
+    assert len(out.removesuffix("\n").split("\n")) == lines
+    assert set(out) <= set("▀▄█ \n")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rich.text import Text
 from textual import events as textual_events
 from textual import on
 from textual.app import ComposeResult
@@ -49,8 +50,8 @@ class SamplingScreen(Screen[None]):
         self.easels = {"draw": Easel(), "complete": Easel()}
         self.earlier = Earlier()
         self.heat: HeatMap | None = None
-        self._asked: dict[int, Mode] = {}
         self._newest: dict[str, int] = {}
+        """numbers of the wishes whose answers are still of interest: by mode, "found", and "scored"."""
         self._index, self._split_size = 0, 1
         self._rest: Timer | None = None
         self._zoomed = False
@@ -104,12 +105,13 @@ class SamplingScreen(Screen[None]):
             self._take(answer)
 
     def _take(self, answer: AnyAnswer) -> None:
-        mode = self._asked.get(answer.id)
         match answer:
             case Progress(text=text):
                 self._say(f"{text} …")
-            case Rows() if mode in ("draw", "complete") and self._newest.get(mode) == answer.id:
-                self._take_rows(mode, answer)
+            case Rows() if self._newest.get("draw") == answer.id:
+                self._take_rows("draw", answer)
+            case Rows() if self._newest.get("complete") == answer.id:
+                self._take_rows("complete", answer)
             case Found() if self._newest.get("found") == answer.id:
                 self._split_size = answer.count
                 self.easels["complete"].take_original(answer)
@@ -170,7 +172,7 @@ class SamplingScreen(Screen[None]):
         if fit and not self._zoomed:
             gallery.fit()
         self._noted = note
-        self.query_one("#canvas").border_subtitle = printable(note.partition(" · ")[0])
+        self.query_one("#canvas").border_subtitle = Text(printable(note.partition(" · ")[0]))
         self._show_title()
 
     def _note(self) -> str:
@@ -183,12 +185,9 @@ class SamplingScreen(Screen[None]):
     def _show_title(self, wrong: bool = False) -> None:
         name = self.draft.run.name if self.draft.run else ""
         self.query_one(TitleBar).show(f"{name} · drawing", "")
-        tabs = "  ".join(f"[{title}]" if mode == self.mode else title for mode, title in TITLES.items())
-        self.query_one("#canvas").border_title = (
-            tabs.replace("[", "▸ ").replace("]", "")
-            if self.heat is None
-            else ("Bits per pixel · ← → other images · esc back")
-        )
+        tabs = "  ".join(f"▸ {title}" if mode == self.mode else title for mode, title in TITLES.items())
+        heat = "Bits per pixel · ← → other images · esc back"
+        self.query_one("#canvas").border_title = tabs if self.heat is None else heat
         self.form.tell("\n".join([self._said, *(["", *self._noted.split(" · ")] if self._noted else [])]))
         self.form.query_one("#about").set_class(wrong, "wrong")
 
@@ -203,7 +202,6 @@ class SamplingScreen(Screen[None]):
 
     def _ask(self, mode: Mode, wish: Draw) -> None:
         number = self.app.studio.ask(wish)
-        self._asked[number] = mode
         self._newest[mode] = number
         if self.easels[mode].begin(wish, self.draft.shape):
             self._zoomed = False

@@ -12,6 +12,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pixeltui.errors import printable
 from pixeltui.ui.colors import Depth, current_depth, theme_for
 from pixeltui.ui.widgets.dither import bayer_row, floyd_steinberg
 from pixeltui.ui.widgets.inks import Inks
@@ -47,7 +48,7 @@ class ImageTile(Widget):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.depth: Depth = depth or current_depth()
-        self._label = label
+        self._label = printable(label)
         self._selected = False
         self._inks: Inks | None = None
         self._marks: dict[Literal["empty", "label", "frame"], Style] = {}
@@ -104,6 +105,7 @@ class ImageTile(Widget):
 
     @label.setter
     def label(self, label: str) -> None:
+        label = printable(label)
         if label != self._label:
             self._label = label
             self.refresh(Region(0, self.cells[1] + 1, self.cells[0] + 2, 1))
