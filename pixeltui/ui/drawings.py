@@ -112,14 +112,18 @@ class Easel:
             if self.rows.first and index == 1:
                 return None
             pixels = self.rows.pixels[index * size : (index + 1) * size]
-            place = max(index - self.rows.first, 0)
-            label = self.rows.labels[place] if place < len(self.rows.labels) else None
-            return Score(id=0, model=draft.model, pixels=pixels, label=label)
+            place = index - self.rows.first
+            label = self.rows.labels[place] if 0 <= place < len(self.rows.labels) else None
+            own = self._own_class(draft) if place < 0 else label
+            return Score(id=0, model=draft.model, pixels=pixels, label=own)
         if self.original is not None and index == 0:
-            classes = draft.classes
-            label = classes.index(self.original.name) if self.original.name in classes else None
-            return Score(id=0, model=draft.model, pixels=self.original.pixels, label=label)
+            return Score(id=0, model=draft.model, pixels=self.original.pixels, label=self._own_class(draft))
         return None
+
+    def _own_class(self, draft: Draft) -> int | None:
+        """Of the original."""
+        name = self.original.name if self.original is not None else ""
+        return draft.classes.index(name) if name in draft.classes else None
 
 
 class Earlier:
@@ -186,16 +190,25 @@ class Earlier:
         rgb = self.pictures[index].rgb
         back = bytes(min(levels - 1, round(value * (levels - 1) / 255)) for value in range(256))
         planes = b"".join(rgb[channel::3] for channel in range(shape[0])).translate(back)
-        name = self.pictures[index].label
-        label = draft.classes.index(name) if name in draft.classes else None
-        return Score(id=0, model=draft.model, pixels=planes, label=label)
+        return Score(id=0, model=draft.model, pixels=planes, label=self._label(index, draft))
+
+    def _label(self, index: int, draft: Draft) -> int | None:
+        """The class that an image was drawn as; of a completion the first images, which were not drawn, have none."""
+        labels = self._settings.get("labels")
+        if not isinstance(labels, list):
+            return None
+        place = index - max(len(self.pictures) - len(labels), 0)
+        label = labels[place] if 0 <= place < len(labels) else None
+        return label if isinstance(label, int) and 0 <= label < len(draft.classes) else None
 
 
 class HeatMap:
     """An image and the bits that each of its pixels takes."""
 
-    def __init__(self, index: int, picture: Picture) -> None:
+    def __init__(self, index: int, picture: Picture, given: str) -> None:
+        """given: the class that the bits are given, "" for none."""
         self.index = index
+        self._given = f"given class {given}" if given else "without a class"
         self.note = "scoring …"
         self._picture = picture
         self._colors: bytes | None = None
@@ -206,8 +219,8 @@ class HeatMap:
         self._bits = scored.bits_per_dim
         bits = sorted(scored.bits)
         self.note = (
-            f"{scored.bits_per_dim:.3f} bits/dim · pixels {bits[0]:.2f} to {bits[-1]:.2f} bits, half under "
-            f"{bits[len(bits) // 2]:.2f} · white: as many as a blind guess takes"
+            f"{scored.bits_per_dim:.3f} bits/dim · {self._given} · pixels {bits[0]:.2f} to {bits[-1]:.2f} bits, "
+            f"half under {bits[len(bits) // 2]:.2f} · white: as many as a blind guess takes"
         )
 
     def pictures(self) -> list[Picture]:

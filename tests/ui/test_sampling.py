@@ -18,6 +18,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from pixeltui.data import load
+from pixeltui.store.files import Lock
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen, RunTable
@@ -218,6 +219,20 @@ def test_the_process_may_die_and_is_started_again(runs_copy: Path) -> None:
         assert pixels(screen) == before
 
     on_screen(runs_copy, script)
+
+
+def test_a_run_that_trains_elsewhere_comes_first(runs_copy: Path) -> None:
+    with Lock.acquire(runs_copy / "done"):
+
+        async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+            await until(pilot, lambda: drawn(screen))
+            pid = screen.app.studio.pid
+            assert pid is not None
+            await until(pilot, lambda: os.getpriority(os.PRIO_PROCESS, pid) >= 15)
+            await pilot.press("n")
+            await until(pilot, lambda: drawn(screen))
+
+        on_screen(runs_copy, script)
 
 
 def test_stopping_leaves_the_rows_that_are_there(runs_copy: Path) -> None:

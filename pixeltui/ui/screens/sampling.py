@@ -344,7 +344,8 @@ class SamplingScreen(Screen[None]):
         score = source.score(index, self.draft) if not self.draft.first_problem else None
         if score is None:
             return
-        self.heat = HeatMap(index, source.pictures[index] if isinstance(source, Earlier) else source.pictures()[index])
+        picture = source.pictures[index] if isinstance(source, Earlier) else source.pictures()[index]
+        self.heat = HeatMap(index, picture, "" if score.label is None else self.draft.classes[score.label])
         self._newest["scored"] = self.app.studio.ask(score)
         self._show(fit=True)
 
