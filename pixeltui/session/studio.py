@@ -8,14 +8,16 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from typing import BinaryIO, TypeVar
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
 from pixeltui.errors import printable
 from pixeltui.session import wishes
-from pixeltui.session.wishes import AnyAnswer, AnyWish, Draw, Find, Gentle, Keep, Refused, Rows, Score, Stop
+from pixeltui.session.wishes import AnyAnswer, AnyWish, Draw, Find, Keep, Refused, Rows, Score, Stop
 
+NICE: Final = 15
 AnyWishType = TypeVar("AnyWishType", Draw, Find, Score, Keep, Stop)
 
 
@@ -58,8 +60,17 @@ class Studio:
         """A run trains on this machine: it comes first, from now on."""
         if not self._gentle:
             self._gentle = True
-            if self.pid is not None:
-                self._wishes.put(Gentle(id=0))
+            self._renice()
+
+    def _renice(self) -> None:
+        pid = self.pid
+        if self._gentle and pid is not None:
+            # By its group, which it is alone in: on Linux the process alone would mean its main thread.
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PGRP, pid, max(NICE, os.getpriority(os.PRIO_PGRP, pid)))
+            # Linux may share the processor among sessions first; niceness then counts within one alone.
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{pid}/autogroup").write_text(str(NICE))
 
     def poll(self) -> list[AnyAnswer]:
         """The answers since the last call; of rows of one drawing only the newest."""
@@ -82,17 +93,18 @@ class Studio:
         self._wishes = queue.SimpleQueue()
         # Its own words, such as a traceback's, are read when it has died, and never reach the terminal.
         story = tempfile.TemporaryFile()  # noqa: SIM115
-        folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-        path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+        folder = Path(__file__).absolute().parents[2]
+        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
         process = subprocess.Popen(
-            [sys.executable, "-m", "pixeltui.session.studio_worker", *(["gentle"] if self._gentle else [])],
+            [sys.executable, "-m", "pixeltui.session.studio_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=story,
             env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # ctrl+c in the terminal is not for it
+            start_new_session=True,  # ctrl+c in the terminal is not for it; a group of its own
         )
         self._process, self._answered = process, False
+        self._renice()
         threading.Thread(target=self._write, args=(process, self._wishes), daemon=True).start()
         threading.Thread(target=self._read, args=(process, self._generation, story), daemon=True).start()
 

@@ -21,7 +21,6 @@ from pixeltui.session.wishes import (
     Draw,
     Find,
     Found,
-    Gentle,
     Keep,
     Kept,
     Model,
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from pixeltui.train.draw import Plan
     from pixeltui.train.given import GivenImages
     from pixeltui.train.load import LoadedModel
-
-NICE = 15
 
 
 class Worker:
@@ -85,8 +82,6 @@ class Worker:
                 self._score(wish)
             case Keep():
                 self._keep(wish)
-            case Gentle():
-                be_gentle()
             case Stop():
                 pass
 
@@ -288,15 +283,8 @@ def heat(bits: list[float], hottest: float) -> bytes:
     return bytes(colors)
 
 
-def be_gentle() -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-
-
-def main(gentle: bool) -> None:
+def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if gentle:
-        be_gentle()
     # Whatever else writes to stdout must not get between the answers.
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -308,4 +296,4 @@ def main(gentle: bool) -> None:
 
 
 if __name__ == "__main__":
-    main("gentle" in sys.argv[1:])
+    main()

@@ -62,11 +62,7 @@ class Stop(Wish, frozen=True, kw_only=True):
     """No more rows."""
 
 
-class Gentle(Wish, frozen=True, kw_only=True):
-    """From now on behind everything else that runs on this machine: a run trains here."""
-
-
-AnyWish = Draw | Find | Score | Keep | Stop | Gentle
+AnyWish = Draw | Find | Score | Keep | Stop
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
