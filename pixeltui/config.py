@@ -77,7 +77,15 @@ class Model(Table, frozen=True, kw_only=True):
     blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
     first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
     kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
-    norm: Annotated[str, Meta(description="rms (over the channels of a pixel), batch (BatchNorm) or none")] = "rms"
+    norm: Annotated[
+        str, Meta(description="layer or rms (both over the channels of a pixel), batch (BatchNorm) or none")
+    ] = "layer"
+    gate: Annotated[
+        str, Meta(description="of a block's two halves a, b: silu (a silu(b)) or tanh (tanh(a) sigmoid(b))")
+    ] = "silu"
+    linear_skip: Annotated[
+        Count, Meta(description="linear features of nearby pixels that reach the head past the blocks; 0: none")
+    ] = 24
     dropout: Annotated[Share, Meta(description="share of a block's features dropped in training")] = 0.0
     head: Annotated[
         str,
@@ -252,6 +260,7 @@ def _impossible(config: Config) -> Iterator[tuple[str, str]]:
         ("model.architecture", model.architecture, registry.ARCHITECTURES),
         ("model.head", model.head, registry.HEADS),
         ("model.norm", model.norm, registry.NORMS),
+        ("model.gate", model.gate, registry.GATES),
     ):
         if name not in valid:
             yield key, f"there is no {name!r}{did_you_mean(name, valid)}"

@@ -22,8 +22,15 @@ HEADS = {
 # model.norm: nn.Module classes that take the number of channels
 NORMS = {
     "batch": "torch.nn:BatchNorm2d",
+    "layer": "pixeltui.core.layers:LayerNorm",
     "rms": "pixeltui.core.layers:RMSNorm",
     "none": "torch.nn:Identity",
+}
+
+# model.gate: functions from twice as many features to features
+GATES = {
+    "silu": "pixeltui.core.layers:silu_gate",
+    "tanh": "pixeltui.core.layers:tanh_gate",
 }
 
 # data.name: functions from the [data] config to a pixeltui.data.Source; a path to a folder or .npz needs no name

@@ -5,6 +5,7 @@ Shapes: [B, C, H, W] images of features. "Strictly causal": the output at a pixe
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,12 @@ def make_norm(name: str, channels: int) -> nn.Module:
     """The norm that the config calls `name`."""
     norm: nn.Module = registry.resolve(registry.NORMS[name])(channels)
     return norm
+
+
+def make_gate(name: str) -> Callable[[Tensor], Tensor]:
+    """The gate that the config calls `name`: [B, 2 D, ...] to [B, D, ...]."""
+    gate: Callable[[Tensor], Tensor] = registry.resolve(registry.GATES[name])
+    return gate
 
 
 class MaskedConv2d(nn.Module):
@@ -108,8 +115,8 @@ class DownShiftedConv2d(nn.Conv2d):
 class DownRightShiftedConv2d(nn.Conv2d):
     """Unmasked [rows, columns] kernel whose last tap is the current pixel: rows above and current, columns up to it."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int]) -> None:
-        super().__init__(in_channels, out_channels, kernel_size)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = self.kernel_size
@@ -126,6 +133,28 @@ def shift_right(x: Tensor) -> Tensor:
     return F.pad(x, (1, 0))[:, :, :, :-1]
 
 
+class LinearSkip(nn.Module):
+    """Strictly causal linear functions of the nearby pixels, fp32 whatever autocast says: bf16 blurs their levels.
+
+    With them the head predicts a pixel from its neighbours from the first step on, as lossless codecs do, and the
+    blocks learn what is left. Sees `rows` rows above, `columns` of them centred, odd, and `left` pixels to the left.
+    """
+
+    def __init__(self, channels: int, features: int, rows: int, columns: int, left: int) -> None:
+        super().__init__()
+        self.above = DownShiftedConv2d(channels, features, (rows, columns))
+        self.left = DownRightShiftedConv2d(channels, features, (1, left), bias=False)
+        init_conv_(self.above)
+        init_conv_(self.left)
+
+    def forward(self, above: Tensor, left: Tensor, features: Tensor) -> Tensor:
+        """Behind `features` those of the image, from the image shifted down and the image shifted right; fp32."""
+        with torch.autocast(above.device.type, enabled=False):
+            dtype = self.above.weight.dtype
+            linear = self.above(above.to(dtype)) + self.left(left.to(dtype))
+            return torch.cat([features.to(dtype), linear], dim=1)
+
+
 class RMSNorm(nn.Module):
     """Divides a pixel's features by their root mean square (Zhang and Sennrich 2019, eq. 4); sees no other pixel."""
 
@@ -136,6 +165,32 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return rms_norm(x, self.weight, self.eps)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the features of a pixel (Ba et al. 2016, eq. 4), without a bias; sees no other pixel.
+
+    One fused kernel where the channels lie together in memory, as convolutions leave them.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = x.movedim(1, -1)
+        return F.layer_norm(last, last.shape[-1:], self.weight.to(x.dtype), None, self.eps).movedim(-1, 1)
+
+
+tanh_gate = gate
+"""tanh(a) * sigmoid(b) of the two halves a, b of the channels (van den Oord et al. 2016b, eq. 2)"""
+
+
+def silu_gate(x: Tensor) -> Tensor:
+    """a * silu(b) of the two halves a, b of the channels (SwiGLU: Shazeer 2020, eq. 5)."""
+    a, b = x.chunk(2, dim=1)
+    return a * F.silu(b)
 
 
 class ClassBias(nn.Module):
@@ -154,13 +209,22 @@ class ClassBias(nn.Module):
 class ResidualBlock(nn.Module):
     """x + 1x1(gate(norm(masked convolution of type B))) (van den Oord et al. 2016b, eq. 2). Causal; [B, C, H, W].
 
-    With `num_classes` the gate has a bias for each label; labels are then int64 [B] in [0, num_classes].
+    norm and gate: names of the config. With `num_classes` the gate has a bias for each label; labels are then int64
+    [B] in [0, num_classes].
     """
 
     def __init__(
-        self, channels: int, kernel_size: int = 3, *, norm: str = "rms", dropout: float = 0.0, num_classes: int = 0
+        self,
+        channels: int,
+        kernel_size: int = 3,
+        *,
+        norm: str = "layer",
+        gate: str = "tanh",
+        dropout: float = 0.0,
+        num_classes: int = 0,
     ) -> None:
         super().__init__()
+        self.gate_name, self.gate = gate, make_gate(gate)
         self.conv = MaskedConv2d("B", channels, 2 * channels, kernel_size)
         self.norm = make_norm(norm, 2 * channels)
         self.class_bias = ClassBias(num_classes, 2 * channels) if num_classes else None
@@ -171,7 +235,7 @@ class ResidualBlock(nn.Module):
         y: Tensor = self.norm(self.conv(x))
         if self.class_bias is not None and labels is not None:
             y = y + self.class_bias(labels).to(y.dtype)
-        out: Tensor = self.out(self.dropout(gate(y)))
+        out: Tensor = self.out(self.dropout(self.gate(y)))
         return x + out
 
 

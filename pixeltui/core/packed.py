@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixeltui.core.layers import CausalSelfAttention, MaskedConv2d, RMSNorm, position_features
+from pixeltui.core.layers import CausalSelfAttention, LayerNorm, MaskedConv2d, RMSNorm, position_features
 
 Norm = Callable[[Tensor, Tensor], object]
 """From features [M, D] to normed features, written into the second argument [M, D]."""
+
+
+PACKED_GATES = ("tanh", "silu")
 
 
 def taps(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
@@ -50,7 +53,7 @@ def can_pack(norm: nn.Module) -> bool:
     """Whether pack_norm knows the norm and it looks at no other pixel."""
     if isinstance(norm, nn.BatchNorm2d):
         return norm.running_mean is not None
-    return isinstance(norm, RMSNorm | nn.Identity)
+    return isinstance(norm, LayerNorm | RMSNorm | nn.Identity)
 
 
 class RmsOfPixel:
@@ -62,6 +65,16 @@ class RmsOfPixel:
     def __call__(self, x: Tensor, out: Tensor) -> object:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         return torch.div(x, torch.hypot(length, self.floor), out=out)
+
+
+class LayerOfPixel:
+    """LayerNorm without its weight: (x - mean) / sqrt(variance + eps)."""
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def __call__(self, x: Tensor, out: Tensor) -> object:
+        return out.copy_(F.layer_norm(x, x.shape[-1:], eps=self.eps))
 
 
 class ScaleAndShift:
@@ -99,6 +112,8 @@ def pack_norm(norm: nn.Module, dtype: torch.dtype) -> tuple[Norm, Tensor | None]
         # |x / sqrt(D)|² + eps = (|x|² + D eps) / D
         floor = torch.tensor((size * norm.eps) ** 0.5, dtype=dtype, device=norm.weight.device)
         return RmsOfPixel(floor), norm.weight.detach().to(dtype) * size**0.5
+    if isinstance(norm, LayerNorm):
+        return LayerOfPixel(norm.eps), norm.weight.detach().to(dtype)
     if isinstance(norm, nn.BatchNorm2d):
         return ScaleAndShift(*batch_norm_affine(norm, dtype)), None
     if isinstance(norm, nn.Identity):
@@ -112,18 +127,21 @@ def scaled_rows(matrix: Tensor, factors: Tensor | None) -> Tensor:
 
 
 class Gate:
-    """tanh(a) sigmoid(b) of `both` [M, 2 D], then a matrix, added to a residual.
+    """The gate called `name` of `both` [M, 2 D], then a matrix, added to a residual.
 
     tanh and nothing made of exponentials in its place: where features are small, as in the corner of the image, a norm
     makes much of what cancellation would leave.
     """
 
-    def __init__(self, both: Tensor, work: Tensor | None = None) -> None:
+    def __init__(self, name: str, both: Tensor, work: Tensor | None = None) -> None:
         """work: [M, D + 16], zero, which gates may share."""
+        if name not in PACKED_GATES:
+            raise ValueError(f"expected a gate of {', '.join(PACKED_GATES)}, got {name!r}")
+        self.name = name
         pixels, channels = both.shape[0], both.shape[1] // 2
         self.work = both.new_zeros(pixels, channels + 16) if work is None else work
         self.work[:, channels] = 1
-        self.both, self.tanh_of = both, both[:, :channels]
+        self.both, self.a, self.b = both, both[:, :channels], both[:, channels : 2 * channels]
         self.gated, self.with_one = self.work[:, :channels], self.work[:, : channels + 1]
 
     @staticmethod
@@ -131,11 +149,15 @@ class Gate:
         """The 1x1 convolution that ends a block as [D + 1, D] for `add`."""
         return with_bias(taps(out, dtype)[0, 0], bias_of(out, dtype))
 
-    def add(self, matrix: Tensor, residual: Tensor) -> None:
-        """residual [M, D] += matrix(gate(both)); overwrites `both`."""
-        self.tanh_of.tanh_()
-        torch._C._nn.glu(self.both, 1, out=self.gated)  # type: ignore[call-arg]  # F.glu, into a buffer
-        residual.addmm_(self.with_one, matrix)
+    def add(self, matrix: Tensor | None, residual: Tensor) -> None:
+        """gated [M, D] = gate(both), and residual [M, D] += matrix(gated) where there is one; overwrites `both`."""
+        if self.name == "tanh":
+            self.a.tanh_()
+            torch._C._nn.glu(self.both, 1, out=self.gated)  # type: ignore[call-arg]  # F.glu, into a buffer
+        else:
+            torch.mul(self.a, F.silu(self.b, inplace=True), out=self.gated)
+        if matrix is not None:
+            residual.addmm_(self.with_one, matrix)
 
 
 class PackedAttention:

@@ -83,6 +83,7 @@ class Block(NamedTuple):
     bias: Tensor
     """[2 D] or [B, 2 D]"""
     after: Norm | None
+    gate: str
     out: Tensor
     """[D + 1, D]"""
 
@@ -111,8 +112,8 @@ class CausalStack:
         self.sums = zeros(number, width, batch, 2 * self.channels)
         """what the gates take from the rows above, bias included"""
         self.both = zeros(number, batch, 2 * self.channels)
-        self.gates = [Gate(self.both[0])]
-        self.gates.extend(Gate(both, self.gates[0].work) for both in self.both[1:])
+        self.gates = [Gate(first.gate, self.both[0])]
+        self.gates.extend(Gate(first.gate, both, self.gates[0].work) for both in self.both[1:])
         self._steps = [list(self.current[self.left_taps + j].unbind(0)) for j in range(width)]
 
     def begin_block(self, number: int) -> Tensor:
@@ -148,7 +149,7 @@ class CausalStack:
     def row(self, h: Tensor) -> None:
         """`pixel` for a whole row that is known: h [W B, D]."""
         both = h.new_empty(len(h), 2 * self.channels)
-        gate = Gate(both)
+        gate = Gate(self.blocks[0].gate, both)
         shifted = h.new_zeros(self.left_taps + self.width, self.batch, self.channels)
         normed = shifted[self.left_taps :].flatten(0, 1)
         for number, block in enumerate(self.blocks):
@@ -173,29 +174,34 @@ class CausalStack:
 
 
 class RowTrunk(IncrementalTrunk):
-    """A first convolution, a CausalStack and a norm. `begin_row` fills `start` and the stack's `sums`."""
+    """A first convolution, a CausalStack and a norm. `begin_row` fills `start` and the stack's `sums`.
+
+    Features of the first convolution beyond those of the stack go past it and its norm.
+    """
 
     def __init__(self, image: ImageRows, first: Tensor, stack: CausalStack, norm: tuple[Norm, Tensor | None]) -> None:
-        """first: [left C, D], of the current row."""
+        """first: [left C, D or more], of the current row."""
         self.image, self.first, self.stack = image, first, stack
         self.current = image.current
-        shape = (stack.width, stack.batch, stack.channels)
+        shape = (stack.width, stack.batch, first.shape[1])
         self.start = torch.zeros(shape, dtype=first.dtype, device=first.device)
         """what the first convolution takes from the rows above, bias included"""
-        self.h = self.start[0].clone()
         self.features = self.start[0].clone()
+        self.h = self.features[:, : stack.channels]
         self.norm, self.factors = norm
 
     def pixel(self, column: int) -> Tensor:
-        torch.addmm(self.start[column], self.image.windows[column], self.first, out=self.h)
+        torch.addmm(self.start[column], self.image.windows[column], self.first, out=self.features)
         self.stack.pixel(column, self.h)
-        self.norm(self.h, self.features)
+        self.norm(self.h, self.h)
         if self.factors is not None:
-            self.features.mul_(self.factors)
+            self.h.mul_(self.factors)
         return self.features
 
     def fill_row(self) -> None:
-        self.stack.row(torch.addmm(self.start.flatten(0, 1), self.image.lefts(), self.first))
+        own = slice(None, self.stack.channels)
+        first = torch.addmm(self.start[:, :, own].flatten(0, 1), self.image.lefts(), self.first[:, own])
+        self.stack.row(first)
 
     def end_row(self) -> None:
         self.stack.end_row()

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
-from pixeltui.core.layers import CausalSelfAttention, ClassBias, MaskedConv2d, ResidualBlock
+from pixeltui.core.layers import (
+    CausalSelfAttention,
+    ClassBias,
+    LinearSkip,
+    MaskedConv2d,
+    ResidualBlock,
+    shift_down,
+    shift_right,
+)
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import Trunk
 from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk
@@ -19,13 +27,17 @@ class SingleStack(Trunk):
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__()
-        self.channels = model.channels
+        self.channels = model.channels + model.linear_skip
         attended = model.attention.after
         self.rows_above = None if attended else model.first_kernel // 2 + model.blocks * (model.kernel // 2)
         self.first = MaskedConv2d("A", image_channels, model.channels, model.first_kernel)
+        self.near: LinearSkip | None = None
+        if model.linear_skip:
+            half = model.first_kernel // 2
+            self.near = LinearSkip(image_channels, model.linear_skip, half, model.first_kernel, half)
         self.class_bias = ClassBias(num_classes, model.channels) if num_classes else None
         self.blocks = nn.ModuleList(
-            ResidualBlock(model.channels, model.kernel, norm=model.norm, dropout=model.dropout)
+            ResidualBlock(model.channels, model.kernel, norm=model.norm, gate=model.gate, dropout=model.dropout)
             for _ in range(model.blocks)
         )
         self.attention = nn.ModuleDict(
@@ -33,14 +45,15 @@ class SingleStack(Trunk):
         )
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        features: Tensor = self.first(x.contiguous(memory_format=torch.channels_last))
+        x = x.contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.first(x)
         if self.class_bias is not None:
             features = features + self.class_bias(labels)
         for number, block in enumerate(self.blocks, 1):
             features = block(features)
             if str(number) in self.attention:
                 features = self.attention[str(number)](features)
-        return features
+        return features if self.near is None else self.near(shift_down(x), shift_right(x), features)
 
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
@@ -69,11 +82,16 @@ class SingleStackRows(RowTrunk):
             if isinstance(layer, CausalSelfAttention)
         }
         stack = CausalStack(blocks, attention, batch, width)
-        super().__init__(image, first[-1, :half].flatten(0, 1), stack, packed.pack_norm(nn.Identity(), dtype))
-        self.first_above = first[:-1].flatten(0, 2)
+        self.first_above, left = first[:-1].flatten(0, 2), first[-1, :half].flatten(0, 1)
         self.bias = packed.bias_of(trunk.first, dtype)
         if trunk.class_bias is not None:
             self.bias = self.bias + trunk.class_bias(labels).detach().flatten(1).to(dtype)
+        if trunk.near is not None:
+            self.first_above = torch.cat([self.first_above, packed.taps(trunk.near.above, dtype).flatten(0, 2)], dim=1)
+            left = torch.cat([left, packed.taps(trunk.near.left, dtype).flatten(0, 2)], dim=1)
+            near = packed.bias_of(trunk.near.above, dtype)
+            self.bias = torch.cat([self.bias, near.expand(*self.bias.shape[:-1], -1)], dim=-1)
+        super().__init__(image, left, stack, packed.pack_norm(nn.Identity(), dtype))
 
     def begin_row(self) -> None:
         self.start.copy_(self.bias)
@@ -102,5 +120,6 @@ def pack_block(block: ResidualBlock, dtype: torch.dtype) -> Block:
         kernel[-1, half].contiguous(),
         bias,
         after,
+        block.gate_name,
         packed.Gate.pack(block.out, dtype),
     )

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from pixeltui.config import Model
 from pixeltui.core import packed
 from pixeltui.core.dropout import Dropout
-from pixeltui.core.fused import gate
 from pixeltui.core.layers import (
     CausalSelfAttention,
     ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,
+    LinearSkip,
     init_conv_,
+    make_gate,
     make_norm,
     shift_down,
     shift_right,
@@ -32,44 +33,44 @@ from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk
 class TwoStreamBlock(nn.Module):
     """One gated residual step of both stacks: x + 1x1(dropout(gate(convolution(norm(x)) + class bias))).
 
-    The gate of the horizontal stack sees the vertical stack at the same place through a 1x1 link.
+    The gate of the horizontal stack sees what the vertical stack's gate lets through at the same place, by a 1x1 link.
+    So the vertical stack after the last block is of no use, and is left as it was.
     """
 
-    def __init__(self, model: Model, num_classes: int) -> None:
+    def __init__(self, model: Model, num_classes: int, *, last: bool) -> None:
         super().__init__()
         channels, rows = model.channels, model.kernel // 2 + 1
         self.vertical_norm = make_norm(model.norm, channels)
         self.vertical_conv = DownShiftedConv2d(channels, 2 * channels, (rows, model.kernel))
         self.vertical_class = ClassBias(num_classes, 2 * channels) if num_classes else None
-        self.vertical_out = nn.Conv2d(channels, channels, 1)
+        self.vertical_out = None if last else nn.Conv2d(channels, channels, 1)
         self.horizontal_norm = make_norm(model.norm, channels)
         self.horizontal_conv = DownRightShiftedConv2d(channels, 2 * channels, (rows, rows))
         self.horizontal_class = ClassBias(num_classes, 2 * channels) if num_classes else None
         self.horizontal_out = nn.Conv2d(channels, channels, 1)
-        self.link_norm = make_norm(model.norm, channels)
         self.link = nn.Conv2d(channels, 2 * channels, 1, bias=False)
         self.vertical_dropout = Dropout(model.dropout, channels)
         self.horizontal_dropout = Dropout(model.dropout, channels)
+        self.gate_name, self.gate = model.gate, make_gate(model.gate)
         for conv in (self.vertical_conv, self.horizontal_conv, self.link):
             init_conv_(conv)
-        for conv in (self.vertical_out, self.horizontal_out):
-            init_conv_(conv, gain=OUT_GAIN)
+        for out in (self.vertical_out, self.horizontal_out):
+            if out is not None:
+                init_conv_(out, gain=OUT_GAIN)
 
-    def vertical(self, v: Tensor, labels: Tensor | None) -> Tensor:
-        """The vertical stack after this block, from the one before it."""
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The vertical and the horizontal stack after this block, from those before it."""
         y: Tensor = self.vertical_conv(self.vertical_norm(v))
         if self.vertical_class is not None:
             y = y + self.vertical_class(labels).to(y.dtype)
-        out: Tensor = self.vertical_out(self.vertical_dropout(gate(y)))
-        return v + out
-
-    def horizontal(self, h: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
-        """The horizontal stack after this block, from the one before it and the vertical stack v after this block."""
-        y: Tensor = self.horizontal_conv(self.horizontal_norm(h)) + self.link(self.link_norm(v))
+        gated = self.vertical_dropout(self.gate(y))
+        if self.vertical_out is not None:
+            v = v + self.vertical_out(gated)
+        y = self.horizontal_conv(self.horizontal_norm(h)) + self.link(gated)
         if self.horizontal_class is not None:
             y = y + self.horizontal_class(labels).to(y.dtype)
-        out: Tensor = self.horizontal_out(self.horizontal_dropout(gate(y)))
-        return h + out
+        h = h + self.horizontal_out(self.horizontal_dropout(self.gate(y)))
+        return v, h
 
 
 OUT_GAIN = 0.1
@@ -80,41 +81,48 @@ class TwoStream(Trunk):
     """Two-stream gated PixelCNN; attention, where there is any, in the horizontal stack.
 
     The image gets a channel of ones, by which the first layer tells the zeros of the padding from those of the image.
+    `near` goes past the blocks: fp32 linear functions of the pixels that the first layer sees, for the head.
     """
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__()
-        self.channels = model.channels
+        self.channels = model.channels + model.linear_skip
         attended = model.attention.after
         rows = model.first_kernel // 2 + 1
         self.rows_above = None if attended else rows + model.blocks * (model.kernel // 2)
         self.vertical_first = DownShiftedConv2d(image_channels + 1, model.channels, (rows, model.first_kernel))
         self.horizontal_first = DownRightShiftedConv2d(image_channels + 1, model.channels, (1, rows))
-        self.blocks = nn.ModuleList(TwoStreamBlock(model, num_classes) for _ in range(model.blocks))
+        self.blocks = nn.ModuleList(
+            TwoStreamBlock(model, num_classes, last=number == model.blocks) for number in range(1, model.blocks + 1)
+        )
         self.attention = nn.ModuleDict(
             {str(after): CausalSelfAttention(model.channels, model.attention.heads) for after in attended}
         )
         self.norm = make_norm(model.norm, model.channels)
         init_conv_(self.vertical_first)
         init_conv_(self.horizontal_first)
+        self.near: LinearSkip | None = None
+        if model.linear_skip:
+            self.near = LinearSkip(image_channels + 1, model.linear_skip, rows, model.first_kernel, rows)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
-        v: Tensor = self.vertical_first(shift_down(x))
-        h: Tensor = self.horizontal_first(shift_right(x)) + v
+        above, left = shift_down(x), shift_right(x)
+        v: Tensor = self.vertical_first(above)
+        h: Tensor = self.horizontal_first(left) + v
         for number, block in enumerate(self.blocks, 1):
-            assert isinstance(block, TwoStreamBlock)
-            v = block.vertical(v, labels)
-            h = block.horizontal(h, v, labels)
+            v, h = block(v, h, labels)
             if str(number) in self.attention:
                 h = self.attention[str(number)](h)
         features: Tensor = self.norm(h)
-        return features
+        return features if self.near is None else self.near(above, left, features)
 
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "TwoStreamRows | None":
-        norms = [norm for b in self._blocks() for norm in (b.vertical_norm, b.horizontal_norm, b.link_norm)]
+        norms = [norm for b in self._blocks() for norm in (b.vertical_norm, b.horizontal_norm)]
+        if self._blocks()[0].gate_name not in packed.PACKED_GATES:
+            return None
         if not all(packed.can_pack(norm) for norm in [*norms, self.norm]):
             return None
         return TwoStreamRows(self, labels, batch, height, width, dtype)
@@ -133,9 +141,8 @@ class VerticalBlock:
         kernel = packed.taps(block.vertical_conv, dtype)
         self.kernel = packed.scaled_rows(kernel, factors)
         self.bias = _bias(block.vertical_conv, block.vertical_class, labels, dtype)
-        self.out = Gate.pack(block.vertical_out, dtype)
-        self.link_norm, factors = packed.pack_norm(block.link_norm, dtype)
-        self.link = packed.scaled_rows(packed.taps(block.link, dtype)[0, 0], factors)
+        self.out = None if block.vertical_out is None else Gate.pack(block.vertical_out, dtype)
+        self.link = packed.taps(block.link, dtype)[0, 0]
         rows, columns, channels, _ = kernel.shape
         self.width, self.reach = width, columns // 2
         shape = (rows, width + columns - 1, batch, channels)
@@ -150,8 +157,7 @@ class VerticalBlock:
             for column, matrix in enumerate(kernel):
                 work.both.addmm_(self.normed[row, column : column + self.width].flatten(0, 1), matrix)
         work.gate.add(self.out, v)
-        self.link_norm(v, work.linked)
-        horizontal.addmm_(work.linked, self.link)
+        horizontal.addmm_(work.gate.gated, self.link)
 
     def end_row(self) -> None:
         for row in range(len(self.normed) - 1):
@@ -161,10 +167,9 @@ class VerticalBlock:
 class VerticalWork:
     """Buffers that all vertical blocks share."""
 
-    def __init__(self, pixels: int, channels: int, like: Tensor) -> None:
+    def __init__(self, gate: str, pixels: int, channels: int, like: Tensor) -> None:
         self.both = torch.empty(pixels, 2 * channels, dtype=like.dtype, device=like.device)
-        self.linked = torch.empty(pixels, channels, dtype=like.dtype, device=like.device)
-        self.gate = Gate(self.both)
+        self.gate = Gate(gate, self.both)
 
 
 class TwoStreamRows(RowTrunk):
@@ -173,8 +178,12 @@ class TwoStreamRows(RowTrunk):
     def __init__(
         self, trunk: TwoStream, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> None:
-        vertical, horizontal = packed.taps(trunk.vertical_first, dtype), packed.taps(trunk.horizontal_first, dtype)
-        rows, columns, channels, size = vertical.shape
+        firsts = [(trunk.vertical_first, trunk.horizontal_first)]
+        if trunk.near is not None:
+            firsts.append((trunk.near.above, trunk.near.left))
+        vertical = torch.cat([packed.taps(above, dtype) for above, _ in firsts], dim=3)
+        horizontal = torch.cat([packed.taps(left, dtype) for _, left in firsts], dim=3)
+        rows, columns, channels, _ = vertical.shape
         image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, vertical, ones=True)
         attention = {
             int(after) - 1: PackedAttention(layer, batch, height, width, dtype)
@@ -186,13 +195,14 @@ class TwoStreamRows(RowTrunk):
         super().__init__(image, horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
         self.verticals = [VerticalBlock(block, labels, batch, width, dtype) for block in trunk._blocks()]
         self.vertical_first = vertical.flatten(0, 2)
-        self.vertical_bias = packed.bias_of(trunk.vertical_first, dtype)
-        self.bias = packed.bias_of(trunk.horizontal_first, dtype)
-        self.work = VerticalWork(width * batch, size, vertical)
+        self.vertical_bias = torch.cat([packed.bias_of(above, dtype) for above, _ in firsts])
+        self.bias = torch.cat([packed.bias_of(left, dtype) for _, left in firsts])
+        self.work = VerticalWork(blocks[0].gate, width * batch, stack.channels, vertical)
 
     def begin_row(self) -> None:
-        v = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
-        torch.add(v.view_as(self.start), self.bias, out=self.start)
+        first = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
+        torch.add(first.view_as(self.start), self.bias, out=self.start)
+        v = first[:, : self.stack.channels]
         for number, vertical in enumerate(self.verticals):
             vertical.step(v, self.work, self.stack.begin_block(number))
 
@@ -207,7 +217,8 @@ def _horizontal(block: TwoStreamBlock, labels: Tensor | None, dtype: torch.dtype
     kernel = packed.scaled_rows(packed.taps(block.horizontal_conv, dtype), factors)
     bias = _bias(block.horizontal_conv, block.horizontal_class, labels, dtype)
     own = kernel[-1].contiguous()
-    return Block(norm, kernel[:-1], own[:-1], own[-1], bias, None, Gate.pack(block.horizontal_out, dtype))
+    out = Gate.pack(block.horizontal_out, dtype)
+    return Block(norm, kernel[:-1], own[:-1], own[-1], bias, None, block.gate_name, out)
 
 
 def _bias(conv: nn.Conv2d, class_bias: ClassBias | None, labels: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -159,7 +159,7 @@ def test_heads_draw_the_inverse_of_their_cumulative_distribution(
         assert bool((upto >= noise - 2e-6).all())
         seen |= set(drawn.tolist())
         pixel.observe(channel, drawn)
-    assert len(seen) > min(levels, batch) // 4
+    assert len(seen) > min(levels, batch) // 5
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))

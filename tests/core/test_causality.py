@@ -21,6 +21,14 @@ PARTS = [
         registry.ARCHITECTURES, registry.HEADS, (True, False), registry.NORMS, (False, True), (1, 3)
     )
 ]
+PARTS += [
+    pytest.param(
+        {"architecture": a, "head": "dmol", "channel_autoregressive": True, "norm": "layer", "gate": g, "std": 0.25}
+        | {"attention": False, "shape": (3, 4, 5), "linear_skip": s},
+        id=f"{a}-gate-{g}-skip-{s}",
+    )
+    for a, g, s in itertools.product(registry.ARCHITECTURES, registry.GATES, (0, 5))
+]
 Tiny = Callable[..., ConditionalPixelCNN]
 
 

@@ -76,8 +76,8 @@ def mixture_of_pixel(head: LogisticMixtureHead, params: Tensor, row: int, column
 
 @pytest.mark.parametrize("levels", [4, 256])
 def test_ordered_mixture_is_equation_3_of_salimans_et_al(levels: int) -> None:
-    """log p(r, g, b) = log sum_k pi_k p_k(r) p_k(g | r) p_k(b | r, g), means linear in the channels before."""
-    head = LogisticMixtureHead(8, 3, levels, Model(mixtures=4))
+    """log p(r, g, b) = log sum_k pi_k p_k(r) p_k(g | r) p_k(b | r, g), a mean linear in the distances before it."""
+    head = LogisticMixtureHead(8, 3, levels, Model(linear_skip=0, mixtures=4))
     params = random_params(head)
     image = torch.randint(0, levels, (1, 3, 2, 3), generator=torch.Generator().manual_seed(1))
     log_prob = head.log_prob(params, scale_levels(image, levels))
@@ -87,8 +87,8 @@ def test_ordered_mixture_is_equation_3_of_salimans_et_al(levels: int) -> None:
         r, g = (level * 2 / (levels - 1) - 1 for level in (level_r, level_g))
         joint = 0.0
         for k in range(head.mixtures):
-            mean_g = means[k, 1] + coefficients[k, 0] * r
-            mean_b = means[k, 2] + coefficients[k, 1] * r + coefficients[k, 2] * g
+            mean_g = means[k, 1] + coefficients[k, 0] * (r - means[k, 0])
+            mean_b = means[k, 2] + coefficients[k, 1] * (r - means[k, 0]) + coefficients[k, 2] * (g - mean_g)
             joint += (
                 weights[k, 0]
                 * level_mass(level_r, levels, means[k, 0], scales[k, 0])
@@ -99,7 +99,7 @@ def test_ordered_mixture_is_equation_3_of_salimans_et_al(levels: int) -> None:
 
 
 def test_independent_mixtures_have_weights_of_their_own() -> None:
-    head = LogisticMixtureHead(8, 3, 9, Model(mixtures=4, channel_autoregressive=False))
+    head = LogisticMixtureHead(8, 3, 9, Model(linear_skip=0, mixtures=4, channel_autoregressive=False))
     params = random_params(head)
     image = torch.randint(0, 9, (1, 3, 2, 3), generator=torch.Generator().manual_seed(1))
     log_prob = head.log_prob(params, scale_levels(image, 9))
@@ -115,14 +115,14 @@ def test_independent_mixtures_have_weights_of_their_own() -> None:
 @torch.no_grad()
 def test_a_fresh_mixture_gives_every_level_a_chance(levels: int, channels: int) -> None:
     """Means spread over [-1, 1]: no level costs more than four times as many bits as it would if all were alike."""
-    head = LogisticMixtureHead(8, channels, levels, Model())
+    head = LogisticMixtureHead(8, channels, levels, Model(linear_skip=0))
     log_probs = head.level_log_probs(torch.randn(1, 8), torch.zeros(1, 0, dtype=torch.int64))
     assert float(log_probs.min()) > -4 * math.log(levels)
     assert float(log_probs.max()) < -0.25 * math.log(levels)
 
 
 def test_categorical_is_the_softmax_of_its_logits() -> None:
-    head = CategoricalHead(8, 3, 5, Model(channel_autoregressive=False))
+    head = CategoricalHead(8, 3, 5, Model(linear_skip=0, channel_autoregressive=False))
     params = torch.randn(2, 15, 3, 4)
     image = torch.randint(0, 5, (2, 3, 3, 4))
     log_prob = head.log_prob(params, scale_levels(image, 5))
@@ -133,7 +133,7 @@ def test_categorical_is_the_softmax_of_its_logits() -> None:
 
 def test_the_blue_channel_has_an_embedding_of_red_and_one_of_green() -> None:
     """Levels matter beside the scaled numbers, which stay as they are here."""
-    net = ChannelNet(8, earlier=2, levels=5)
+    net = ChannelNet(8, 8, earlier=2, levels=5)
     for embedding in net.embeddings:
         torch.nn.init.normal_(embedding.weight)
     features, x = torch.randn(1, 8, 1, 1), torch.zeros(1, 2, 1, 1)
@@ -169,7 +169,9 @@ def test_extreme_mixture_parameters_stay_finite_and_normalised(
     channel_autoregressive: bool, value: float, which: int
 ) -> None:
     """which: mixture logits, means, log-scales or coefficients of every other mixture at an extreme."""
-    head = LogisticMixtureHead(4, 3, 256, Model(mixtures=4, channel_autoregressive=channel_autoregressive))
+    head = LogisticMixtureHead(
+        4, 3, 256, Model(linear_skip=0, mixtures=4, channel_autoregressive=channel_autoregressive)
+    )
     edges = np.cumsum([0, head.logit_channels, 3, 3, head.pairs])
     params = random_params(head).repeat(8, 1, 1, 1)
     by_mixture = params.view(8, 4, -1, 2, 3)
@@ -185,7 +187,7 @@ def test_extreme_mixture_parameters_stay_finite_and_normalised(
 
 
 def test_extreme_logits_of_a_categorical_stay_finite() -> None:
-    head = CategoricalHead(4, 3, 256, Model(channel_autoregressive=False))
+    head = CategoricalHead(4, 3, 256, Model(linear_skip=0, channel_autoregressive=False))
     params = torch.full((1, 768, 1, 1), -1e30)
     params[:, ::2] = 1e30
     params.requires_grad_()
@@ -206,7 +208,7 @@ def test_log_probabilities_are_fp32_under_autocast(tiny: Tiny, head: str, channe
     with torch.autocast("cpu", dtype=torch.bfloat16):
         log_prob = model.log_prob(x)
         loss = PixelCNNLoss()(model, x)
-        levels = model.head.level_log_probs(torch.randn(2, 8), torch.zeros(2, 1, dtype=torch.int64))
+        levels = model.head.level_log_probs(torch.randn(2, model.trunk.channels), torch.zeros(2, 1, dtype=torch.int64))
     assert log_prob.dtype == loss.nats_per_dim.dtype == levels.dtype == torch.float32
     torch.testing.assert_close(levels.exp().sum(1), torch.ones(2), atol=1e-4, rtol=0)
     assert float((log_prob - expected).abs().mean()) < 0.1

@@ -25,11 +25,12 @@ class CategoricalHead(Head):
         super().__init__(image_channels, levels)
         self.in_order = model.channel_autoregressive and image_channels > 1
         self.channel_nets = nn.ModuleList()
+        hidden = channels - model.linear_skip
         if self.in_order:
-            self.channel_nets.extend(ChannelNet(channels, c, levels) for c in range(image_channels))
+            self.channel_nets.extend(ChannelNet(channels, hidden, c, levels) for c in range(image_channels))
         else:
-            self.hidden = MaskedConv2d("B", channels, channels, 1)
-            self.out = MaskedConv2d("B", channels, image_channels * levels, 1)
+            self.hidden = MaskedConv2d("B", channels, hidden, 1)
+            self.out = MaskedConv2d("B", hidden, image_channels * levels, 1)
 
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
         if not self.in_order:
@@ -73,9 +74,9 @@ class ChannelNet(nn.Module):
     An earlier channel comes in twice: as a number, by which near levels mean nearly the same, and as an embedding.
     """
 
-    def __init__(self, channels: int, earlier: int, levels: int) -> None:
+    def __init__(self, features: int, channels: int, earlier: int, levels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels + earlier, channels, 1)
+        self.first = nn.Conv2d(features + earlier, channels, 1)
         self.embeddings = nn.ModuleList(nn.Embedding(levels, channels) for _ in range(earlier))
         self.hidden = nn.Conv2d(channels, channels, 1)
         self.out = nn.Conv2d(channels, levels, 1)
@@ -131,7 +132,7 @@ class ChannelNetsPixel(SoftmaxPixel):
 
     def __init__(self, head: CategoricalHead) -> None:
         nets = [net for net in head.channel_nets if isinstance(net, ChannelNet)]
-        size = nets[0].hidden.weight.shape[0]
+        size = nets[0].first.weight.shape[1]
         firsts = [_matrix(net.first) for net in nets]
         self.first = torch.cat([matrix[:size] for _, matrix in firsts], dim=1).contiguous()
         self.first_bias = torch.cat([bias for bias, _ in firsts])

@@ -34,6 +34,9 @@ class Mixture(NamedTuple):
 class LogisticMixtureHead(Head):
     """channel_autoregressive: the channels share the mixture indicator, and the mean of a channel is linear in the
     earlier channels; otherwise each channel has a mixture of its own and they are independent.
+
+    A mean moves with what the earlier channels lie off their own means, not, as in Salimans et al., with the channels
+    themselves: the same family, but means and coefficients are learnt apart from one another, and training is faster.
     """
 
     def __init__(self, channels: int, image_channels: int, levels: int, model: Model) -> None:
@@ -43,8 +46,13 @@ class LogisticMixtureHead(Head):
         self.pairs = image_channels * (image_channels - 1) // 2 if self.in_order else 0
         self.logit_channels = 1 if self.in_order else image_channels
         self.log_bin = math.log(2 / (levels - 1))
-        self.hidden = nn.Conv2d(channels, channels, 1)
-        self.out = nn.Conv2d(channels, self.mixtures * (self.logit_channels + 2 * image_channels + self.pairs), 1)
+        parameters = self.mixtures * (self.logit_channels + 2 * image_channels + self.pairs)
+        self.skipped = model.linear_skip
+        """features, the last ones, that are linear in the image and go to the parameters directly"""
+        hidden = channels - self.skipped
+        self.hidden = nn.Conv2d(channels, hidden, 1)
+        self.out = nn.Conv2d(hidden, parameters, 1)
+        self.near = nn.Conv2d(self.skipped, parameters, 1, bias=False) if self.skipped else None
         self._init_spread()
 
     def _init_spread(self) -> None:
@@ -57,6 +65,8 @@ class LogisticMixtureHead(Head):
             bias = self.out.bias.view(k, -1)
             bias[:, self.logit_channels : self.logit_channels + c] = means[:, None]
             bias[:, self.logit_channels + c : self.logit_channels + 2 * c] = -math.log(k)
+            if self.near is not None:
+                self.near.weight.zero_()
 
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
         return self._params(features)
@@ -66,6 +76,8 @@ class LogisticMixtureHead(Head):
         # bf16 has too few digits for a mean: 1 and its neighbour are half a level of 256 apart.
         with fp32(features.device):
             params: Tensor = self.out(hidden.to(self.out.weight.dtype))
+            if self.near is not None:
+                params = params + self.near(features[:, -self.skipped :])
             return params
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -74,16 +86,17 @@ class LogisticMixtureHead(Head):
             target = scale_levels(nearest_levels(x, self.levels), self.levels)
             given = target + (x.float() - x.float().detach()) if x.requires_grad else target
             weights = F.log_softmax(mixture.logits, dim=1)
+            means = self._means(mixture, given[:, :-1])
             results = []
             for channel in range(self.image_channels):
-                per_mixture = self._component(mixture, channel, given[:, :channel], target[:, None, channel])
+                per_mixture = self._component(mixture, means, channel, target)
                 own = weights[:, :, channel if not self.in_order else 0]
                 results.append(torch.logsumexp(own + per_mixture, dim=1))
                 if self.in_order and channel + 1 < self.image_channels:
                     # the indicator's posterior given this channel is its prior for the next
                     seen = per_mixture
                     if x.requires_grad:
-                        seen = self._component(mixture, channel, given[:, :channel], given[:, None, channel])
+                        seen = self._component(mixture, means, channel, given)
                     weights = F.log_softmax(own + seen, dim=1)[:, :, None]
             return torch.stack(results, dim=1)
 
@@ -94,12 +107,14 @@ class LogisticMixtureHead(Head):
             mixture = self._split(params)
             x = scale_levels(earlier, self.levels)[:, :, None, None]
             weights = F.log_softmax(mixture.logits, dim=1)
+            means = self._means(mixture, x)
             own = weights[:, :, 0 if self.in_order else channel]
             if self.in_order:
                 for c in range(channel):
-                    own = F.log_softmax(own + self._component(mixture, c, x[:, :c], x[:, None, c]), dim=1)
-            levels = scale_levels(torch.arange(self.levels, device=x.device), self.levels)
-            per_mixture = self._component(mixture, channel, x, levels[None, None, :, None])
+                    own = F.log_softmax(own + self._component(mixture, means, c, x), dim=1)
+            levels = scale_levels(torch.arange(self.levels, device=x.device), self.levels)[None, None, :, None]
+            log_scale = mixture.log_scales[:, :, channel]
+            per_mixture = discretised_logistic(levels, means[channel], log_scale, self.levels)
             return torch.logsumexp(own + per_mixture, dim=1)[:, :, 0]
 
     def incremental(self) -> "LogisticMixturePixel":
@@ -116,14 +131,24 @@ class LogisticMixtureHead(Head):
         log_scales = (sharpest + F.softplus(scales - sharpest)).clamp(max=WIDEST)
         return Mixture(logits, means, log_scales, torch.tanh(coefficients) if self.pairs else None)
 
-    def _component(self, mixture: Mixture, channel: int, earlier: Tensor, value: Tensor) -> Tensor:
-        """log p of `value` (scaled) under each mixture component, given the channels before it, [B, channel, H, W]."""
-        mean = mixture.means[:, :, channel]
-        if mixture.coefficients is not None:
-            first = channel * (channel - 1) // 2
-            for c in range(channel):
-                mean = mean + mixture.coefficients[:, :, first + c] * earlier[:, None, c]
-        return discretised_logistic(value, mean, mixture.log_scales[:, :, channel], self.levels)
+    def _means(self, mixture: Mixture, earlier: Tensor) -> list[Tensor]:
+        """Means [B, K, H, W] of the n + 1 first channels, given n earlier ones, scaled, [B, n, H, W]."""
+        means: list[Tensor] = []
+        distances: list[Tensor] = []
+        for channel in range(earlier.shape[1] + 1):
+            mean = mixture.means[:, :, channel]
+            if mixture.coefficients is not None:
+                first = channel * (channel - 1) // 2
+                for c, distance in enumerate(distances):
+                    mean = mean + mixture.coefficients[:, :, first + c] * distance
+            means.append(mean)
+            if channel < earlier.shape[1]:
+                distances.append(earlier[:, None, channel] - mean)
+        return means
+
+    def _component(self, mixture: Mixture, means: list[Tensor], channel: int, x: Tensor) -> Tensor:
+        """log p of a channel of x, scaled, under each component, [B, K, H, W]."""
+        return discretised_logistic(x[:, None, channel], means[channel], mixture.log_scales[:, :, channel], self.levels)
 
 
 def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
@@ -165,12 +190,17 @@ class LogisticMixturePixel(IncrementalHead):
         first = self.mixtures * (head.logit_channels + head.image_channels)
         scales = slice(first, first + self.mixtures * head.image_channels)
         weight, bias = weight[by_kind], bias[by_kind]
-        # exp(-(sharpest + softplus(s - sharpest))) = exp(-sharpest) σ(sharpest - s)
-        weight[scales], bias[scales] = -weight[scales], self.sharpest - bias[scales]
-        # m comes only as -m: the means, which lie before the scales, and the coefficients, which lie behind them
-        for start, end in ((self.mixtures * head.logit_channels, first), (scales.stop, len(bias))):
-            weight[start:end], bias[start:end] = -weight[start:end], -bias[start:end]
+        # exp(-(sharpest + softplus(s - sharpest))) = exp(-sharpest) σ(sharpest - s); means and coefficients come only
+        # as -m and -c
+        signs = torch.ones_like(bias)
+        signs[self.mixtures * head.logit_channels :] = -1
+        weight, bias = weight * signs[:, None], bias * signs
+        bias[scales] += self.sharpest
         self.out, self.bias = weight.t().contiguous(), bias
+        self.skipped, self.near = head.skipped, None
+        if head.near is not None:
+            near = packed.taps(head.near, torch.float32)[0, 0][:, by_kind] * signs
+            self.near = near.contiguous()
         self.hidden = packed.taps(head.hidden, torch.float32)[0, 0]
         self.hidden_bias = packed.bias_of(head.hidden, torch.float32)
         counts = [head.logit_channels, head.image_channels, head.image_channels, head.pairs]
@@ -193,7 +223,10 @@ class LogisticMixturePixel(IncrementalHead):
 
     def begin(self, features: Tensor) -> None:
         hidden = F.silu(torch.addmm(self.hidden_bias, features, self.hidden))
-        params = torch.addmm(self.bias, hidden, self.out)[:, :, None]
+        params = torch.addmm(self.bias, hidden, self.out)
+        if self.near is not None:
+            params.addmm_(features[:, -self.skipped :], self.near)
+        params = params[:, :, None]
         logits, means, scales, coefficients = torch.split(params, self.sizes, dim=1)
         inverse = (scales.sigmoid() * math.exp(-self.sharpest)).clamp_(min=math.exp(-WIDEST))
         k = self.mixtures
@@ -215,7 +248,8 @@ class LogisticMixturePixel(IncrementalHead):
         return _edges_below(edges, offset, inverse, weights, noise).add_(segment, alpha=16)
 
     def observe(self, channel: int, levels: Tensor) -> None:
-        """The indicator's posterior given this channel is its prior for the next; the next means move with it."""
+        """The indicator's posterior given this channel is its prior for the next; the next means move with its
+        distance from its own."""
         if not self.in_order:
             return
         sides, inside, scaled = torch.split(self.cells.index_select(0, levels)[:, None], [2, 1, 1], dim=2)
@@ -223,9 +257,10 @@ class LogisticMixturePixel(IncrementalHead):
         mass = F.logsigmoid(torch.addcmul(sides, mean, self.signs).mul_(inverse)).sum(2, keepdim=True)
         mass.addcmul_(self.log_widths[channel], inside).add_(self.log_weights[0])
         self.log_weights[0] = F.log_softmax(mass, dim=1)
+        distance = scaled + mean
         for later in range(channel + 1, self.image_channels):
             coefficient = self.minus_coefficients[later * (later - 1) // 2 + channel]
-            self.minus_means[later] = torch.addcmul(self.minus_means[later], coefficient, scaled)
+            self.minus_means[later] = torch.addcmul(self.minus_means[later], coefficient, distance)
 
     def log_probs(self, channel: int) -> Tensor:
         mean, inverse = -self.minus_means[channel], self.inverse_scales[channel]

@@ -36,11 +36,12 @@ def pixel_steps(steps: Steps, trunk: IncrementalTrunk) -> Tensor:
     if not isinstance(trunk, RowTrunk) or type(trunk).pixel is not RowTrunk.pixel:
         raise Unsupported(type(trunk).__name__)
     image = trunk.image
-    steps.linear(trunk.h, image.left_windows(), trunk.first, trunk.start)
-    _stack(steps, trunk.stack, trunk.h)
-    steps.norm(trunk.norm, trunk.h, trunk.features)
+    h = trunk.features[..., : trunk.stack.channels]
+    steps.linear(trunk.features, image.left_windows(), trunk.first, trunk.start)
+    _stack(steps, trunk.stack, h)
+    steps.norm(trunk.norm, h, h)
     if trunk.factors is not None:
-        steps.add("affine", trunk.features, trunk.features, weight=trunk.factors)
+        steps.add("affine", h, h, weight=trunk.factors)
     return trunk.features
 
 
@@ -58,18 +59,19 @@ def head_steps(steps: Steps, head: IncrementalHead, features: Tensor, channels: 
 
 def _two_stream_row(steps: Steps, trunk: TwoStreamRows) -> None:
     width, batch, _ = trunk.start.shape
-    v = torch.zeros_like(trunk.start)
+    first = torch.zeros_like(trunk.start)
+    v = first[..., : trunk.stack.channels]
     work = trunk.work
-    both = work.both.view(width, batch, -1)
-    _above(steps, trunk.image, trunk.vertical_first, v, trunk.vertical_bias)
-    steps.add("affine", v, trunk.start, bias=trunk.bias)
+    both, gated = work.both.view(width, batch, -1), work.gate.work.view(width, batch, -1)
+    _above(steps, trunk.image, trunk.vertical_first, first, trunk.vertical_bias)
+    steps.add("affine", first, trunk.start, bias=trunk.bias)
     for number, vertical in enumerate(trunk.verticals):
         sums = _begin_block(steps, trunk.stack, number)
-        _vertical(steps, vertical, v, both, work.gate.work.view(width, batch, -1), work.linked.view_as(v), sums)
+        _vertical(steps, vertical, v, both, work.gate.name, gated, sums)
 
 
 def _vertical(
-    steps: Steps, block: VerticalBlock, v: Tensor, both: Tensor, gated: Tensor, linked: Tensor, horizontal: Tensor
+    steps: Steps, block: VerticalBlock, v: Tensor, both: Tensor, gate: str, gated: Tensor, horizontal: Tensor
 ) -> None:
     """VerticalBlock.step; gated [W, N, D + 16], with a one behind the features."""
     width, channels = block.width, v.shape[2]
@@ -79,10 +81,10 @@ def _vertical(
         for column, matrix in enumerate(kernel):
             steps.linear(both, block.normed[row, column : column + width], matrix, start)
             start = both
-    steps.add("tanh_gate", both, gated[..., :channels])
-    steps.linear(v, gated[..., : channels + 1], block.out, v)
-    steps.norm(block.link_norm, v, linked)
-    steps.linear(horizontal, linked, block.link, horizontal)
+    steps.gate(gate, both, gated[..., :channels])
+    if block.out is not None:
+        steps.linear(v, gated[..., : channels + 1], block.out, v)
+    steps.linear(horizontal, gated[..., :channels], block.link, horizontal)
 
 
 def _above(steps: Steps, image: ImageRows, matrix: Tensor, output: Tensor, bias: Tensor) -> None:
@@ -117,7 +119,7 @@ def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
         steps.linear(gate.both, normed, block.centre, start)
         if block.after is not None:
             steps.norm(block.after, gate.both, gate.both)
-        steps.add("tanh_gate", gate.both, gate.gated)
+        steps.gate(gate.name, gate.both, gate.gated)
         steps.linear(h, gate.with_one, block.out, h)
         if number in stack.attention:
             _attention(steps, stack.attention[number], h)
@@ -125,7 +127,7 @@ def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
 
 def _attention(steps: Steps, attention: PackedAttention, h: Tensor) -> None:
     """PackedAttention.pixel."""
-    batch, channels = h.shape
+    batch, channels = h.shape[-2:]
     qkv, y = h.new_empty(batch, 3 * channels), h.new_ones(batch, channels + 1)
     steps.norm(attention.norm, h, attention.normed)
     places = attention.row_places[:, None].expand(-1, batch, -1)
@@ -140,6 +142,8 @@ def _mixture(steps: Steps, head: LogisticMixturePixel, features: Tensor, channel
     batch, k = features.shape[-2], head.mixtures
     hidden = _activated(steps, "silu", features, (head.hidden_bias, head.hidden))
     params = _linear(steps, hidden, (head.bias, head.out))
+    if head.near is not None:
+        steps.linear(params, features[..., -head.skipped :], head.near, params)
     size = (k + MIXTURES_PAD - 1) // MIXTURES_PAD * MIXTURES_PAD
     kinds = (1 if head.in_order else channels) + 3 * channels + (channels * (channels - 1) // 2 if head.in_order else 0)
     state = features.new_zeros(batch, kinds * size)

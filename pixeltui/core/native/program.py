@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.native.library import KINDS, MOST_PIXELS, CPlace, CStep
-from pixeltui.core.packed import Norm, RmsOfPixel, SameFeatures, ScaleAndShift, Scaled
+from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures, ScaleAndShift, Scaled
 
 
 class Unsupported(Exception):
@@ -30,6 +30,11 @@ class Steps:
         packed = panels(matrix, self.lanes)
         self.add("linear", x, output, start=start, weight=packed, inputs=matrix.shape[0], outputs=matrix.shape[1])
 
+    def gate(self, name: str, both: Tensor, gated: Tensor) -> None:
+        if name not in ("tanh", "silu"):
+            raise Unsupported(f"gate {name}")
+        self.add(f"{name}_gate", both, gated)
+
     def attend(self, output: Tensor, qkv: Tensor, cache: Tensor, first: Tensor) -> None:
         """cache [2, N, heads, H W, D / heads]; first int64 [1]: the pixel at which the row begins."""
         _, _, heads, pixels, size = cache.shape
@@ -42,6 +47,8 @@ class Steps:
     def norm(self, norm: Norm, x: Tensor, output: Tensor) -> None:
         if isinstance(norm, RmsOfPixel):
             self.add("rms", x, output, number=float(norm.floor))
+        elif isinstance(norm, LayerOfPixel):
+            self.add("layer", x, output, number=norm.eps)
         elif isinstance(norm, ScaleAndShift):
             self.add("affine", x, output, weight=norm.scale, bias=norm.shift)
         elif isinstance(norm, SameFeatures):

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define PIXELTUI_FORMAT 2
+#define PIXELTUI_FORMAT 3
 
 /* Features of every image at every column: a pointer and strides in floats. */
 typedef struct {
@@ -16,8 +16,10 @@ typedef struct {
 typedef enum {
     LINEAR,        /* out = start + in W; start null: 0 */
     RMS,           /* out = in / sqrt(|in|^2 + number^2) */
+    LAYER,         /* out = (in - mean) / sqrt(variance + number) */
     AFFINE,        /* out = in weight + bias; either may be null */
     TANH_GATE,     /* out = tanh(first half of in) sigmoid(second half) */
+    SILU_GATE,     /* out = first half of in times b sigmoid(b), b the second half */
     SILU,          /* out = in sigmoid(in) */
     RELU,
     ATTEND,        /* in: query, key, value by head; key and value go into the cache, weight; out: of all keys so far */
