@@ -112,9 +112,13 @@ class Train(Table, frozen=True, kw_only=True):
         Positive, Meta(description="micro-batches that a step's batch is cut into: less memory, the same gradient")
     ] = 1
     optimizer: Annotated[
-        Literal["adam", "adamw"], Meta(description="adam (L2 in the gradient) or adamw (decoupled decay)")
-    ] = "adamw"
-    lr: Annotated[float, Meta(gt=0, description="peak learning rate")] = 1e-3
+        Literal["adam", "adamw", "muon"],
+        Meta(description="muon (for the blocks' kernels, adamw for the rest), adamw (decoupled decay) or adam (L2)"),
+    ] = "muon"
+    lr: Annotated[float, Meta(gt=0, description="peak learning rate of adam and adamw")] = 2e-3
+    muon_lr: Annotated[
+        float, Meta(gt=0, description="peak learning rate of muon; moves in proportion where lr is changed by hand")
+    ] = 0.02
     betas: Annotated[tuple[Share, Share], Meta(description="decay of the optimizer's first and second moment")] = (
         0.9,
         0.999,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.config import Train
+from pixeltui.train.muon import MuonAdamW
 
 
 def lr_at(step: int, *, peak: float, total_steps: int, warmup_steps: float, schedule: str) -> float:
@@ -48,12 +49,19 @@ def _floats(model: nn.Module) -> list[Tensor]:
 
 
 def make_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """Adam or AdamW, fused. AdamW decays matrices and kernels, not biases and gains."""
+    """Adam, AdamW or Muon, fused. AdamW decays matrices and kernels, not biases and gains; Muon takes the kernels of
+    the trunk's blocks, AdamW the rest.
+    """
     if train.optimizer == "adam":
         return torch.optim.Adam(
             model.parameters(), lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True
         )
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    kernels = [p for name, p in model.named_parameters() if p.ndim == 4 and name.startswith("trunk.blocks.")]
+    own = {id(p) for p in kernels} if train.optimizer == "muon" else set()
+    decayed = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in own]
     kept = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=train.lr, betas=train.betas, fused=True)
+    groups = [group for group in groups if group["params"]]
+    if own:
+        return MuonAdamW(kernels, groups, ratio=train.muon_lr / train.lr, lr=train.lr, betas=train.betas)
+    return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, fused=True)

@@ -18,6 +18,8 @@ from pixeltui.core.parts import Head, IncrementalHead, fp32, nearest_levels, sca
 
 SHARPEST = -2.15
 """log of the smallest scale over the width of a level: -7 in [-1, 1] for 256 levels, as in Salimans et al."""
+TOGETHER = 1.5
+"""where the coefficients between channels start, before their tanh: grey is the commonest colour"""
 WIDEST = 5.0
 """largest log-scale: everything in [-1, 1] is then as good as flat"""
 
@@ -56,7 +58,7 @@ class LogisticMixtureHead(Head):
         self._init_spread()
 
     def _init_spread(self) -> None:
-        """At the start the components tile [-1, 1], whatever the features."""
+        """At the start the components tile [-1, 1] and channels leave their means together, whatever the features."""
         init_conv_(self.out, gain=0.1)
         k, c = self.mixtures, self.image_channels
         means = (torch.arange(k) + 0.5) * (2 / k) - 1
@@ -65,6 +67,7 @@ class LogisticMixtureHead(Head):
             bias = self.out.bias.view(k, -1)
             bias[:, self.logit_channels : self.logit_channels + c] = means[:, None]
             bias[:, self.logit_channels + c : self.logit_channels + 2 * c] = -math.log(k)
+            bias[:, self.logit_channels + 2 * c :] = TOGETHER
             if self.near is not None:
                 self.near.weight.zero_()
 
