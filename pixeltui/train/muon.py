@@ -48,8 +48,9 @@ class MuonAdamW(torch.optim.AdamW):
     def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
         """Kernels of one shape, as a batch of matrices."""
         for kernel in kernels:
-            if "momentum" not in self.state[kernel]:
-                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+            if not self.state[kernel]:
+                # AdamW, when it loads a state, expects a step in every part of it
+                self.state[kernel] = {"step": torch.zeros(()), "momentum": torch.zeros_like(kernel)}
         momenta = [self.state[kernel]["momentum"] for kernel in kernels]
         gradient, before = torch.stack(gradients).float(), torch.stack(momenta)
         after = before.lerp(gradient, 1 - MOMENTUM)

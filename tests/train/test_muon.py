@@ -1,0 +1,99 @@
+"""Muon: what its update is, that a bad step leaves everything, and that its state is saved and loaded."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from pixeltui.config import load_config
+from pixeltui.core import ConditionalPixelCNN, build_model
+from pixeltui.train import state
+from pixeltui.train.muon import MuonAdamW, orthogonal
+from pixeltui.train.optim import make_optimizer
+
+TRAIN = load_config(overrides=["train.lr=0.01", "train.muon_lr=0.05", "train.weight_decay=0"]).train
+
+
+def small() -> ConditionalPixelCNN:
+    torch.manual_seed(0)
+    keys = ["model.channels=8", "model.blocks=2", "model.mixtures=2", "model.linear_skip=4", "model.first_kernel=3"]
+    return build_model(load_config(overrides=keys), (3, 5, 4), 16, 2)
+
+
+def gradients(model: ConditionalPixelCNN, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(16, (2, 3, 5, 4), generator=generator, dtype=torch.uint8)
+    model.zero_grad()
+    (-model.log_prob(images, torch.tensor([0, 1])).mean()).backward()
+
+
+def weights(model: ConditionalPixelCNN) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_orthogonal_keeps_singular_vectors_and_evens_out_singular_values() -> None:
+    torch.manual_seed(0)
+    for rows, columns in ((6, 20), (20, 6), (7, 7)):
+        matrices = torch.randn(3, rows, columns)
+        left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+        made = left.mT @ orthogonal(matrices) @ right.mT
+        diagonal = made.diagonal(dim1=1, dim2=2)
+        torch.testing.assert_close(made, torch.diag_embed(diagonal), atol=1e-3, rtol=0)
+        assert float(diagonal.min()) > 0.2
+        assert float(diagonal.max()) < 1.3
+
+
+def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under_adamw() -> None:
+    model = small()
+    twin = copy.deepcopy(model)
+    optimizer = make_optimizer(model, TRAIN)
+    assert isinstance(optimizer, MuonAdamW)
+    adamw = torch.optim.AdamW(twin.parameters(), lr=TRAIN.lr, betas=TRAIN.betas, weight_decay=0, fused=True)
+    before = weights(model)
+    for one in (model, twin):
+        gradients(one, 1)
+    optimizer.step()
+    adamw.step()
+    kernels = 0
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 4 and name.startswith("trunk.blocks."):
+            kernels += 1
+            moved = (before[name] - parameter.detach()).flatten(1)
+            scale = 0.05 * max(1.0, moved.shape[0] / moved.shape[1]) ** 0.5
+            assert parameter.grad is not None
+            wanted = orthogonal(parameter.grad.flatten(1)[None])[0] * scale
+            torch.testing.assert_close(moved, wanted, atol=1e-4, rtol=1e-3)
+        else:
+            assert torch.equal(parameter, twin.get_parameter(name)), name
+    assert kernels == 9  # five a block, but for the last block's vertical stack
+
+
+def test_a_step_that_is_not_finite_leaves_weights_and_state() -> None:
+    model = small()
+    optimizer = make_optimizer(model, TRAIN)
+    gradients(model, 1)
+    optimizer.step()
+    before, moments = weights(model), {n: t.clone() for n, t in state.optimizer_tensors(optimizer).items()}
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.step()
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    after = state.optimizer_tensors(optimizer)
+    assert all(torch.equal(moments[name], after[name]) for name in moments if not name.endswith("/step"))
+
+
+def test_a_loaded_state_goes_on_bit_for_bit() -> None:
+    model = small()
+    optimizer = make_optimizer(model, TRAIN)
+    for step in range(3):
+        gradients(model, step)
+        optimizer.step()
+    twin = copy.deepcopy(model)
+    other = make_optimizer(twin, TRAIN)
+    state.load_optimizer(other, {n: t.clone() for n, t in state.optimizer_tensors(optimizer).items()})
+    for one, its in ((model, optimizer), (twin, other)):
+        gradients(one, 9)
+        its.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
