@@ -167,7 +167,7 @@ def test_a_clock_that_jumps_harms_nothing(
 def test_a_stuck_step_is_told_once_with_the_place_where_it_hangs(
     tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(watchdog, "STUCK_SECONDS", 2.0)
     run = RunDir(tmp_path / "runs" / "run")
     original = Updater.update
 
@@ -181,7 +181,7 @@ def test_a_stuck_step_is_told_once_with_the_place_where_it_hangs(
 
     monkeypatch.setattr(Updater, "update", hang_in_the_third)
     assert tiny_train("--set", "train.steps=4", "--name", "run") == 0
-    assert 2 in [notice.step for notice in stuck()]
+    assert len(stuck()) == 1
     log = run.log_path.read_text()
     assert "nothing has happened for" in log
     assert "in hang_in_the_third" in log, "the stack of the training thread"
