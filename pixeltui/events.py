@@ -2,32 +2,38 @@
 
 Events are one JSON object a line in events.jsonl, told apart by `type`; `t` is Unix time in seconds. Likelihoods are in
 nats or bits per sub-pixel ("dim"). A float that is not finite is written as null. A field is never renamed or given
-another meaning; a new one has a default, so that logs of every version decode.
+another meaning; a new one has a default, so that logs of every version decode. A line with numbers that no run can
+have, such as an epoch of 0 steps or a time after the year 9999, is no event: whoever folds events needs no checks.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 EVENTS_VERSION = 1
 
 State = Literal["training", "paused", "finished", "stopped", "failed"]
 
+Time = Annotated[float, Meta(ge=0, lt=253402300800)]
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+Amount = Annotated[float, Meta(ge=0, le=1e15)]
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    t: float
+    t: Time
 
 
 class Started(Event, frozen=True, kw_only=True, tag="start"):
     """A process began to train, at `step`; everything that the log holds beyond that step was lost with another."""
 
-    step: int
-    total_steps: int
-    steps_per_epoch: int
-    parameters: int
+    step: Count
+    total_steps: Count
+    steps_per_epoch: Annotated[int, Meta(ge=1, le=1 << 53)]
+    parameters: Count
     device: str
     precision: str
-    processes: int = 1
+    processes: Count = 1
     resumed: bool = False
     version: int = EVENTS_VERSION
 
@@ -35,31 +41,31 @@ class Started(Event, frozen=True, kw_only=True, tag="start"):
 class Step(Event, frozen=True, kw_only=True, tag="step"):
     """Training since the step event before: means of loss, last values of the rest. `step` counts those done."""
 
-    step: int
-    epoch: float
+    step: Count
+    epoch: Amount
     loss: float | None
     """nats/dim"""
     bits_per_dim: float | None
-    lr: float
+    lr: Amount
     grad_norm: float | None
     """before clipping"""
-    images_per_second: float
-    data_wait: float = 0.0
+    images_per_second: Amount
+    data_wait: Amount = 0.0
     """share of the time spent waiting for data, 0 to 1"""
-    sample_share: float = 0.0
+    sample_share: Amount = 0.0
     """share of the time spent on live samples, 0 to 1"""
-    skipped: int = 0
+    skipped: Count = 0
     """steps not applied since the start, because loss or gradient was not finite"""
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="eval"):
     """A likelihood over a split. split "train" with weights "raw" is the mean over the epoch's training batches."""
 
-    step: int
-    epoch: float
+    step: Count
+    epoch: Amount
     split: Literal["train", "val", "test"]
     weights: Literal["ema", "raw"]
-    images: int
+    images: Count
     bits_per_dim: float | None
     bits_per_dim_se: float | None = None
     """standard error over images"""
@@ -73,24 +79,24 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="eval"):
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
-    step: int
+    step: Count
     path: str
     """relative to the run directory"""
-    bytes: int
-    seconds: float
+    bytes: Count
+    seconds: Amount
     best: bool = False
 
 
 class SampleSaved(Event, frozen=True, kw_only=True, tag="sample"):
-    step: int
+    step: Count
     path: str
     """the PNG, relative to the run directory; what produced it is beside it, .json"""
-    count: int
+    count: Count
 
 
 class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
     state: State
-    step: int
+    step: Count
     reason: str = ""
 
 
@@ -100,7 +106,7 @@ class Notice(Event, frozen=True, kw_only=True, tag="notice"):
     level: Literal["info", "warning", "error"]
     kind: str
     message: str
-    step: int = 0
+    step: Count = 0
 
 
 class Acknowledged(Event, frozen=True, kw_only=True, tag="ack"):
@@ -110,7 +116,7 @@ class Acknowledged(Event, frozen=True, kw_only=True, tag="ack"):
     command: str
     ok: bool
     message: str = ""
-    step: int = 0
+    step: Count = 0
 
 
 AnyEvent = Started | Step | Evaluated | CheckpointSaved | SampleSaved | StateChanged | Notice | Acknowledged

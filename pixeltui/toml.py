@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from pixeltui.errors import did_you_mean
+from pixeltui.errors import did_you_mean, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,7 +36,7 @@ class Problem(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return printable(f"{self.where}: {self.what}")
 
 
 def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
@@ -240,8 +240,8 @@ def _limits(annotation: Any) -> str:
 
 
 def _shorten(text: str, most: int = 60) -> str:
-    printable = "".join(c if c.isprintable() else "?" for c in text)
-    return printable if len(printable) <= most else printable[: most - 1] + "…"
+    text = printable(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 _HEADER = re.compile(r"^\s*\[\s*([A-Za-z0-9_.\-\"' ]+?)\s*\]")

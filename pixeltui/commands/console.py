@@ -43,7 +43,7 @@ def open_console(
     ui = request.resolve().ui if request is not None else _users_ui()
     use_depth(args.color)
     parent = guard()
-    signals = Signals()
+    signals = Signals(stop_on_hangup=getattr(args, "on_hangup", "continue") == "stop")
     signals.install()
     with tempfile.TemporaryFile() as strayed:
         terminal = _take_terminal(strayed.fileno())
@@ -53,6 +53,8 @@ def open_console(
         left = app.run()
         local = app.training_session
         if left == "hangup":
+            if signals.stop_on_hangup:
+                signals.stop(signal.SIGHUP)
             _leave_terminal(local)
             parent.release()
         else:

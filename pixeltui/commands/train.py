@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the run's name (default: preset, data and time)")
     parser.add_argument("--resume", metavar="RUN", help="go on from the run's last checkpoint")
     parser.add_argument(
+        "--on-hangup",
+        choices=("continue", "stop"),
+        default="continue",
+        help="when the terminal goes: train on without it, or checkpoint and stop (default: continue)",
+    )
+    parser.add_argument(
         "--processes",
         type=options.whole(least=1),
         default=1,
@@ -56,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return run_processes(args, request)
     if not args.no_ui and has_terminal() and not launch.several():
         return open_console(args, request=request)
-    signals = Signals()
+    signals = Signals(stop_on_hangup=args.on_hangup == "stop")
     signals.install()
     with worker.prepared(request, _load_data) as job:
         if not job.processes.writes:

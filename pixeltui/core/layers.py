@@ -80,6 +80,8 @@ class MaskedConv2d(nn.Module):
 
     def reset_parameters(self) -> None:
         """Uniform with bound 1/sqrt(fan-in), as nn.Conv2d, counting the taps that the mask leaves; the others are 0."""
+        if self.weight.is_meta:
+            return
         bound = 1 / math.sqrt(self.in_channels * int(self.mask.sum()))
         with torch.no_grad():
             self.weight.uniform_(-bound, bound).mul_(self.mask)

@@ -5,7 +5,11 @@ from pixeltui.events import AnyEvent, CheckpointSaved, Evaluated, Notice, Sample
 
 
 def describe(event: AnyEvent, total_steps: int) -> str:
-    """One line for people; "" for an event that needs none."""
+    """One line for people, without what could steer a terminal; "" for an event that needs none."""
+    return printable(_words(event, total_steps))
+
+
+def _words(event: AnyEvent, total_steps: int) -> str:
     match event:
         case Started():
             resumed = f", resumed at step {event.step}" if event.resumed else ""
@@ -31,7 +35,7 @@ def describe(event: AnyEvent, total_steps: int) -> str:
         case SampleSaved():
             return f"samples {event.path}"
         case Notice():
-            return f"{event.level}: {printable(event.message)}"
+            return f"{event.level}: {event.message}"
         case StateChanged(state="paused" | "training") if event.reason not in ("started", "resumed"):
             return f"{event.state}: {event.reason}"
     return ""

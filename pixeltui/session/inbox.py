@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -22,17 +22,18 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Signals:
     """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A second SIGINT ends at once.
 
-    SIGHUP is passed over: a dropped connection never ends a run.
+    SIGHUP is passed over: a dropped connection never ends a run, unless `stop_on_hangup` says so and nohup does not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stop_on_hangup: bool = False) -> None:
+        self.stop_on_hangup = stop_on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         self.stopped_by: signal.Signals | None = None
         self._commands: deque[AnyCommand] = deque()
 
     def install(self) -> None:
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             signal.signal(number, self._receive)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, self._receive if self.stop_on_hangup else signal.SIG_IGN)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:
@@ -41,8 +42,12 @@ class Signals:
         # Ctrl-C reaches the processes of torchrun twice: from the terminal, and from torchrun.
         if self.stopped_by is not None and number == signal.SIGINT and not launch.several():
             raise KeyboardInterrupt
-        self.stopped_by = signal.Signals(number)
-        self._commands.append(Stop(reason=self.stopped_by.name))
+        self.stop(signal.Signals(number))
+
+    def stop(self, number: signal.Signals) -> None:
+        """As if that signal had come."""
+        self.stopped_by = number
+        self._commands.append(Stop(reason=number.name))
 
     def take(self) -> list[AnyCommand]:
         return [self._commands.popleft() for _ in range(len(self._commands))]
@@ -51,13 +56,18 @@ class Signals:
 class CommandInbox:
     """The trainer's inbox: signals or keys at once and, where it `polls`, the run's control/ folder twice a second."""
 
-    def __init__(self, run: RunDir, commands: "Commands", *, polls: bool = True) -> None:
+    def __init__(
+        self, run: RunDir, commands: "Commands", *, polls: bool = True, on_look: Callable[[], None] = lambda: None
+    ) -> None:
+        """on_look: called each time that the trainer looks for commands, which it does between any two steps."""
         self._polls = polls
+        self._on_look = on_look
         self._run = run
         self._commands = commands
         self._next_poll = 0.0
 
     def take(self) -> Sequence[tuple[str, AnyCommand]]:
+        self._on_look()
         commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._commands.take()]
         if self._polls and time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_SECONDS

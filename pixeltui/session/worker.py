@@ -1,10 +1,13 @@
 """A run from a request to its outcome: the same for the console's thread and for headless training."""
 
 import contextlib
+import os
 import platform
 import shlex
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from pixeltui import __version__, launch
 from pixeltui.config import Config, ConfigError, dump_config, load_config
 from pixeltui.errors import UsageError, UserError
-from pixeltui.events import AnyCommand, AnyEvent, Frame
+from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
+from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
 from pixeltui.store.files import Lock
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name, run_paths
@@ -87,12 +91,14 @@ class RecordingSink:
         self._recorder = recorder
         self._watcher = watcher
         self._tensorboard = tensorboard
+        self._lock = threading.Lock()
 
     def emit(self, event: AnyEvent) -> None:
-        self._recorder.emit(event)
-        self._watcher.show(event)
-        if self._tensorboard is not None:
-            self._tensorboard.emit(event)
+        with self._lock:  # the watchdog's thread reports too
+            self._recorder.emit(event)
+            self._watcher.show(event)
+            if self._tensorboard is not None:
+                self._tensorboard.emit(event)
 
     def frame(self, frame: Frame) -> None:
         self._watcher.show_frame(frame)
@@ -165,7 +171,6 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
     from pixeltui.session.inbox import CommandInbox
     from pixeltui.train.trainer import Trainer
 
-    inbox = CommandInbox(job.run, commands, polls=job.processes.writes)
     with contextlib.ExitStack() as stack:
         sink: RecordingSink | Silent = Silent()
         if job.processes.writes:
@@ -174,8 +179,25 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
                 tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run, on_trouble)))
             recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
             sink = RecordingSink(recorder, watcher, tensorboard)
+        watchdog = stack.enter_context(closing(_watchdog(job.run, sink, stack)))
+        inbox = CommandInbox(job.run, commands, polls=job.processes.writes, on_look=watchdog.beat)
         trainer = job.processes.each(lambda: Trainer(job.config, job.data, job.run, sink, inbox, job.processes))
         return trainer.run(resume=job.resume)
+
+
+def _watchdog(run: RunDir, sink: RecordingSink | Silent, stack: contextlib.ExitStack) -> Watchdog:
+    """Writes the stacks of all threads into the run's log, and a notice, where training does not get on."""
+    write_stacks = stack.enter_context(stacks_on_request(run.log_path))
+
+    def stuck(seconds: float) -> None:
+        write_stacks()
+        message = (
+            f"nothing has happened for {seconds:.0f} s; where every thread is stands in {run.log_path.name}, and "
+            f"kill -QUIT {os.getpid()} writes it there again"
+        )
+        sink.emit(Notice(t=time.time(), level="warning", kind="stuck", message=message))
+
+    return Watchdog(stuck)
 
 
 def _all_overrides(run: RunDir, new: Sequence[str]) -> list[str]:

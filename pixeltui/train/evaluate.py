@@ -1,5 +1,6 @@
 """Likelihood of a split, with its standard error."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def image_nats(
             images = split.images[own]
             if len(images):
                 labels = None if split.labels is None else split.labels[own]
-                nats[own] = -model.log_prob(images, labels).double().flatten(1).mean(1).cpu()
+                nats[own] = _nats(model, images, labels)
             if progress is not None:
                 progress(min(first + batch_size * parts, total), total)
             if interrupted is not None and interrupted():
@@ -75,6 +76,17 @@ def image_nats(
     finally:
         model.train(was_training)
     return nats
+
+
+def _nats(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None) -> Tensor:
+    """float64 [N] on the CPU of images [N, C, H, W], by halves where memory runs out."""
+    with contextlib.suppress(torch.OutOfMemoryError):
+        return -model.log_prob(images, labels).double().flatten(1).mean(1).cpu()
+    half = len(images) // 2
+    if not half:
+        raise torch.OutOfMemoryError("no memory to score a single image")
+    parts = (slice(0, half), slice(half, None))
+    return torch.cat([_nats(model, images[part], None if labels is None else labels[part]) for part in parts])
 
 
 def likelihood(nats: Tensor, labels: Tensor | None = None) -> Likelihood:

@@ -17,8 +17,17 @@ def not_finite(steps: int, progress: Progress, run: str) -> str:
     )
 
 
-def out_of_memory(train: Train, progress: Progress) -> str:
-    accumulate, size = train.accumulate, train.batch_size
+def halved(train: Train, before: int, accumulate: int) -> str:
+    """Of a step that was repeated with more micro-batches than before."""
+    sizes = [-(-train.batch_size // parts) for parts in (before, accumulate)]
+    return (
+        f"out of memory with micro-batches of {sizes[0]} images: the step was repeated with {sizes[1]}, as all others "
+        f"will be (the same loss and gradient); from the start: --set train.accumulate={accumulate}"
+    )
+
+
+def out_of_memory(train: Train, progress: Progress, accumulate: int) -> str:
+    size = train.batch_size
     more = next((n for n in range(accumulate + 1, size + 1) if size % n == 0), None)
     advice = (
         f"try micro-batches of {size // more}: --set train.accumulate={more} (the same gradient, less memory)"

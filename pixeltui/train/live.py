@@ -127,8 +127,14 @@ class LiveSampler:
         sample = self._current
         if sample is None or (bounded and self._clock.trained_seconds < self._next_at):
             return
-        with self._timed():
-            sample.advance()
+        try:
+            with self._timed():
+                sample.advance()
+        except torch.OutOfMemoryError:
+            self._current = None
+            message = f"no memory for {len(sample.images)} samples beside training: set sample.count lower"
+            self._report.notice("warning", "memory", message)
+            return
         names = [self._data.classes[label] for label in sample.labels]
         self._report.sampling(sample, self._data.levels, names)
         if sample.done:

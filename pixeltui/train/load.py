@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import torch
 
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, build_model
-from pixeltui.errors import UserError, did_you_mean
-from pixeltui.store.header import DamagedCheckpoint
+from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.store.header import damaged
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointStore
+
+HARMLESS = 100_000_000
+"""parameters that no checkpoint has to vouch for"""
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,40 @@ def load_model(
     there is none, DamagedCheckpoint where it cannot be trusted.
     """
     path, (tensors, tree) = CheckpointStore(run, on_damaged=warn).read(checkpoint)
-    data = tree["data"]
-    try:
-        config = msgspec.convert(tree["config"], Config)
-    except msgspec.ValidationError as error:
-        raise DamagedCheckpoint(f"{path}: its config cannot be read: {error}") from None
-    model = build_model(config, tuple(data["image_shape"]), data["levels"], len(data["classes"]))
-    state.load_module("model" if weights == "raw" else "ema", model, tensors)
+    config, data = state.check_tree(tree), tree["data"]
+    prefix = "model" if weights == "raw" else "ema"
+    shape = tuple(data["image_shape"])
+    if _largest_size(config) > max(HARMLESS, 64 * sum(tensor.numel() for tensor in tensors.values())):
+        _check_outline(path, config, data, prefix, tensors)
+    model = build_model(config, shape, data["levels"], len(data["classes"]))
+    state.load_module(prefix, model, tensors)
     model.to(device).eval()
     return LoadedModel(model, config, tree["step"], path.name, weights, tuple(data["classes"]), data)
+
+
+def _largest_size(config: Config) -> int:
+    """Parameters that a model of this config has at most."""
+    model = config.model
+    blocks = 16 * (model.blocks + 4) * model.channels**2 * model.kernel**2
+    ends = model.channels * (model.first_kernel**2 + 4096 + 64 * model.mixtures)
+    return blocks + 16 * ends
+
+
+def _check_outline(
+    path: Path, config: Config, data: dict[str, Any], prefix: str, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Whether the tensors are the model's, before memory is taken for it: a stranger's config may claim any size.
+
+    Costs more than a second of imports, which is why models of common sizes go without. Raises DamagedCheckpoint.
+    """
+    try:
+        if config.model.blocks > len(tensors):
+            raise ValueError(f"{config.model.blocks} blocks in {len(tensors)} tensors")
+        with torch.device("meta"):
+            outline = build_model(config, tuple(data["image_shape"]), data["levels"], len(data["classes"]))
+    except (ValueError, RuntimeError, UserError) as error:
+        raise damaged(path, f"it describes a model that cannot be: {printable(error)}") from None
+    state.check_size(outline, prefix, tensors)
 
 
 def class_labels(wanted: str, classes: tuple[str, ...]) -> list[int]:

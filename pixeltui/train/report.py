@@ -77,7 +77,7 @@ class Reporter:
 
     def emit(self, event_type: Any, /, **fields: Any) -> None:
         fields.setdefault("step", self.step)
-        self.sink.emit(event_type(t=time.time(), **fields))
+        self.sink.emit(event_type(t=max(time.time(), 0.0), **fields))  # a clock may stand before 1970
 
     def notice(self, level: Literal["info", "warning", "error"], kind: str, message: str) -> None:
         self.emit(events.Notice, level=level, kind=kind, message=message)

@@ -157,6 +157,8 @@ class Saver:
 
     def _read(self) -> state.Loaded | None:
         loaded = self.checkpoints.newest_whole()
+        if loaded is not None:
+            state.check_tree(loaded[1])
         if loaded is not None and loaded[1]["data"]["checksum"] != self._data.checksum:
             raise UserError(
                 f"the data set {self._data.name} is not the one that run {self._run.name} trains on (its images, "

@@ -90,7 +90,7 @@ class Scorer:
             nats = image_nats(
                 self._updater.average,
                 split,
-                batch_size=max(train.batch_size // train.accumulate // processes.count, 1),
+                batch_size=max(train.batch_size // self._updater.accumulate // processes.count, 1),
                 part=processes.rank,
                 parts=processes.count,
                 interrupted=self._stop_waits,

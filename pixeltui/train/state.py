@@ -7,15 +7,20 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
+from pixeltui.config import Config
 from pixeltui.data import DataSet
+from pixeltui.errors import printable
 from pixeltui.store.header import DamagedCheckpoint
 
 SCHEMA = 1
+Side = Annotated[int, Meta(ge=1, le=256)]
 
 Loaded = tuple[dict[str, Tensor], dict[str, Any]]
 """tensors by name, and the tree"""
@@ -103,6 +108,47 @@ class Progress:
             if field.name in tree:
                 value = tree[field.name]
                 setattr(self, field.name, math.inf if value is None else value)
+
+
+class _DataFacts(msgspec.Struct):
+    name: str
+    checksum: str
+    classes: tuple[str, ...]
+    image_shape: tuple[Side, Side, Side]
+    levels: Annotated[int, Meta(ge=2, le=256)]
+
+
+class _Tree(msgspec.Struct):
+    """What `tree_of` makes, as far as it is relied on."""
+
+    step: Annotated[int, Meta(ge=0)]
+    config: Config
+    progress: dict[str, float | None]
+    scaler: dict[str, float]
+    data: _DataFacts
+
+
+def check_tree(tree: dict[str, Any]) -> Config:
+    """The config in a checkpoint's tree. Raises DamagedCheckpoint where the tree is none that `tree_of` makes.
+
+    Checksums guard against accidents; somebody else's file may hold anything under right ones.
+    """
+    try:
+        return msgspec.convert(tree, _Tree).config
+    except msgspec.ValidationError as error:
+        raise DamagedCheckpoint(f"the checkpoint's description cannot be used: {printable(error)}") from None
+
+
+def check_size(model: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    """Whether the tensors are the model's, which may be on the meta device: before memory is taken for it.
+
+    Raises DamagedCheckpoint.
+    """
+    expected = {f"{prefix}/{name}": tensor.shape for name, tensor in model.state_dict().items()}
+    own = {name: tensor.shape for name, tensor in tensors.items() if name.startswith(f"{prefix}/")}
+    if own != expected:
+        odd = sorted(name for name in own.keys() | expected.keys() if own.get(name) != expected.get(name))
+        raise DamagedCheckpoint(f"its weights do not fit the model that it describes: {printable(odd[0])}")
 
 
 def tree_of(config: dict[str, Any], progress: Progress, data: DataSet, scaler: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pixeltui.data import DataSet
 from pixeltui.data.batches import steps_per_epoch
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.failure import TrainingFailed, not_finite, out_of_memory
+from pixeltui.train.failure import TrainingFailed, halved, not_finite, out_of_memory
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.obedience import Obedience, Orders
 from pixeltui.train.optim import lr_at
@@ -105,7 +105,7 @@ class Trainer:
             return Outcome("failed", self.progress.step, str(failure))
         except torch.OutOfMemoryError:
             self.saver.settle()
-            reason = out_of_memory(self.config.train, self.progress)
+            reason = out_of_memory(self.config.train, self.progress, self.updater.accumulate)
             return Outcome("failed", self.progress.step, reason, known=False)
         except RuntimeError as error:
             if not is_lost(error):
@@ -154,9 +154,12 @@ class Trainer:
             warmup_steps=train.warmup_epochs * self.steps_per_epoch,
             schedule=train.schedule,
         )
+        accumulate = self.updater.accumulate
         self.updater.update(progress.step, lr)
         progress.step += 1
         self.report.step = progress.step
+        if self.updater.accumulate != accumulate:
+            self.report.notice("warning", "memory", halved(train, accumulate, self.updater.accumulate))
         self._clock.images += min(train.batch_size, len(self.data.train))
         logs = progress.step % self.config.log.every == 0 or progress.step == self.total_steps
         # Reading a number from a GPU waits for it: only where one is logged.

@@ -54,18 +54,21 @@ class Updater:
         self.epoch = state.Means(("loss",), device)
         self.bad_in_a_row = torch.zeros((), dtype=torch.int64, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.accumulate = config.train.accumulate
+        """micro-batches of a step; more than the config's where memory ran out"""
         self._loss = PixelCNNLoss()
         self._batch_size = min(config.train.batch_size, len(data.train))
         if self._batch_size < processes.count:
             raise UserError(f"{processes.count} processes cannot share a batch of {self._batch_size} images")
-        self._norm_buffers = [b for b in model.buffers() if b.is_floating_point() and b.numel()]
+        lasting = model.state_dict()
+        self._norm_buffers = [b for name, b in model.named_buffers() if name in lasting and b.numel()]
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
         images, labels = self.batch(step)
         torch.manual_seed(mix(self.config.train.seed, "global", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
-        loss = self._backward(images, labels, step)
+        loss = self._backward_that_fits(images, labels, step, buffers)
         norm = self._clip()
         finite = loss.isfinite() if self.scaler else loss.isfinite() & norm.isfinite()
         for group in self.optimizer.param_groups:
@@ -99,11 +102,29 @@ class Updater:
         )
         return images, None if train.labels is None else train.labels[index]
 
+    def _backward_that_fits(self, images: Tensor, labels: Tensor | None, step: int, buffers: list[Tensor]) -> Tensor:
+        """_backward; where memory runs out, once more with micro-batches half as large. buffers: as before the step.
+
+        Several processes would have to halve together: there, and for a single image, raises OutOfMemoryError.
+        """
+        while True:
+            try:
+                return self._backward(images, labels, step)
+            except torch.OutOfMemoryError:
+                if self.accumulate >= len(images) or self.processes.count > 1:
+                    raise
+            # Not in the handler: there the exception still holds the tensors of the step that did not fit.
+            self.optimizer.zero_grad(set_to_none=True)
+            for buffer, before in zip(self._norm_buffers, buffers, strict=True):
+                buffer.copy_(before)
+            torch.cuda.empty_cache()
+            self.accumulate = min(2 * self.accumulate, len(images))
+
     def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
         """Gradients of the mean loss of the whole batch, micro-batch by micro-batch; returns that loss, fp32 []."""
         self.model.train()
         total = torch.zeros((), device=images.device)
-        size = -(-len(images) // self.config.train.accumulate)
+        size = -(-len(images) // self.accumulate)
         for start in range(0, len(images), size):
             part = slice(start, min(start + size, len(images)))
             own_labels = None if labels is None else labels[part]
@@ -147,6 +168,7 @@ class Updater:
             "metrics/epoch": self.epoch.state,
             "metrics/bad_in_a_row": self.bad_in_a_row,
             "metrics/skipped": self.skipped,
+            "metrics/accumulate": torch.tensor(self.accumulate),
         }
 
     def scaler_state(self) -> dict[str, Any]:
@@ -161,5 +183,6 @@ class Updater:
             self.epoch.load(tensors["metrics/epoch"])
             self.bad_in_a_row = tensors["metrics/bad_in_a_row"].to(self.bad_in_a_row.device)
             self.skipped = tensors["metrics/skipped"].to(self.skipped.device)
+            self.accumulate = max(self.accumulate, int(tensors["metrics/accumulate"]))
         if self.scaler and scaler:
             self.scaler.load_state_dict(scaler)

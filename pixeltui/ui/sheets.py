@@ -1,10 +1,12 @@
 """Samples as pictures: frames that are being drawn, and the PNG sheets of a run cut into their tiles again."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pixeltui.events import Frame
+from pixeltui.store.files import read_regular
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.widgets.gallery import Picture
 
@@ -57,9 +59,10 @@ def sheet_pictures(path: Path, shape: ImageShape, most: int = 256) -> list[Pictu
     from PIL import Image
 
     try:
-        if path.is_symlink() or path.stat().st_size > LARGEST_SHEET:
+        if path.is_symlink():
             return []
-        with Image.open(path) as image:
+        # PNG alone: for some other formats Pillow starts other programs.
+        with Image.open(io.BytesIO(read_regular(path, most=LARGEST_SHEET)), formats=("PNG",)) as image:
             if image.size[0] * image.size[1] > LARGEST_SHEET:
                 return []
             sheet = image.convert("RGB")
@@ -87,7 +90,7 @@ def sheet_pictures(path: Path, shape: ImageShape, most: int = 256) -> list[Pictu
 def _beside(path: Path, shape: ImageShape) -> tuple[list[str], int]:
     """Class names and the number of images, from the settings beside the sheet."""
     try:
-        settings = json.loads(path.with_suffix(".json").read_bytes()[: 1 << 20])
+        settings = json.loads(read_regular(path.with_suffix(".json"), most=1 << 20))
         labels = settings.get("names") or settings.get("labels") or []
         names = [shape.classes[n] if isinstance(n, int) and 0 <= n < len(shape.classes) else str(n) for n in labels]
         count = settings.get("count")

@@ -45,7 +45,8 @@ def seconds_left(watch: Watch) -> float | None:
     if len(recent) < 2:
         return None
     took, done = recent[-1].t - recent[0].t, recent[-1].step - recent[0].step
-    return (started.total_steps - recent[-1].step) * took / done if done > 0 else None
+    # A clock that was set back in between tells nothing.
+    return (started.total_steps - recent[-1].step) * took / done if done > 0 and took > 0 else None
 
 
 def items(watch: Watch) -> list[Item]:

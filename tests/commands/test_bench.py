@@ -60,7 +60,8 @@ def test_other_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_naive_network_is_the_same_function(architecture: str) -> None:
     """Ours with cropped kernels, the naive one with full ones and masks: the same likelihoods, or no comparison."""
     torch.manual_seed(0)
-    model = build_model(Model(architecture=architecture, channels=8, blocks=2, first_kernel=5), (3, 7, 6), 256, 3)
+    table = Model(architecture=architecture, channels=8, blocks=2, first_kernel=5, linear_skip=2)
+    model = build_model(table, (3, 7, 6), 256, 3)
     naive = naive_copy(model)
     images, labels = torch.randint(256, (4, 3, 7, 6), dtype=torch.uint8), torch.tensor([0, 1, 2, 0])
     torch.testing.assert_close(
@@ -90,8 +91,9 @@ def test_training_is_measured_beside_the_naive_loop(
 
 
 @pytest.mark.parametrize("architecture", ["single_stack", "two_stream"])
-def test_multiply_adds_are_those_of_the_live_weights(architecture: str) -> None:
-    model = build_model(Model(architecture=architecture, channels=8, blocks=2), (3, 8, 8), 256, 0)
+@pytest.mark.parametrize("skip", [0, 5])
+def test_multiply_adds_are_those_of_the_live_weights(architecture: str, skip: int) -> None:
+    model = build_model(Model(architecture=architecture, channels=8, blocks=2, linear_skip=skip), (3, 8, 8), 256, 0)
     row, pixel = sampling_speed.weights(model)
     live = 0
     for name, parameter in model.named_parameters():
@@ -101,6 +103,6 @@ def test_multiply_adds_are_those_of_the_live_weights(architecture: str) -> None:
     live -= sum(int((module.mask == 0).sum()) * module.in_channels * module.out_channels for module in masked)
     assert row + pixel == live
     block = 8 * 16 * 2 + 8 * 8  # the left and the centre tap, and the 1x1 that ends the block
-    first, head = 8 * 3 * (3 if architecture == "single_stack" else 4), 8 * 8 + 8 * 100
-    first += 8 * 4 if architecture == "two_stream" else 0  # the channel of ones
+    first, head = (8 + skip) * 3 * (3 if architecture == "single_stack" else 4), (8 + skip) * (8 + 100)
+    first += (8 + skip) * 4 if architecture == "two_stream" else 0  # the channel of ones
     assert pixel == 2 * block + first + head

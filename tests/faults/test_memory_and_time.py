@@ -1,0 +1,225 @@
+"""Memory that runs out, clocks that jump, steps that hang."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from harness import start
+from tiny import tiny_arguments
+
+from pixeltui import events
+from pixeltui.cli import main
+from pixeltui.config import Config
+from pixeltui.curves.points import Curves
+from pixeltui.session import watchdog
+from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import summarize
+from pixeltui.store.view import RunView
+from pixeltui.train import report
+from pixeltui.train.live import LiveSample
+from pixeltui.train.trainer import Trainer
+from pixeltui.train.update import Updater
+
+SECONDS = 60.0
+BuildConfig = Callable[..., Config]
+
+
+def wait_for(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def room_for(images: int) -> Callable[[Trainer], None]:
+    """A device on which the forward pass of more images than that does not fit; the model's buffers change before."""
+
+    def prepare(trainer: Trainer) -> None:
+        model = trainer.updater.model
+
+        def forward(x: torch.Tensor, *rest: object, original: Callable = model.forward) -> torch.Tensor:
+            result = original(x, *rest)
+            if len(x) > images and model.training:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return result
+
+        model.forward = forward
+
+    return prepare
+
+
+def ends(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.updater.tensors().items()}
+
+
+@pytest.mark.parametrize("norm", ["batch", "rms"])
+def test_a_step_that_does_not_fit_is_repeated_in_halves_with_the_same_result(
+    norm: str, tiny_config: BuildConfig, tmp_path: Path
+) -> None:
+    common = ("train.steps=4", f"model.norm={norm}", "model.dropout=0.1", "train.eval_every=0")
+    for name in ("small", "cut"):
+        (tmp_path / name).mkdir()
+    config = tiny_config(*common)
+    outcome, sink, halving = start(config, tmp_path / "small", prepare=room_for(config.train.batch_size // 4))
+    assert outcome.state == "finished"
+    assert halving.updater.accumulate == 4
+    notices = [notice.message for notice in sink.of(events.Notice) if notice.kind == "memory"]
+    assert len(notices) == 1
+    assert "micro-batches of 16 images" in notices[0]
+    assert "--set train.accumulate=4" in notices[0]
+    _, expected, asked = start(tiny_config(*common, "train.accumulate=4"), tmp_path / "cut")
+    assert sink.losses() == expected.losses()
+    found, wanted = ends(halving), ends(asked)
+    assert [name for name, tensor in wanted.items() if not torch.equal(found[name], tensor)] == []
+
+
+def test_a_resumed_run_keeps_the_micro_batches_that_fitted(tiny_config: BuildConfig, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=4")
+    stop = {2: [events.Stop()]}
+    start(config, tmp_path, script=stop, prepare=room_for(4))
+    outcome, sink, trainer = start(config, tmp_path, resume=True)
+    assert outcome.state == "finished"
+    assert trainer.updater.accumulate == 4
+    assert [notice for notice in sink.of(events.Notice) if notice.kind == "memory"] == []
+
+
+def test_when_not_one_image_fits_training_says_so(tiny_config: BuildConfig, tmp_path: Path) -> None:
+    outcome, _, _ = start(tiny_config("train.steps=4"), tmp_path, prepare=room_for(0))
+    assert outcome.state == "failed"
+    assert "micro-batches of 1 images" in outcome.reason
+    assert "make the model smaller" in outcome.reason
+    assert "no checkpoint was written yet" in outcome.reason
+
+
+def test_samples_and_scores_that_do_not_fit_do_not_end_training(
+    tiny_config: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: LiveSample) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(LiveSample, "advance", full)
+
+    def little_room(trainer: Trainer) -> None:
+        average = trainer.updater.average
+
+        def log_prob(x: torch.Tensor, *rest: object, original: Callable = average.log_prob) -> torch.Tensor:
+            if len(x) > 2:
+                raise torch.OutOfMemoryError
+            return original(x, *rest)
+
+        average.log_prob = log_prob
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    config = tiny_config("train.steps=2", "sample.every=1")
+    outcome, sink, _ = start(config, tmp_path / "a", prepare=little_room)
+    assert outcome.state == "finished"
+    assert any("no memory for 4 samples" in notice.message for notice in sink.of(events.Notice))
+    _, roomy, _ = start(config, tmp_path / "b")
+    scores = [[event.bits_per_dim for event in s.of(events.Evaluated)] for s in (sink, roomy)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+# -- clocks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_jumps_harms_nothing(
+    tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """An hour back, a year forward, and before 1970 where a machine has no battery."""
+    jumps = iter([0.0, 0.0, -3600.0, 0.0, 3e7, -1.9e9, 0.0, 7200.0] * 50)
+    real, clock = time.time, time.perf_counter
+
+    class Clock:
+        time = staticmethod(lambda: real() + next(jumps))
+        perf_counter = staticmethod(clock)
+
+    monkeypatch.setattr(report, "time", Clock)
+    runs = tmp_path / "runs"
+    assert tiny_train("--set", "train.steps=12", "--set", "train.checkpoint_every=2", "--name", "run") == 0
+    found, skipped = RunDir(runs / "run").read_events()
+    view = RunView().fold(found)
+    assert [event.step for event in view.steps] == list(range(1, 13))
+    assert skipped == 0
+    curves = Curves()
+    curves.fold(found)
+    seconds = curves.points["bits/train"].seconds
+    assert list(seconds) == sorted(seconds), "time never goes back along a curve"
+    monkeypatch.undo()
+    assert summarize(runs / "run").state == "finished"
+    assert main(["--runs-dir", str(runs), "runs"]) == 0
+    assert main(["--runs-dir", str(runs), "train", "--resume", "run", "--set", "train.steps=14"]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+# -- steps that hang -----------------------------------------------------------------------------------------------
+
+
+def test_a_stuck_step_is_told_once_with_the_place_where_it_hangs(
+    tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "STUCK_SECONDS", 2.0)
+    run = RunDir(tmp_path / "runs" / "run")
+    original = Updater.update
+
+    def stuck() -> list[events.Notice]:
+        return [e for e in run.read_events()[0] if isinstance(e, events.Notice) and e.kind == "stuck"]
+
+    def hang_in_the_third(self: Updater, step: int, lr: float) -> None:
+        if step == 2:
+            wait_for(lambda: bool(stuck()))
+        original(self, step, lr)
+
+    monkeypatch.setattr(Updater, "update", hang_in_the_third)
+    assert tiny_train("--set", "train.steps=4", "--name", "run") == 0
+    assert len(stuck()) == 1
+    log = run.log_path.read_text()
+    assert "nothing has happened for" in log
+    assert "in hang_in_the_third" in log, "the stack of the training thread"
+    assert summarize(run.path).state == "finished"
+
+
+def test_a_process_that_was_stopped_was_not_stuck() -> None:
+    """The watchdog was stopped with it: what was missed meanwhile counts for nothing."""
+    code = """
+import os, signal, time
+from pixeltui.session.watchdog import Watchdog
+told = []
+dog = Watchdog(told.append, seconds=2.0)
+os.kill(os.getpid(), signal.SIGSTOP)
+time.sleep(0.3)
+print(len(told))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        time.sleep(3.0)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=SECONDS)[0].strip() == "0"
+
+
+def test_stacks_on_request(tiny_npz: Path, tmp_path: Path) -> None:
+    """SIGQUIT writes where every thread is, and training goes on."""
+    arguments = [*tiny_arguments(tiny_npz), "--set", "train.steps=100000", "--set", "train.eval_every=0"]
+    command = [sys.executable, "-m", "pixeltui", "--no-ui", "--runs-dir", str(tmp_path), "train", *arguments]
+    run = RunDir(tmp_path / "run")
+    with subprocess.Popen([*command, "--name", "run"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for(lambda: run.path.exists() and RunView().fold(run.read_events()[0]).step > 2)
+            process.send_signal(signal.SIGQUIT)
+            wait_for(lambda: "trainer.py" in run.log_path.read_text())
+            before = RunView().fold(run.read_events()[0]).step
+            wait_for(lambda: RunView().fold(run.read_events()[0]).step > before)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert run.read_events()[1] == 0, "the log of events is not touched"

@@ -1,0 +1,52 @@
+"""Whole examples of each format, which fuzzing begins from."""
+
+import json
+
+import msgspec
+
+from pixeltui import events
+from pixeltui.config import Config, dump_config
+
+STEP = {"step": 3, "epoch": 0.5}
+EVENTS = [
+    events.Started(
+        t=1.7e9, step=0, total_steps=9, steps_per_epoch=3, parameters=12, device="cpu", precision="fp32", resumed=True
+    ),
+    events.Step(t=1.7e9, **STEP, loss=1.5, bits_per_dim=2.2, lr=0.1, grad_norm=None, images_per_second=9.0, skipped=1),
+    events.Evaluated(
+        t=1.7e9, **STEP, split="val", weights="ema", images=5, bits_per_dim=2.0, nats_per_dim=1.4, perplexity=4.0
+    ),
+    events.CheckpointSaved(t=1.7e9, step=3, path="checkpoints/step-00000003.safetensors", bytes=9, seconds=0.1),
+    events.SampleSaved(t=1.7e9, step=3, path="samples/step-00000003.png", count=4),
+    events.StateChanged(t=1.7e9, state="paused", step=3, reason="asked to pause"),
+    events.Notice(t=1.7e9, level="warning", kind="disk", message="no room \x1b[31m"),
+    events.Acknowledged(t=1.7e9, id="x", command="pause", ok=False, message="why", step=3),
+]
+COMMANDS = [
+    events.Pause(),
+    events.DrawSample(count=3, temperature=0.5, labels=(1, 2)),
+    events.Stop(reason="because"),
+    events.SetLearningRate(lr=0.1),
+]
+LINES = [msgspec.json.encode(event) for event in EVENTS]
+HEADER = {
+    "__metadata__": {"pixeltui": '{"step": 3}', "checksums": '{"": 0, "w": 1, "v": 2}'},
+    "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+    "v": {"dtype": "I64", "shape": [], "data_offsets": [8, 16]},
+}
+SEEDS = {
+    "log": [b"\n".join([*LINES, b""]), *(line + b"\n" for line in LINES), b'{"type":"step","t":1\n\xff\n'],
+    "header": [
+        json.dumps(HEADER).encode(),
+        (2).to_bytes(8, "little") + b"{}",
+        b"PK\x03\x04",
+        b"\x80\x04",
+    ],
+    "commands": [msgspec.json.encode(command) for command in COMMANDS],
+    "config": [dump_config(Config()).encode(), b'[train]\nlr = "x"\n[modle]\nchannels = 3\n[ui.keys]\npause = "p"\n'],
+    "override": [b"train.lr=5e-4", b"data.name='a/b'", b"train.betas=[0.9, 0.99]", b"train={lr=3}", b"ui.keys.x=y"],
+    "meta": [
+        b'{"schema":1,"created":1.7e9,"preset":"quick","data":{"name":"digits"},"tags":["a"],"note":""}',
+        b'{"pid": 3, "host": "h", "since": 1.7e9}',
+    ],
+}

@@ -1,0 +1,125 @@
+"""What a stranger's bytes go through: each target takes any bytes, and may raise nothing but UserError.
+
+`fuzz.py` searches for bytes that break one; those it found lie in found/TARGET/ and are tried by test_found.py.
+"""
+
+import json
+import os
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pixeltui.config import Config, load_config, load_saved_config
+from pixeltui.curves.points import Curves
+from pixeltui.errors import UserError
+from pixeltui.session.describe import describe
+from pixeltui.store import control
+from pixeltui.store.header import read_header
+from pixeltui.store.log import EventReader
+from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import age, json_document, summarize
+from pixeltui.store.view import RunView
+
+_memory = Path("/dev/shm")
+FOLDER = Path(tempfile.mkdtemp(prefix="pixeltui-fuzz-", dir=_memory if os.access(_memory, os.W_OK) else None))
+RUN = FOLDER / "run"
+for _name in (RUN, RUN / "control", RUN / "checkpoints"):
+    _name.mkdir()
+RunDir(RUN).meta_path.write_text('{"schema": 1}')
+
+
+def log(data: bytes) -> None:
+    """events.jsonl: read, folded, summed up, put into words and curves."""
+    run = RunDir(RUN)
+    run.events_path.write_bytes(data)
+    events = EventReader(run.events_path).read_new()
+    view = RunView().fold(events)
+    Curves().fold(events)
+    _ = view.best, view.test, view.step, view.epoch, view.images_per_second, view.state(locked=False)
+    for event in events:
+        text = describe(event, 10)
+        assert text.isprintable(), text
+        time.localtime(event.t)
+    found = summarize(RUN)
+    assert found.state != "damaged" or not events, found
+    json.loads(json_document(found))
+    age(found.updated)
+
+
+def header(data: bytes) -> None:
+    """A checkpoint: the bytes as they are, and as a header whose checksums an attacker has made right."""
+    path = RUN / "checkpoints" / "fuzzed.safetensors"
+    for content in (data, signed(data)):
+        path.write_bytes(content)
+        try:
+            read_header(path)
+        except UserError as error:
+            assert str(error).isprintable(), error
+
+
+def signed(data: bytes) -> bytes:
+    """The bytes, taken as a header's JSON, with the length and the checksums that they need."""
+    try:
+        tree = json.loads(data)
+        metadata = tree["__metadata__"]
+        checksums = json.loads(metadata["checksums"])
+        checksums[""] = zlib.crc32(metadata["pixeltui"].encode())
+        metadata["checksums"] = json.dumps(checksums)
+        text = json.dumps(tree).encode()
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        text = data
+    return len(text).to_bytes(8, "little") + text + bytes(16)
+
+
+def commands(data: bytes) -> None:
+    """A file in control/."""
+    folder = RUN / "control"
+    (folder / "x.json").write_bytes(data)
+    for command_id, _command in control.take(folder):
+        assert command_id == "x"
+    assert not list(folder.iterdir()), "taken away, whatever it was"
+
+
+def config(data: bytes) -> None:
+    """A config file of a user, and one of a run."""
+    path = RUN / "config.toml"
+    path.write_bytes(data)
+    for load in (load_config, load_saved_config):
+        try:
+            assert isinstance(load(path), Config)
+        except UserError as error:
+            assert all(line.isprintable() for line in str(error).split("\n")), repr(str(error))
+
+
+def override(data: bytes) -> None:
+    """A --set on the command line, as the shell would hand it over."""
+    try:
+        assert isinstance(load_config(overrides=[os.fsdecode(data)]), Config)
+    except UserError as error:
+        assert all(line.isprintable() for line in str(error).split("\n")), repr(str(error))
+
+
+def meta(data: bytes) -> None:
+    """meta.json, and the lock beside it."""
+    folder = FOLDER / "other"
+    folder.mkdir(exist_ok=True)
+    for name in ("meta.json", "lock"):
+        (folder / name).write_bytes(data)
+    (folder / "events.jsonl").touch()
+    json.loads(json_document(summarize(folder)))
+    try:
+        RunDir.open(folder)
+    except UserError as error:
+        assert str(error).isprintable()
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "log": log,
+    "header": header,
+    "commands": commands,
+    "config": config,
+    "override": override,
+    "meta": meta,
+}
