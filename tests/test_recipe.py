@@ -100,7 +100,7 @@ def test_they_are_trained_scored_and_sampled_by_the_commands(
     assert np.load(out)["images"].shape == (6, 4, 5, 1)
 
 
-@pytest.mark.parametrize("part", [{"head": "step"}, {"architecture": "one_layer"}, {"norm": "halve"}])
+@pytest.mark.parametrize("part", [{"head": "step"}, {"architecture": "one_layer"}, {"norm": "halve", "gate": "tanh"}])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_they_pass_the_leak_test(part: dict[str, str], channels: int) -> None:
     model = random_model(Model(channels=8, blocks=2, channel_autoregressive="head" not in part, **part), channels)

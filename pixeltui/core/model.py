@@ -6,6 +6,7 @@ Shapes: images [B, C, H, W], D features, L levels, labels int64 [B].
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -169,7 +170,8 @@ def build_model(
         raise ValueError(f"expected 0 or more classes, got {num_classes}")
     classes = num_classes if model.conditional else 0
     trunk: Trunk = _part(registry.ARCHITECTURES, model.architecture, "architecture")(shape[0], classes, model)
-    head: Head = _part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, model)
+    of_head = msgspec.structs.replace(model, linear_skip=trunk.linear)
+    head: Head = _part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, of_head)
     return ConditionalPixelCNN(trunk, head, shape, levels, classes, model.label_dropout)
 
 

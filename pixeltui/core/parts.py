@@ -18,7 +18,9 @@ class Trunk(nn.Module, ABC):
     """
 
     channels: int
-    """D: model.channels and, behind these, model.linear_skip that are linear functions of the nearby pixels"""
+    """D, those of `linear` included"""
+    linear: int = 0
+    """how many of the features, the last ones, are linear functions of nearby pixels"""
     rows_above: int | None
     """Rows above a pixel that its features can hang on; None: all of them."""
 
@@ -39,8 +41,8 @@ class Trunk(nn.Module, ABC):
 class Head(nn.Module, ABC):
     """From the features of a pixel to a distribution over the levels of each of its channels.
 
-    Built as Head(D, C, L, config.model); of the D, the last model.linear_skip are linear. Log-probabilities are natural
-    and fp32, whatever autocast says.
+    Built as Head(D, C, L, config.model), whose linear_skip is the trunk's `linear`. Log-probabilities are natural and
+    fp32, whatever autocast says.
     """
 
     def __init__(self, image_channels: int, levels: int) -> None:

@@ -27,7 +27,8 @@ class SingleStack(Trunk):
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__()
-        self.channels = model.channels + model.linear_skip
+        self.linear = model.linear_skip
+        self.channels = model.channels + self.linear
         attended = model.attention.after
         self.rows_above = None if attended else model.first_kernel // 2 + model.blocks * (model.kernel // 2)
         self.first = MaskedConv2d("A", image_channels, model.channels, model.first_kernel)

@@ -86,7 +86,8 @@ class TwoStream(Trunk):
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__()
-        self.channels = model.channels + model.linear_skip
+        self.linear = model.linear_skip
+        self.channels = model.channels + self.linear
         attended = model.attention.after
         rows = model.first_kernel // 2 + 1
         self.rows_above = None if attended else rows + model.blocks * (model.kernel // 2)

@@ -69,7 +69,7 @@ def test_checkpoints_and_weights(options: list[str], finished_runs: Path, tmp_pa
 
 def test_settings_change_the_images(finished_runs: Path, tmp_path: Path) -> None:
     plain = sampled(finished_runs, tmp_path / "a.npz", "-n", "8")["images"]
-    for number, options in enumerate((["--temperature", "0.05"], ["--top-p", "0.2"], ["--guidance", "4"])):
+    for number, options in enumerate((["--temperature", "0.05"], ["--top-p", "0.2"], ["--guidance", "40"])):
         changed = sampled(finished_runs, tmp_path / f"{number}.npz", "-n", "8", *options)["images"]
         assert not np.array_equal(plain, changed), options
 

@@ -62,7 +62,8 @@ def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under
             scale = 0.05 * max(1.0, moved.shape[0] / moved.shape[1]) ** 0.5
             assert parameter.grad is not None
             wanted = orthogonal(parameter.grad.flatten(1)[None])[0] * scale
-            torch.testing.assert_close(moved, wanted, atol=1e-4, rtol=1e-3)
+            # five steps magnify what is small by 3.4 each, rounding too
+            torch.testing.assert_close(moved, wanted, atol=1e-3, rtol=0)
         else:
             assert torch.equal(parameter, twin.get_parameter(name)), name
     assert kernels == 9  # five a block, but for the last block's vertical stack
