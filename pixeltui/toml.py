@@ -95,6 +95,9 @@ def build(schema: type[S], entries: list[Entry], problems: list[Problem]) -> S:
             continue
         try:
             value = msgspec.convert(entry.value, field_type)
+        except UnicodeEncodeError:
+            problems.append(Problem(entry.where, f"{'.'.join(entry.key)}: bytes that are no UTF-8"))
+            continue
         except msgspec.ValidationError as error:
             wanted = _choices(field_type) or _wanted(error)
             got = _shorten(repr(entry.value))

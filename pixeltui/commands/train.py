@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -85,7 +86,7 @@ def _follow(job: worker.Job, signals: Signals) -> int:
 
 def exit_status(outcome: "Outcome") -> int:
     """128 and the number of the signal that stopped training, in every process alike."""
-    names = {number.name: 128 + number for number in STOP_SIGNALS}
+    names = {number.name: 128 + number for number in (*STOP_SIGNALS, signal.SIGHUP)}
     return names.get(outcome.reason, 0) if outcome.state == "stopped" else 0
 
 

@@ -44,8 +44,17 @@ def log(data: bytes) -> None:
         time.localtime(event.t)
     found = summarize(RUN)
     assert found.state != "damaged" or not events, found
-    json.loads(json_document(found))
+    check_json(json_document(found))
     age(found.updated)
+
+
+def check_json(text: str) -> None:
+    """Strictly: other programs know neither NaN nor Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    json.loads(text, parse_constant=refuse)
 
 
 def header(data: bytes) -> None:
@@ -108,7 +117,7 @@ def meta(data: bytes) -> None:
     for name in ("meta.json", "lock"):
         (folder / name).write_bytes(data)
     (folder / "events.jsonl").touch()
-    json.loads(json_document(summarize(folder)))
+    check_json(json_document(summarize(folder)))
     try:
         RunDir.open(folder)
     except UserError as error:
