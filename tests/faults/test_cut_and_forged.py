@@ -49,7 +49,12 @@ def test_a_hang_up_stops_a_headless_run_that_was_asked_to_and_not_under_nohup(
     def step() -> int:
         return RunView().fold(run.read_events()[0]).step
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    def heed_hangups() -> None:
+        """Also where these tests themselves run under nohup, whose children are born deaf to it."""
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, preexec_fn=heed_hangups, **pipes) as process:
         try:
             wait_for(lambda: run.path.exists() and step() > 2)
             process.send_signal(signal.SIGHUP)
