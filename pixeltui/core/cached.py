@@ -59,24 +59,23 @@ class CachedSampler:
         self.known = torch.zeros(width, channels, batch, dtype=torch.bool, device=device)
         self.row = torch.zeros(width, channels, batch, dtype=torch.int64, device=device)
         """levels of the current row: those known, later all"""
-        self.any_known = bool(request.known.any())
         self.scaled = scale_levels(torch.arange(levels, device=device), levels).to(trunk.current.dtype)
         self.rows_above = rows_above
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = False
-        self.native = None if request.images.is_cuda else native_row(self)
+        self.native = native_row(self) if device.type == "cpu" else None
         """the compiled steps, where they know every part"""
 
     def stream(self) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far, rows done) after each row."""
         images = self.request.images
-        unknown = (~self.request.known).flatten(0, 1).any(dim=2).any(dim=0).nonzero().flatten().tolist()
+        drawn = self.request.rows
         reaching = images.shape[2] if self.rows_above is None else self.rows_above
         for row in range(images.shape[2]):
             with torch.no_grad(), fp32(images.device):
-                if row in unknown:
+                if row in drawn:
                     self.draw_row(row)
-                elif unknown and unknown[0] - reaching <= row < unknown[-1]:
+                elif drawn and drawn[0] - reaching <= row < drawn[-1]:
                     self.fill(row)
             yield images.clone(), row + 1
 
@@ -126,7 +125,7 @@ class CachedSampler:
                 levels = self.head.draw(channel, noise)
             else:
                 levels = self.draw(self.head.log_probs(channel), noise)
-            if self.any_known:
+            if self.request.any_known:
                 levels = torch.where(self.known[column, channel], row[channel], levels)
             row[channel] = levels
             if channel + 1 < channels:

@@ -64,6 +64,9 @@ class Request:
     """uint8 [B, C, H, W]: kept levels where known, 0 elsewhere; filled in"""
     known: Tensor
     """bool [B, C, H, W]"""
+    any_known: bool
+    rows: list[int]
+    """those in which something is to be drawn, in order"""
     noise: Tensor
     """fp32 [B, C, H, W] in [0, LARGEST_NOISE]"""
     labels: Tensor | None
@@ -104,7 +107,7 @@ def naive_sample_stream(model: "ConditionalPixelCNN", batch_size: int, **options
 def _stream(model: "ConditionalPixelCNN", request: Request, features_at: "FeaturesAt") -> Rows:
     height = request.images.shape[2]
     for row in range(height):
-        if not bool(request.known[:, :, row].all()):
+        if row in request.rows:
             with torch.no_grad(), _evaluating(model):
                 _draw_row(model, request, row, features_at)
         yield request.images.clone(), row + 1
@@ -200,8 +203,10 @@ def _checked(model: "ConditionalPixelCNN", settings: Settings) -> Request:
     seed = secrets.randbits(63) if settings.seed is None else settings.seed
     noise = [noise_of(seed, settings.first_index + i, model.image_shape) for i in range(batch)]
     index, guided = _trunk_labels(model, settings)
+    rows = (~kept).flatten(0, 1).any(dim=2).any(dim=0).nonzero().flatten().tolist()
     return Request(
-        images.to(device), kept.to(device), torch.stack(noise).to(device), index, guided, temperature, top_p, guidance
+        *(images.to(device), kept.to(device), bool(kept.any()), rows, torch.stack(noise).to(device)),
+        *(index, guided, temperature, top_p, guidance),
     )
 
 

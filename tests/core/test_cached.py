@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pixeltui import registry
 from pixeltui.config import Model
-from pixeltui.core import ConditionalPixelCNN, build_model
+from pixeltui.core import ConditionalPixelCNN, build_model, cached
+from pixeltui.core.cached import CachedSampler
 from pixeltui.core.draw import LARGEST_NOISE
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
@@ -69,9 +70,9 @@ def test_features_are_those_of_the_full_forward(
     full = model.trunk(scale_levels(images, 8), labels)
     torch.testing.assert_close(features_by_row(model, images, labels, ()), full, atol=1e-4, rtol=1e-4)
     filled = (0, 1, 3)
-    cached = features_by_row(model, images, labels, filled)
+    by_row = features_by_row(model, images, labels, filled)
     drawn = [row for row in range(6) if row not in filled]
-    torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
@@ -99,9 +100,51 @@ def test_attention_that_reads_its_place_from_the_device_is_the_same(
     model = tiny((3, 6, 5), 8, attention=True)
     images = random_images(model, 2)
     full = model.trunk(scale_levels(images, 8), None)
-    cached = features_by_row(model, images, None, (1,))
+    by_row = features_by_row(model, images, None, (1,))
     drawn = [0, 2, 3, 4, 5]
-    torch.testing.assert_close(cached[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("channel_autoregressive", [True, False])
+@pytest.mark.parametrize("norm", list(registry.NORMS))
+@torch.no_grad()
+def test_a_row_never_waits_for_the_device(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, architecture: str, head: str, channel_autoregressive: bool, norm: str
+) -> None:
+    """What a CUDA graph records, on a device without values: reading one there, or mixing devices, raises."""
+    made = PackedAttention.__init__
+
+    def on_device(self: PackedAttention, *args: Any) -> None:
+        made(self, *args)
+        self.on_device = True
+
+    monkeypatch.setattr(PackedAttention, "__init__", on_device)
+    options = {"head": head, "channel_autoregressive": channel_autoregressive, "norm": norm, "attention": True}
+    known = torch.zeros(4, 6, dtype=torch.bool)
+    known[:2], known[2, 0] = True, True
+    model = tiny((3, 4, 6), 256, 3, architecture=architecture, **options).to("meta")
+    kept = {"given": torch.zeros(3, 3, 4, 6, dtype=torch.uint8), "known": known}
+    for wish in ({}, {**kept, "labels": [0, 1, 2], "guidance": 2.0, "temperature": 0.9, "top_p": 0.9}):
+        sampler = fast_sampler(model, Settings(3, seed=0, **wish))
+        assert sampler is not None
+        sampler.fill(0)
+        sampler._steps([True] * 6)
+        assert sampler.row.is_meta
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        sampler.row.tolist()
+
+
+def test_steps_that_draw_every_column_keep_what_is_known(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph is the same for every row: it draws all columns, known or not."""
+    steps = CachedSampler._steps
+    monkeypatch.setattr(cached, "native_row", lambda _: None)
+    monkeypatch.setattr(CachedSampler, "_steps", lambda self, wanted: steps(self, [True] * len(wanted)))
+    model = tiny((3, 5, 4), 8)
+    given, known = random_images(model, 2), torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)) < 0.6
+    naive = last(naive_sample_stream(model, 2, seed=1, given=given, known=known))
+    assert torch.equal(last(model.sample_stream(2, seed=1, given=given, known=known)), naive)
 
 
 @pytest.mark.parametrize("head", list(registry.HEADS))
