@@ -30,7 +30,7 @@ NORMS = {
 # model.gate: functions from twice as many features to features
 GATES = {
     "silu": "pixeltui.core.layers:silu_gate",
-    "tanh": "pixeltui.core.layers:tanh_gate",
+    "tanh": "pixeltui.core.fused:tanh_gate",
 }
 
 # data.name: functions from the [data] config to a pixeltui.data.Source; a path to a folder or .npz needs no name

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 HALVES = (torch.bfloat16, torch.float16)
 
 
-def gate(x: Tensor) -> Tensor:
+def tanh_gate(x: Tensor) -> Tensor:
     """tanh(a) * sigmoid(b) of the two halves a, b of the channels (van den Oord et al. 2016b, eq. 2)."""
     if torch.compiler.is_compiling():
         a, b = x.chunk(2, dim=1)

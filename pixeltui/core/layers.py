@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pixeltui import registry
 from pixeltui.core.dropout import Dropout
-from pixeltui.core.fused import gate, rms_norm
+from pixeltui.core.fused import rms_norm
 
 POSITION_WAVELENGTHS = (128, 32, 8)
 """pixels; the longest tells 64 rows or columns apart, the shortest tells neighbours apart"""
@@ -183,10 +183,6 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         last = x.movedim(1, -1)
         return F.layer_norm(last, last.shape[-1:], self.weight.to(x.dtype), None, self.eps).movedim(-1, 1)
-
-
-tanh_gate = gate
-"""tanh(a) * sigmoid(b) of the two halves a, b of the channels (van den Oord et al. 2016b, eq. 2)"""
 
 
 def silu_gate(x: Tensor) -> Tensor:

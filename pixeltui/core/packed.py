@@ -3,7 +3,7 @@
 Shapes: M pixels, D features, a matrix [in, out]. Weights are copies: a model that trains on does not change them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -49,8 +49,12 @@ def batch_norm_affine(norm: nn.BatchNorm2d, dtype: torch.dtype) -> tuple[Tensor,
     return scale.to(dtype), shift.to(dtype)
 
 
-def can_pack(norm: nn.Module) -> bool:
-    """Whether pack_norm knows the norm and it looks at no other pixel."""
+def can_pack(gate: str, norms: Iterable[nn.Module]) -> bool:
+    """Whether Gate knows the gate, and pack_norm the norms of blocks, which then look at no other pixel."""
+    return gate in PACKED_GATES and all(_can_pack_norm(norm) for norm in norms)
+
+
+def _can_pack_norm(norm: nn.Module) -> bool:
     if isinstance(norm, nn.BatchNorm2d):
         return norm.running_mean is not None
     return isinstance(norm, LayerNorm | RMSNorm | nn.Identity)
@@ -135,8 +139,7 @@ class Gate:
 
     def __init__(self, name: str, both: Tensor, work: Tensor | None = None) -> None:
         """work: [M, D + 16], zero, which gates may share."""
-        if name not in PACKED_GATES:
-            raise ValueError(f"expected a gate of {', '.join(PACKED_GATES)}, got {name!r}")
+        assert name in PACKED_GATES
         self.name = name
         pixels, channels = both.shape[0], both.shape[1] // 2
         self.work = both.new_zeros(pixels, channels + 16) if work is None else work

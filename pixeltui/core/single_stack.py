@@ -59,7 +59,8 @@ class SingleStack(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "SingleStackRows | None":
-        if not all(packed.can_pack(block.norm) for block in self._blocks()):
+        blocks = self._blocks()
+        if not packed.can_pack(blocks[0].gate_name, [block.norm for block in blocks]):
             return None
         return SingleStackRows(self, labels, batch, height, width, dtype)
 

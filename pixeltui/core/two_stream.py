@@ -121,10 +121,9 @@ class TwoStream(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "TwoStreamRows | None":
-        norms = [norm for b in self._blocks() for norm in (b.vertical_norm, b.horizontal_norm)]
-        if self._blocks()[0].gate_name not in packed.PACKED_GATES:
-            return None
-        if not all(packed.can_pack(norm) for norm in [*norms, self.norm]):
+        blocks = self._blocks()
+        norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
+        if not packed.can_pack(blocks[0].gate_name, [*norms, self.norm]):
             return None
         return TwoStreamRows(self, labels, batch, height, width, dtype)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixeltui.core.fused import gate, rms_norm
+from pixeltui.core.fused import rms_norm, tanh_gate
 
 EPS = 1e-5
 
@@ -21,7 +21,7 @@ def plain_norm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def fused_gate(x: Tensor, weight: Tensor) -> Tensor:
-    return gate(x)
+    return tanh_gate(x)
 
 
 def fused_norm(x: Tensor, weight: Tensor) -> Tensor:
