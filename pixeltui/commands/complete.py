@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, drawn, load, shown, write
+from pixeltui.commands.drawing import add_output, check_out, drawn, load, out_file, shown, wishes, write
 from pixeltui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,18 +48,7 @@ def run(args: argparse.Namespace) -> int:
     found = [given.find(name) for name in args.images]
     originals = torch.stack([image for image, _ in found])
     count = args.count or COMPLETIONS
-    plan = completion_plan(
-        loaded,
-        originals,
-        [label for _, label in found],
-        known,
-        count,
-        label=args.label,
-        temperatures=() if args.temperature is None else (args.temperature,),
-        top_p=args.top_p,
-        guidance=args.guidance,
-        seed=args.seed,
-    )
+    plan = completion_plan(loaded, originals, [label for _, label in found], known, count, **wishes(args))
     images = drawn(loaded, plan)
     kept = masked(originals, known, loaded.data["levels"])
     tiles = [
@@ -70,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     names = [
         name for i in range(len(originals)) for name in ("original", "kept", *drawn_names[i * count : (i + 1) * count])
     ]
-    if args.out is not None or not args.show:
+    if (out := out_file(args, run_dir, "complete")) is not None:
         write(
-            args.out or Path(f"{run_dir.name}-complete.png"),
+            out,
             images,
             loaded,
             f"{count} completions of {len(originals)} images by {run_dir.name}",

@@ -45,6 +45,21 @@ def load(args: argparse.Namespace) -> "tuple[LoadedModel, RunDir]":
     return loaded, run_dir
 
 
+def wishes(args: argparse.Namespace) -> dict[str, Any]:
+    """What options.add_sampling reads, count aside, and add_temperature, as make_plan takes it."""
+    named = {name: getattr(args, name) for name in ("label", "top_p", "guidance", "seed")}
+    temperature = getattr(args, "temperature", None)
+    return named if temperature is None else {**named, "temperatures": (temperature,)}
+
+
+def out_file(args: argparse.Namespace, run_dir: "RunDir", command: str) -> Path | None:
+    """Where images go: --out, else RUN-COMMAND.png; nowhere with --show alone."""
+    if args.out is None and args.show:
+        return None
+    out: Path = args.out or Path(f"{run_dir.name}-{command}.png")
+    return out
+
+
 def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
     """Images uint8 [N, C, H, W] on the CPU, with progress on a terminal."""
     import torch

@@ -1,10 +1,9 @@
 """`pixeltui sample`: images from a checkpoint."""
 
 import argparse
-from pathlib import Path
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, drawn, load, shown, write
+from pixeltui.commands.drawing import add_output, check_out, drawn, load, out_file, shown, wishes, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,18 +19,9 @@ def run(args: argparse.Namespace) -> int:
     loaded, run_dir = load(args)
     from pixeltui.train.draw import make_plan
 
-    plan = make_plan(
-        loaded,
-        count=args.count,
-        label=args.label,
-        temperatures=() if args.temperature is None else (args.temperature,),
-        top_p=args.top_p,
-        guidance=args.guidance,
-        seed=args.seed,
-    )
+    plan = make_plan(loaded, count=args.count, **wishes(args))
     images = drawn(loaded, plan)
-    if args.out is not None or not args.show:
-        out = args.out or Path(f"{run_dir.name}-sample.png")
+    if (out := out_file(args, run_dir, "sample")) is not None:
         names = [loaded.classes[label] for label in plan.labels]
         write(out, images, loaded, f"{len(images)} images from {run_dir.name}", labels=plan.labels, names=names)
     return shown(args, images, loaded)

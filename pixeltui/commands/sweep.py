@@ -1,10 +1,9 @@
 """`pixeltui sweep`: what the temperature does, a row each, with the same noise in every row."""
 
 import argparse
-from pathlib import Path
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, drawn, load, shown, write
+from pixeltui.commands.drawing import add_output, check_out, drawn, load, out_file, shown, wishes, write
 
 IMAGES_A_ROW = 8
 
@@ -39,16 +38,13 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(
         loaded,
         count=args.count or (classes if 2 <= classes <= 2 * IMAGES_A_ROW else IMAGES_A_ROW),
-        label=args.label,
         temperatures=args.temperatures,
-        top_p=args.top_p,
-        guidance=args.guidance,
-        seed=args.seed,
+        **wishes(args),
     )
     images = drawn(loaded, plan)
-    if args.out is not None or not args.show:
+    if (out := out_file(args, run_dir, "sweep")) is not None:
         write(
-            args.out or Path(f"{run_dir.name}-sweep.png"),
+            out,
             images,
             loaded,
             f"{plan.count} images at {len(plan.temperatures)} temperatures from {run_dir.name}",
