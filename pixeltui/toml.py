@@ -3,6 +3,7 @@
 Knows msgspec structs, nothing of pixeltui's own tables.
 """
 
+import errno
 import math
 import re
 import sys
@@ -23,6 +24,7 @@ else:  # the same code under its name on the package index
 
 S = TypeVar("S", bound=msgspec.Struct)
 Key = tuple[str, ...]
+LARGEST_FILE = 1 << 20
 
 
 class Entry(NamedTuple):
@@ -42,9 +44,13 @@ class Problem(NamedTuple):
 def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
     """The file's leaves, each with its line."""
     try:
-        text = path.read_bytes().decode()
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise OSError(errno.EFBIG, f"it is larger than {LARGEST_FILE >> 10} KiB")
+        text = content.decode()
         tree = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         problems.append(Problem(str(path), f"cannot be read as TOML: {reason}"))
         return []

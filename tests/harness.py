@@ -22,6 +22,9 @@ class ListSink:
     def frame(self, frame: Frame) -> None:
         self.frames.append(frame)
 
+    def sync(self) -> None:
+        pass
+
     def of(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.session.inbox import Signals
+from pixeltui.store.files import open_to_append
 
 if TYPE_CHECKING:
     from pixeltui.config import Ui
@@ -111,7 +112,7 @@ def _leave_terminal(local: "LocalSession | None") -> None:
     log = nowhere
     if local is not None and local.run is not None:
         try:
-            log = os.open(local.run.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            log = open_to_append(local.run.log_path)
         except OSError:
             log = nowhere
     os.dup2(nowhere, 0)

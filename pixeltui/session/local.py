@@ -1,5 +1,6 @@
 """A run that trains in a thread of this process, beside the console."""
 
+import os
 import threading
 import time
 import traceback
@@ -11,6 +12,7 @@ from pixeltui.errors import UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, StateChanged, Stop
 from pixeltui.session import worker
 from pixeltui.session.worker import Commands, TrainRequest
+from pixeltui.store.files import open_to_append
 from pixeltui.store.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class LocalSession:
         if self.run is not None:
             where = f"; the whole story is in {self.run.log_path}"
             try:
-                with self.run.log_path.open("a") as log:
+                with os.fdopen(open_to_append(self.run.log_path), "a") as log:
                     log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  error: {error}\n{story}")
             except OSError:
                 pass

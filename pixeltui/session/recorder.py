@@ -12,6 +12,7 @@ import msgspec
 from pixeltui.errors import printable
 from pixeltui.events import AnyEvent
 from pixeltui.session.describe import describe
+from pixeltui.store.files import open_to_append
 from pixeltui.store.rundir import RunDir
 
 RETRY_SECONDS = 5.0
@@ -64,9 +65,7 @@ class AppendOnly:
     def _open(self) -> None:
         """The file, at the beginning of a line: one that a crash cut is closed, and stays the only one that is lost."""
         if self._handle < 0:
-            # O_NONBLOCK: a pipe that nobody reads is refused, where it would hang.
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            self._handle = os.open(self._path, flags, 0o644)
+            self._handle = open_to_append(self._path)
         if not self._ends_in_newline:
             size = os.fstat(self._handle).st_size
             if size and os.pread(self._handle, 1, size - 1) != b"\n":
@@ -80,6 +79,10 @@ class AppendOnly:
             os.ftruncate(self._handle, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._ends_in_newline = True
+
+    def handle(self) -> int:
+        """Another handle of the file, the caller's to close; -1 where the file could not be opened."""
+        return -1 if self._handle < 0 else os.dup(self._handle)
 
     def close(self) -> None:
         self.flush()
@@ -118,6 +121,11 @@ class Recorder:
             fields = {name: getattr(event, name) for name in event.__struct_fields__}
             texts = {name: printable(value) for name, value in fields.items() if isinstance(value, str)}
             return self._encoder.encode(msgspec.structs.replace(event, **texts))
+
+    def flush(self) -> int:
+        """Writes the events that wait; returns a handle to fsync them by, the caller's to close, or -1."""
+        self._events.flush()
+        return self._events.handle()
 
     def close(self) -> None:
         self._events.close()

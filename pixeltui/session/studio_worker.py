@@ -215,6 +215,7 @@ class Worker:
         from pathlib import Path
 
         from pixeltui.data.grid import write_samples
+        from pixeltui.store.files import own_folder
         from pixeltui.store.rundir import RunDir
         from pixeltui.train.draw import stamp
 
@@ -226,7 +227,7 @@ class Worker:
             number += 1
             path = folder / f"drawn-{stamp()}-{number}.png"
         try:
-            folder.mkdir(exist_ok=True)
+            own_folder(folder).mkdir(exist_ok=True)
             write_samples(
                 path,
                 images,

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pixeltui.store.files import open_to_append
+
 STUCK_SECONDS = 120.0
 LOOKS = 24
 """while STUCK_SECONDS pass"""
@@ -55,9 +57,8 @@ def stacks_on_request(log: Path) -> Iterator[Callable[[], None]]:
     Written by the signal handler itself: it works where no Python code runs any more. Where the log cannot be opened,
     stderr takes its place.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        handle = os.open(log, flags, 0o644)
+        handle = open_to_append(log)
     except OSError:
         handle = os.dup(2)
     faulthandler.register(signal.SIGQUIT, file=handle, all_threads=True)

@@ -22,7 +22,7 @@ from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
-from pixeltui.store.files import Lock
+from pixeltui.store.files import Lock, remove_leftovers
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name, run_paths
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pixeltui.train.trainer import Outcome
 
 FIXED = ("data", "model", "preset")
+OLD_SECONDS = 3600.0
+"""of a temporary file that no process is still writing"""
 
 LoadData = Callable[[Config], "DataSet"]
 
@@ -103,6 +105,19 @@ class RecordingSink:
     def frame(self, frame: Frame) -> None:
         self._watcher.show_frame(frame)
 
+    def sync(self) -> None:
+        with self._lock:
+            handle = self._recorder.flush()
+        if handle < 0:
+            return
+        # Not under the lock: a slow disk holds up whoever saves, not the steps.
+        try:
+            os.fsync(handle)
+        except OSError:
+            pass  # the recorder tells of a disk that takes nothing
+        finally:
+            os.close(handle)
+
 
 class Silent:
     """The sink of a process that is not the run's one writer."""
@@ -111,6 +126,9 @@ class Silent:
         pass
 
     def frame(self, frame: Frame) -> None:
+        pass
+
+    def sync(self) -> None:
         pass
 
 
@@ -144,6 +162,8 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
     if run is not None:
         stack.enter_context(Lock.acquire(run.path))
         control.discard(run.control_dir)  # what was meant for a process that is no more
+        for folder in (run.path, run.samples_dir, run.control_dir):
+            remove_leftovers(folder, older_than=OLD_SECONDS)
         if request.resume is not None and request.overrides:
             run.update_meta(overrides=_all_overrides(run, request.overrides))
         return run, True
@@ -208,6 +228,7 @@ def _resumed_config(run: RunDir, new: Sequence[str]) -> Config:
     for override in new:
         if override.split(".")[0].split("=")[0].strip() in FIXED:
             raise UsageError(f"--set {override}: a run keeps its data and model; start a new run for others")
+    run.config()  # whether there is one that can be read
     try:
         return load_config(run.config_path, overrides=_all_overrides(run, new))
     except ConfigError as error:

@@ -11,7 +11,7 @@ import msgspec
 
 from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand
-from pixeltui.store.files import TEMPORARY_PREFIX, write_atomic
+from pixeltui.store.files import TEMPORARY_PREFIX, own_folder, write_atomic
 
 LARGEST = 64 * 1024
 MOST_AT_ONCE = 256
@@ -26,7 +26,7 @@ def post(control_dir: Path, command: AnyCommand) -> str:
     """
     command_id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
     try:
-        write_atomic(control_dir / f"{command_id}{SUFFIX}", msgspec.json.encode(command))
+        write_atomic(own_folder(control_dir) / f"{command_id}{SUFFIX}", msgspec.json.encode(command))
     except OSError as error:
         raise UserError(f"no command can be left in {printable(control_dir)}: {error.strerror}") from None
     return command_id

@@ -18,6 +18,7 @@ from pixeltui.errors import UserError, printable
 TEMPORARY_PREFIX = ".tmp-"
 LOCK_NAME = "lock"
 LOCK_RETRY_SECONDS = 1.0
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -59,6 +60,19 @@ def fsync(path: Path) -> None:
         os.close(handle)
 
 
+def own_folder(path: Path) -> Path:
+    """A folder of a run, to write to. Raises OSError where it is a link."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, f"{path.name}/ is a link, which could lead to files of others")
+    return path
+
+
+def open_to_append(path: Path) -> int:
+    """A handle to a file, made where it is missing. Raises OSError, also for a link, and a pipe that nobody reads."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(path, flags, 0o644)
+
+
 def open_regular(path: Path) -> BinaryIO:
     """A file to read. Raises OSError, also for a device, a folder or a pipe, which could block or never end."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -77,15 +91,19 @@ def read_regular(path: Path, *, most: int) -> bytes:
     return content
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
     """Deletes temporary files that a crash left in `folder`; only whoever holds the run's lock may.
 
-    Those of safetensors too, which writes to a `.tmpXXXXXX` of its own before it renames that.
+    Those of safetensors too, which writes to a `.tmpXXXXXX` of its own before it renames that. older_than: seconds, for
+    folders that processes without the lock write to as well. Behind a link nothing is deleted.
     """
+    if folder.is_symlink():
+        return
     with contextlib.suppress(OSError):
         for path in [*folder.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(".tmp??????")]:
             with contextlib.suppress(OSError):
-                path.unlink()
+                if not older_than or time.time() - path.lstat().st_mtime > older_than:
+                    path.unlink()
 
 
 class Lock:
@@ -102,7 +120,8 @@ class Lock:
         try:
             handle = os.open(path, flags, 0o644)
         except OSError as error:
-            raise UserError(f"run {name} cannot be locked: {printable(path)}: {error.strerror}") from None
+            hint = "; copy the run to a folder that can be written" if error.errno in NOT_WRITABLE else ""
+            raise UserError(f"run {name} cannot be locked: {printable(path)}: {error.strerror}{hint}") from None
         try:
             _wait_for(handle, run)
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):

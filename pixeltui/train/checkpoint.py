@@ -1,6 +1,5 @@
 """Checkpoints: the whole training state in one safetensors file, checked when it is read, committed by one rename."""
 
-import errno
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pixeltui.errors import UserError, did_you_mean, printable
-from pixeltui.store.files import fsync, remove_leftovers, replacing
+from pixeltui.store.files import fsync, own_folder, remove_leftovers, replacing
 from pixeltui.store.header import (
     DamagedCheckpoint,
     Entry,
@@ -138,15 +137,13 @@ class CheckpointStore:
         """Writes the checkpoint of a step and makes it `last`, and `best` where it is. Raises CheckpointNotSaved."""
         path = self._folder / f"step-{step:08d}{SUFFIX}"
         try:
-            if self._folder.is_symlink():
-                raise OSError(errno.ELOOP, "checkpoints/ is a link, which could lead to files of others")
-            self._folder.mkdir(exist_ok=True)
+            own_folder(self._folder).mkdir(exist_ok=True)
             save(path, tensors, {**tree, BEST_MARK: best})
             for name in ["last"] + ["best"] * best:
                 _link(path, self._folder / f"{name}{SUFFIX}")
         except OSError as error:
             raise _not_saved(path, error) from error
-        self._prune()
+        self._prune(path)
         return path
 
     def steps(self) -> dict[int, Path]:
@@ -261,12 +258,12 @@ class CheckpointStore:
             if other != path and _same(other, path):
                 yield other
 
-    def _prune(self) -> None:
-        """Drops all but the newest steps and the best."""
+    def _prune(self, saved: Path) -> None:
+        """Drops all but the newest steps, the best and the one just saved, which a damaged one may follow."""
         best = self._folder / f"best{SUFFIX}"
         for path in list(self.steps().values())[self._keep :]:
             with suppress(OSError):
-                if not _same(path, best):
+                if path != saved and not _same(path, best):
                     path.unlink()
 
 

@@ -37,6 +37,13 @@ def out_of_memory(train: Train, progress: Progress, accumulate: int) -> str:
     return f"out of memory with micro-batches of {size // accumulate} images; {advice}; {last_good(progress)}"
 
 
+def not_saved(progress: Progress) -> str:
+    return (
+        "the last checkpoint could not be written: make room, or the folder writable, and resume; "
+        f"{last_good(progress)}"
+    )
+
+
 def last_good(progress: Progress) -> str:
     saved = progress.saved_at
     return f"the last good checkpoint is that of step {saved}" if saved >= 0 else "no checkpoint was written yet"

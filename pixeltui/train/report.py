@@ -13,11 +13,15 @@ from pixeltui.train.evaluate import Likelihood
 
 
 class Sink(Protocol):
-    """Takes what the trainer reports; neither call blocks or raises."""
+    """Takes what the trainer reports; no call raises, and `emit` and `frame` do not block."""
 
     def emit(self, event: AnyEvent) -> None: ...
 
     def frame(self, frame: Frame) -> None: ...
+
+    def sync(self) -> None:
+        """Returns once what was emitted is on the disk, as far as the disk takes it. Called from any thread."""
+        ...
 
 
 class Clock:

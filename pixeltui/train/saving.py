@@ -17,7 +17,7 @@ from pixeltui.errors import UserError
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
-from pixeltui.train.failure import TrainingFailed, last_good
+from pixeltui.train.failure import TrainingFailed, not_saved
 from pixeltui.train.processes import Processes
 from pixeltui.train.report import Clock, Reporter
 from pixeltui.train.update import Updater
@@ -87,12 +87,18 @@ class Saver:
         step = progress.step
 
         def work() -> events.CheckpointSaved:
+            # The log first: after a power cut it must tell of every step that the checkpoint has behind it.
+            self._report.sink.sync()
             path = self.checkpoints.save(tensors, tree, step=step, best=best)
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise CheckpointNotSaved(f"checkpoint {path.name} was taken away: {error.strerror}") from None
             return events.CheckpointSaved(
                 t=time.time(),
                 step=step,
                 path=str(path.relative_to(self._run.path)),
-                bytes=path.stat().st_size,
+                bytes=size,
                 seconds=round(time.perf_counter() - began, 4),
                 best=best,
             )
@@ -135,9 +141,7 @@ class Saver:
         deadline = time.monotonic() + LAST_SAVE_SECONDS
         while not agree(self.write(wait=True)) and not stop_waits():
             if agree(time.monotonic() > deadline):
-                raise TrainingFailed(
-                    f"the last checkpoint could not be written: make room, resume; {last_good(self._progress)}"
-                )
+                raise TrainingFailed(not_saved(self._progress))
             while agree(not self.waits_to_retry) and not stop_waits():
                 time.sleep(0.1)
 

@@ -13,7 +13,7 @@ from pixeltui.data import DataSet
 from pixeltui.data.batches import steps_per_epoch
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.failure import TrainingFailed, halved, not_finite, out_of_memory
+from pixeltui.train.failure import TrainingFailed, halved, not_finite, not_saved, out_of_memory
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.obedience import Obedience, Orders
 from pixeltui.train.optim import lr_at
@@ -215,5 +215,5 @@ class Trainer:
         for command_id, command in orders.queue:
             self.report.acknowledge(command_id, command, "training has stopped")
         if not self.processes.agree(self.saver.write(wait=True)):
-            raise TrainingFailed("stopped, but the last checkpoint could not be written: make room, then resume")
+            raise TrainingFailed(f"stopped, but {not_saved(self.progress)}")
         return Outcome("stopped", self.progress.step, orders.stop.reason)
