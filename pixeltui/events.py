@@ -18,6 +18,7 @@ State = Literal["training", "paused", "finished", "stopped", "failed"]
 Time = Annotated[float, Meta(ge=0, lt=253402300800)]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -76,6 +77,37 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="eval"):
     """the lowest validation bits/dim so far"""
     checkpoint: str | None = None
     """where the weights are not those in training: the checkpoint that they came from"""
+    raw_excess: float | None = None
+    """bits/dim that the raw weights take more than the averaged ones, on the same images"""
+    raw_images: Count = 0
+    """how many images that was measured on, some of the split's"""
+
+
+class Telemetry(Event, frozen=True, kw_only=True, tag="telemetry"):
+    """Every few seconds of training: the device, the process and its machine; None for what cannot be read.
+
+    Shares are 0 to 1 and, like cores_busy, means since the reading before; memory is in bytes.
+    """
+
+    step: Count
+    gpu_busy: Share | None = None
+    gpu_memory: Count | None = None
+    """in use by all processes"""
+    gpu_memory_total: Count | None = None
+    gpu_temperature: Amount | None = None
+    """degrees Celsius"""
+    gpu_power: Amount | None = None
+    """watts"""
+    cores_busy: Amount | None = None
+    """CPU cores that the process kept busy"""
+    cores: Count | None = None
+    """CPU cores that it may use"""
+    host_busy: Share | None = None
+    """share of all of the machine's cores, whoever kept them busy"""
+    memory: Count | None = None
+    """of the process"""
+    host_memory: Count | None = None
+    host_memory_total: Count | None = None
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
@@ -119,7 +151,7 @@ class Acknowledged(Event, frozen=True, kw_only=True, tag="ack"):
     step: Count = 0
 
 
-AnyEvent = Started | Step | Evaluated | CheckpointSaved | SampleSaved | StateChanged | Notice | Acknowledged
+AnyEvent = Started | Step | Evaluated | Telemetry | CheckpointSaved | SampleSaved | StateChanged | Notice | Acknowledged
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command"):

@@ -46,7 +46,14 @@ class Split:
 
     def spread(self, n: int) -> "Split":
         """At most n of the images, evenly spaced: folders are in the order of their classes, so the first n are not."""
-        indices = torch.arange(min(n, len(self)), device=self.images.device) * len(self) // max(1, min(n, len(self)))
+        return self[self.spread_indices(n)]
+
+    def spread_indices(self, n: int) -> Tensor:
+        """int64 [min(n, len)], evenly spaced."""
+        count = min(n, len(self))
+        return torch.arange(count, device=self.images.device) * len(self) // max(1, count)
+
+    def __getitem__(self, indices: Tensor) -> "Split":
         return Split(self.images[indices], None if self.labels is None else self.labels[indices])
 
     def to(self, device: torch.device | str) -> "Split":

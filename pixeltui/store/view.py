@@ -14,6 +14,7 @@ from pixeltui.events import (
     State,
     StateChanged,
     Step,
+    Telemetry,
 )
 
 RunState = Literal["training", "paused", "finished", "stopped", "failed", "crashed", "damaged"]
@@ -33,6 +34,8 @@ class RunView:
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     samples: list[SampleSaved] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    telemetry: Telemetry | None = None
+    """the newest"""
     count: int = 0
     """events folded"""
 
@@ -50,6 +53,8 @@ class RunView:
                 self.steps.append(event)
             case Evaluated():
                 self._replace_evaluation(event)
+            case Telemetry():
+                self.telemetry = event
             case Started():
                 self._rewind(event)
             case StateChanged():
@@ -77,6 +82,7 @@ class RunView:
     def _rewind(self, event: Started) -> None:
         """What an earlier process did beyond the step that this one began at is done again."""
         self.started = event
+        self.telemetry = None  # it may be another machine
         self.last_state = "training"
         for name in ("steps", "evaluations", "checkpoints", "samples"):
             setattr(self, name, [e for e in getattr(self, name) if e.step <= event.step])
@@ -112,6 +118,11 @@ class RunView:
     def test(self) -> Evaluated | None:
         """The newest figure on the test split."""
         return next(iter(self.evaluated("test")[::-1]), None)
+
+    @property
+    def raw_excess(self) -> float | None:
+        """bits/dim that the raw weights take more than their average, at the newest validation that tells."""
+        return next((e.raw_excess for e in reversed(self.evaluations) if e.raw_excess is not None), None)
 
     @property
     def images_per_second(self) -> float | None:

@@ -56,6 +56,13 @@ def device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
+def device_uuid(device: torch.device) -> str | None:
+    """What the driver calls a GPU, whatever CUDA_VISIBLE_DEVICES says; None for other devices."""
+    if device.type != "cuda":
+        return None
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", "")) or None
+
+
 @dataclass(frozen=True)
 class Precision:
     """The format that the network's products run in; parameters, loss and optimizer stay fp32."""

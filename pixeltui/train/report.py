@@ -4,11 +4,12 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from pixeltui import events
 from pixeltui.events import AnyEvent, Frame
+from pixeltui.telemetry import Readings
 from pixeltui.train.evaluate import Likelihood
 
 
@@ -94,8 +95,13 @@ class Reporter:
             name = str(type(command).__struct_config__.tag)
             self.emit(events.Acknowledged, id=command_id, command=name, ok=not refused, message=refused)
 
-    def trained(self, lr: float, means: dict[str, float | None], clock: Clock, skipped: int) -> None:
+    def measured(self, readings: Readings) -> None:
+        self.emit(events.Telemetry, **asdict(readings))
+
+    def trained(self, lr: float, means: dict[str, float | None], clock: Clock, skipped: int, waited: float) -> None:
+        """waited: seconds that the steps spent on getting their batches."""
         loss = means["loss"]
+        seconds = max(clock.training_seconds, 1e-9)
         self.emit(
             events.Step,
             epoch=self.step / self.steps_per_epoch,
@@ -103,7 +109,8 @@ class Reporter:
             bits_per_dim=None if loss is None else loss / math.log(2),
             lr=lr,
             grad_norm=means["grad_norm"],
-            images_per_second=round(clock.images / max(clock.training_seconds, 1e-9), 2),
+            images_per_second=round(clock.images / seconds, 2),
+            data_wait=round(min(waited / seconds, 1.0), 4),
             sample_share=round(clock.sample_share, 4),
             skipped=skipped,
         )

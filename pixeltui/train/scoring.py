@@ -1,8 +1,13 @@
 """The likelihoods that a run reports: each epoch's, the validation split's, and the test split's at the end."""
 
+import math
 from collections.abc import Callable
 
+import torch
+from torch import Tensor
+
 from pixeltui.config import Config
+from pixeltui.core import ConditionalPixelCNN
 from pixeltui.data import DataSet, Split
 from pixeltui.train import state
 from pixeltui.train.evaluate import Interrupted, Likelihood, image_nats, likelihood
@@ -10,6 +15,10 @@ from pixeltui.train.processes import Processes
 from pixeltui.train.report import Clock, Reporter
 from pixeltui.train.saving import Saver
 from pixeltui.train.update import Updater
+
+RAW_SHARE = 10
+"""of the validation images one in so many is scored by the raw weights too"""
+RAW_LEAST = 64
 
 
 class Scorer:
@@ -50,14 +59,17 @@ class Scorer:
     def validate(self) -> None:
         """Validation likelihood of the EMA weights; the best so far are saved at once."""
         progress = self._progress
+        val = self._data.val
         try:
-            result = self._score(self._data.val)
+            nats = self._score(self._updater.average, val)
+            excess, raw_images = self._raw_excess(nats)
         except Interrupted:
             return
+        result = likelihood(nats, val.labels)
         progress.evaluated_at = progress.step
         self._saver.settle()  # whether the best before is on the disk
         best = self._processes.agree(result.bits_per_dim < progress.best_bits_per_dim)
-        self._report.evaluated("val", "ema", result, best=best)
+        self._report.evaluated("val", "ema", result, best=best, raw_excess=excess, raw_images=raw_images)
         if best:
             before = progress.best_step, progress.best_bits_per_dim
             progress.best_step, progress.best_bits_per_dim = progress.step, result.bits_per_dim
@@ -77,23 +89,38 @@ class Scorer:
             if loaded is not None:
                 state.load_module("ema", average, loaded[0])
                 name = "best"
+        as_many = self._data.train.spread(min(len(self._data.val), len(self._data.train)))
         try:
-            self._report.evaluated("test", "ema", self._score(self._data.test), checkpoint=name)
-            as_many = self._data.train.spread(min(len(self._data.val), len(self._data.train)))
-            self._report.evaluated("train", "ema", self._score(as_many), checkpoint=name)
+            for title, split in (("test", self._data.test), ("train", as_many)):
+                result = likelihood(self._score(average, split), split.labels)
+                self._report.evaluated(title, "ema", result, checkpoint=name)
         except Interrupted:
             return
 
-    def _score(self, split: Split) -> Likelihood:
+    def _raw_excess(self, averaged: Tensor) -> tuple[float | None, int]:
+        """bits/dim that the raw weights take more than their average, and on how many validation images.
+
+        averaged: nats/dim of all validation images, [N]. A difference on the same images is sharp with few of them.
+        """
+        val = self._data.val
+        if not self._config.train.ema_decay:
+            return None, 0
+        indices = val.spread_indices(max(RAW_LEAST, len(val) // RAW_SHARE))
+        with torch.compiler.set_stance("force_eager"):  # compiling once more, for scoring, would take longer than it
+            raw = self._score(self._updater.model, val[indices])
+        excess = float((raw - averaged[indices.cpu()]).mean()) / math.log(2)
+        return (excess if math.isfinite(excess) else None), len(indices)
+
+    def _score(self, model: ConditionalPixelCNN, split: Split) -> Tensor:
+        """nats/dim of each image, [N]."""
         train, processes = self._config.train, self._processes
         with self._clock.elsewhere():
             nats = image_nats(
-                self._updater.average,
+                model,
                 split,
                 batch_size=max(train.batch_size // self._updater.accumulate // processes.count, 1),
                 part=processes.rank,
                 parts=processes.count,
                 interrupted=self._stop_waits,
             )
-            nats = processes.sum(nats)
-        return likelihood(nats, split.labels)
+            return processes.sum(nats)

@@ -1,6 +1,7 @@
 """The loop: obey, evaluate, sample, save, then step. One for every front end, which it knows by two ports."""
 
 import copy
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,12 +13,13 @@ from pixeltui.core import build_model
 from pixeltui.data import DataSet
 from pixeltui.data.batches import steps_per_epoch
 from pixeltui.store.rundir import RunDir
+from pixeltui.telemetry import Meter
 from pixeltui.train import state
 from pixeltui.train.failure import TrainingFailed, halved, not_finite, not_saved, out_of_memory
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.obedience import Obedience, Orders
 from pixeltui.train.optim import lr_at
-from pixeltui.train.precision import device_name, pick_device, pick_precision, pick_threads, set_up
+from pixeltui.train.precision import device_name, device_uuid, pick_device, pick_precision, pick_threads, set_up
 from pixeltui.train.processes import ALONE, AgreedInbox, Inbox, Processes, is_lost
 from pixeltui.train.report import Clock, Reporter, Sink
 from pixeltui.train.saving import Saver
@@ -25,6 +27,7 @@ from pixeltui.train.scoring import Scorer
 from pixeltui.train.update import Updater
 
 BAD_STEPS_IN_A_ROW = 10
+TELEMETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Trainer:
         self.report = Reporter(sink, self.steps_per_epoch)
         self.progress = state.Progress(lr=train.lr)
         self._clock = Clock()
+        self._meter = Meter(device_uuid(device)) if processes.writes else None
+        self._metered_at = -TELEMETRY_SECONDS
         common = (self.report, self._clock)
         self.saver = Saver(config, self.data, run, self.updater, self.progress, *common, processes)
         self.checkpoints = self.saver.checkpoints
@@ -166,11 +171,19 @@ class Trainer:
         bad = int(self.updater.bad_in_a_row) if logs or self.precision.device.type == "cpu" else 0
         if logs:
             means = self.updater.window.take()
-            self.report.trained(lr, means, self._clock, int(self.updater.skipped))
+            self.report.trained(lr, means, self._clock, int(self.updater.skipped), self.updater.waited)
+            self.updater.waited = 0.0
+            self._read_meter()
             self._clock.restart()
         if bad >= BAD_STEPS_IN_A_ROW:
             self.saver.settle()
             raise TrainingFailed(not_finite(bad, progress, self.run_dir.name))
+
+    def _read_meter(self) -> None:
+        now = time.monotonic()
+        if self._meter is not None and now - self._metered_at >= TELEMETRY_SECONDS:
+            self._metered_at = now
+            self.report.measured(self._meter.read())
 
     def _finish(self) -> None:
         """Draws the last samples and scores the best weights on the test split."""

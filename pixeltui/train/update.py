@@ -1,6 +1,7 @@
 """One optimizer step: batch, forward, backward, clip, update, EMA. It never waits for the device."""
 
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,8 @@ class Updater:
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.accumulate = config.train.accumulate
         """micro-batches of a step; more than the config's where memory ran out"""
+        self.waited = 0.0
+        """seconds spent on getting batches; whoever reports them sets them to 0"""
         self._loss = PixelCNNLoss()
         self._batch_size = min(config.train.batch_size, len(data.train))
         if self._batch_size < processes.count:
@@ -65,7 +68,9 @@ class Updater:
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
+        began = time.perf_counter()
         images, labels = self.batch(step)
+        self.waited += time.perf_counter() - began
         torch.manual_seed(mix(self.config.train.seed, "global", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         loss = self._backward_that_fits(images, labels, step, buffers)

@@ -1,5 +1,6 @@
 """The figures of the state strip."""
 
+from pixeltui.events import Telemetry
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.state_strip import Item
 
@@ -22,6 +23,9 @@ STATE_MARKS = {
     "damaged": "?",
 }
 RECENT = 40
+WAITS_LONG = 0.1
+"""share of the time spent waiting for data from which it is worth a colour"""
+MEMORY_FULL = 0.92
 
 
 def duration(seconds: float) -> str:
@@ -74,18 +78,49 @@ def items(watch: Watch) -> list[Item]:
         found.append(Item("speed", "images/s", f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}", 2, width=4))
     if step is not None:
         found.append(Item("lr", "lr", f"{step.lr:.1e}", 3))
-        if step.grad_norm is not None:
-            found.append(Item("grad", "grad", f"{step.grad_norm:.2f}", 6))
     if config is not None and config.train.ema_decay:
         decay = config.train.ema_decay
-        found.append(Item("ema", "EMA", f"{decay:g}, {1 / (1 - decay):.0f} steps behind", 5))
+        found.append(Item("ema", "EMA", f"{decay:g}, {1 / (1 - decay):.0f} steps", 5))
+        if (excess := view.raw_excess) is not None:
+            found.append(Item("excess", "raw − EMA", f"{excess:+.3f}" if abs(excess) < 10 else f"{excess:+.1g}", 3))
     if step is not None:
-        if step.data_wait >= 0.005:
-            found.append(Item("wait", "data wait", f"{step.data_wait:.0%}", 5, color="warn"))
-        if step.sample_share >= 0.005:
-            found.append(Item("samples", "sampling", f"{step.sample_share:.0%}", 7, width=3))
         if step.skipped:
             found.append(Item("skipped", "skipped", str(step.skipped), 1, color="bad"))
-    found.append(Item("device", "", f"{started.device} {started.precision}", 8, color="muted"))
-    found.append(Item("size", "", f"{started.parameters / 1e6:.2f} M parameters", 9, color="muted"))
+        color = "warn" if step.data_wait >= WAITS_LONG else "text"
+        found.append(Item("wait", "data wait", f"{step.data_wait:.0%}", 4, width=2, color=color))
+        if step.sample_share >= 0.005:
+            found.append(Item("samples", "sampling", f"{step.sample_share:.0%}", 7, width=3))
+    if view.telemetry is not None:
+        found += machine(view.telemetry)
+    if step is not None and step.grad_norm is not None:
+        found.append(Item("grad", "grad", f"{step.grad_norm:.2f}", 8))
+    found.append(Item("device", "", f"{started.device} {started.precision}", 9, color="muted"))
+    found.append(Item("size", "", f"{started.parameters / 1e6:.2f} M parameters", 10, color="muted"))
     return found
+
+
+def machine(telemetry: Telemetry) -> list[Item]:
+    """Device, process and host, as far as there are readings."""
+    found = []
+    t = telemetry
+    gpu = [f"{t.gpu_busy:>4.0%}"] if t.gpu_busy is not None else []
+    if t.gpu_memory is not None and t.gpu_memory_total:
+        gpu.append(f"{_gigabytes(t.gpu_memory)}/{_gigabytes(t.gpu_memory_total)} GB")
+    gpu += [f"{t.gpu_temperature:.0f} °C"] if t.gpu_temperature is not None else []
+    gpu += [f"{t.gpu_power:.0f} W"] if t.gpu_power is not None else []
+    if gpu:
+        found.append(Item("gpu", "GPU", " ".join(gpu), 4))
+    if t.cores_busy is not None and t.cores:
+        found.append(Item("cores", "CPU", f"{t.cores_busy:.1f}/{t.cores}", 6))
+    if t.memory is not None:
+        total = f"/{_gigabytes(t.host_memory_total)}" if t.host_memory_total else ""
+        full = t.host_memory is not None and t.host_memory_total and t.host_memory > MEMORY_FULL * t.host_memory_total
+        found.append(Item("memory", "RAM", f"{_gigabytes(t.memory)}{total} GB", 6, color="warn" if full else "text"))
+    if t.host_busy is not None:
+        found.append(Item("host", "host", f"{t.host_busy:.0%}", 7, width=4))
+    return found
+
+
+def _gigabytes(count: float) -> str:
+    """GiB, as tools for GPUs count them."""
+    return f"{count / 2**30:.1f}" if count < 10 * 2**30 else f"{count / 2**30:.0f}"

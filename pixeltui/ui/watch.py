@@ -6,7 +6,7 @@ from collections import deque
 from pixeltui.config import Config
 from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError
-from pixeltui.events import Acknowledged, AnyEvent, Notice, Started, StateChanged, Step
+from pixeltui.events import Acknowledged, AnyEvent, Notice, Started, StateChanged, Step, Telemetry
 from pixeltui.session.describe import describe
 from pixeltui.session.session import Session
 from pixeltui.store.rundir import RunDir
@@ -36,7 +36,7 @@ class Watch:
         self.view.fold(events)
         self.rewinds += self.curves.fold(events)
         for event in events:
-            if not isinstance(event, Step):
+            if not isinstance(event, Step | Telemetry):
                 self._log(event)
         return events
 

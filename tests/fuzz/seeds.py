@@ -16,6 +16,7 @@ EVENTS = [
     events.Evaluated(
         t=1.7e9, **STEP, split="val", weights="ema", images=5, bits_per_dim=2.0, nats_per_dim=1.4, perplexity=4.0
     ),
+    events.Telemetry(t=1.7e9, step=3, gpu_busy=0.97, gpu_memory=9, gpu_power=650.0, cores_busy=1.5, cores=2, memory=7),
     events.CheckpointSaved(t=1.7e9, step=3, path="checkpoints/step-00000003.safetensors", bytes=9, seconds=0.1),
     events.SampleSaved(t=1.7e9, step=3, path="samples/step-00000003.png", count=4),
     events.StateChanged(t=1.7e9, state="paused", step=3, reason="asked to pause"),

@@ -88,6 +88,13 @@ class ConfigPane(TextPane):
         super().__init__("Config", id)
         self.auto_scroll = False
         self._shown: Config | None = None
+        self._folded = 0
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines are folded anew."""
+        if event.size.width and event.size.width != self._folded:
+            self._folded = event.size.width
+            self.recolor()
 
     def recolor(self) -> None:
         shown, self._shown = self._shown, None

@@ -51,7 +51,7 @@ class TrainingScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield ProgressLine()
-        yield StateStrip(lines=2)
+        yield StateStrip(lines=2, narrow_lines=3)
         with Horizontal(id="panes"):
             with Vertical(id="left"):
                 yield CurvesPane(id="curves", live=self.watched.session.alive)

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from pixeltui.ui.colors import Depth, current_depth, theme_for
 
+NARROW = 100
 _GAP = 3  # cells between two items, a line in the middle
 
 
@@ -69,18 +70,27 @@ class StateStrip(Widget):
         items: Iterable[Item] = (),
         *,
         lines: int = 1,
+        narrow_lines: int | None = None,
         depth: Depth | None = None,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 (textual's name)
         classes: str | None = None,
     ) -> None:
+        """narrow_lines: in a window of under 100 columns, where that is another number."""
         super().__init__(name=name, id=id, classes=classes)
-        self.lines = lines
+        self._lines, self._narrow_lines = lines, narrow_lines or lines
         self.depth: Depth = depth or current_depth()
         self._items: list[Item] = []
         self._widths: dict[str, int] = {}
         self._shown: list[list[Item]] = []
         self.set_items(items)
+
+    @property
+    def lines(self) -> int:
+        return self._lines_at(self.size.width)
+
+    def _lines_at(self, width: int) -> int:
+        return self._narrow_lines if 0 < width < NARROW else self._lines
 
     @property
     def items(self) -> list[Item]:
@@ -112,7 +122,7 @@ class StateStrip(Widget):
         return max(0, self.size.width - 2)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return self.lines
+        return self._lines_at(width)
 
     def on_resize(self) -> None:
         self._shown = arrange(self._items, self._widths, self._room, self.lines)

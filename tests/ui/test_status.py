@@ -1,0 +1,128 @@
+"""The figures of the strip: all that matters at 80 columns, from the fold that live and past runs share."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pixeltui import events
+from pixeltui.events import AnyEvent
+from pixeltui.session.attach import AttachedSession
+from pixeltui.session.recorder import Recorder
+from pixeltui.store.files import Lock
+from pixeltui.store.rundir import RunDir, find_run
+from pixeltui.ui.status import duration, items, machine
+from pixeltui.ui.watch import Watch
+from pixeltui.ui.widgets.state_strip import arrange
+
+GIB = 1 << 30
+
+
+def large_run() -> list[AnyEvent]:
+    """A day on a large GPU, every reading there is."""
+    now = time.time()
+    common = {"loss": 2.101, "bits_per_dim": 3.031, "lr": 1.2e-3, "grad_norm": 0.31, "images_per_second": 5012.0}
+    return [
+        events.Started(
+            t=now - 100,
+            step=0,
+            total_steps=351_500,
+            steps_per_epoch=703,
+            parameters=59_000_000,
+            device="cuda:0 NVIDIA H200",
+            precision="bf16",
+        ),
+        events.StateChanged(t=now - 100, state="training", step=0, reason="started"),
+        *(events.Step(t=now - 20 + i, step=87_000 + i, epoch=123.8, data_wait=0.01, **common) for i in range(20)),
+        events.Evaluated(
+            t=now,
+            step=87_000,
+            epoch=123.8,
+            split="val",
+            weights="ema",
+            images=5000,
+            bits_per_dim=3.045,
+            nats_per_dim=2.1,
+            perplexity=8.0,
+            raw_excess=0.031,
+            raw_images=500,
+        ),
+        events.Telemetry(
+            t=now,
+            step=87_019,
+            gpu_busy=0.97,
+            gpu_memory=61 * GIB,
+            gpu_memory_total=80 * GIB,
+            gpu_temperature=71.0,
+            gpu_power=650.0,
+            cores_busy=1.0,
+            cores=16,
+            host_busy=0.1,
+            memory=3 * GIB,
+            host_memory=30 * GIB,
+            host_memory_total=128 * GIB,
+        ),
+    ]
+
+
+def test_everything_that_matters_fits_into_80_columns(tmp_path: Path) -> None:
+    from pixeltui.config import Config, dump_config
+
+    run = RunDir.create(tmp_path, "one", dump_config(Config()), {})
+    recorder = Recorder(run)
+    for event in large_run():
+        recorder.emit(event)
+    recorder.close()
+    with Lock.acquire(run.path):
+        watch = Watch(AttachedSession(run))
+        watch.poll()
+        found = items(watch)
+        rows = arrange(found, {}, 78, 3)
+    shown = {item.key: f"{item.label} {item.value}".strip() for row in rows for item in row}
+    assert shown["ema"] == "EMA 0.9995, 2000 steps"
+    assert shown["excess"] == "raw − EMA +0.031"
+    assert shown["gpu"] == "GPU  97% 61/80 GB 71 °C 650 W"
+    assert shown["left"].startswith("left 73:28")
+    assert {"state", "epoch", "step", "bits", "best", "speed", "lr", "wait"} <= shown.keys()
+
+
+def test_a_finished_run_shows_the_same_figures(finished_runs: Path) -> None:
+    watch = Watch(AttachedSession(find_run(finished_runs, "done")))
+    watch.poll()
+    shown = {item.key: item.value for item in items(watch)}
+    assert shown["state"].endswith("finished")
+    assert {"excess", "wait", "cores", "memory", "test"} <= shown.keys()
+    assert "left" not in shown
+
+
+def test_memory_that_is_nearly_full_has_a_colour() -> None:
+    for used, color in ((30, "text"), (31, "warn")):
+        reading = events.Telemetry(t=1.0, step=1, memory=GIB, host_memory=used * GIB, host_memory_total=33 * GIB)
+        (item,) = machine(reading)
+        assert (item.value, item.color) == ("1.0/33 GB", color)
+
+
+def test_no_reading_no_item() -> None:
+    assert machine(events.Telemetry(t=1.0, step=1)) == []
+    (only,) = machine(events.Telemetry(t=1.0, step=1, gpu_temperature=45.0))
+    assert (only.label, only.value) == ("GPU", "45 °C")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1:00"), (3599.6, "1:00:00"), (360_000, "4 d 4 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_resumed_run_forgets_the_other_machine(tiny_train: Callable[..., int], tmp_path: Path) -> None:
+    assert tiny_train("--name", "one", "--set", "train.steps=3") == 0
+    watch = Watch(AttachedSession(find_run(tmp_path / "runs", "one")))
+    watch.poll()
+    assert watch.view.telemetry is not None
+    started = watch.view.started
+    assert started is not None
+    watch.view.fold([started])
+    assert watch.view.telemetry is None
