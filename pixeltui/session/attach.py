@@ -7,6 +7,7 @@ from pixeltui.errors import UserError
 from pixeltui.events import Acknowledged, AnyCommand, AnyEvent, Frame, Notice
 from pixeltui.store import control
 from pixeltui.store.files import describe_holder
+from pixeltui.store.frames import FrameReader
 from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 
@@ -24,6 +25,7 @@ class AttachedSession:
         self.run = run
         self._looks_on = read_only
         self._reader = EventReader(run.events_path)
+        self._frames = FrameReader(run.frame_path)
         self._alive = run.is_locked()
         self._probe_at = time.monotonic() + PROBE_SECONDS
         self._asked: dict[str, tuple[str, float]] = {}
@@ -87,7 +89,7 @@ class AttachedSession:
         self._asked[command_id] = str(type(command).__struct_config__.tag), time.monotonic()
 
     def latest_frame(self) -> Frame | None:
-        return None
+        return self._frames.newest() if self._alive else None
 
     def close(self) -> None:
         pass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pixeltui.config import Config
 from pixeltui.errors import UserError
-from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, StateChanged, Stop
+from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved, StateChanged, Stop
 from pixeltui.session import worker
 from pixeltui.session.worker import Commands, TrainRequest
 from pixeltui.store.files import open_to_append
@@ -86,6 +86,8 @@ class LocalSession:
 
     def show(self, event: AnyEvent) -> None:
         self.status = ""
+        if isinstance(event, SampleSaved):
+            self._frame = None
         if not self._closed:
             self._events.append(event)
 

@@ -36,7 +36,7 @@ class Session(Protocol):
         """Leaves a command, to be obeyed between two steps. Raises UserError where it cannot."""
 
     def latest_frame(self) -> Frame | None:
-        """The newest state of samples being drawn, where this process draws them."""
+        """The newest state of samples being drawn; None once they are in the run's samples folder."""
 
     def close(self) -> None:
         """The console looks away; training goes on."""

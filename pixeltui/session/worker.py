@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from pixeltui import __version__, launch
 from pixeltui.config import Config, ConfigError, dump_config, load_config
 from pixeltui.errors import UsageError, UserError
-from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice
+from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
 from pixeltui.store.files import Lock, remove_leftovers
+from pixeltui.store.frames import FrameWriter
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name, run_paths
 
 if TYPE_CHECKING:
@@ -89,10 +90,18 @@ class Commands(Protocol):
 class RecordingSink:
     """The trainer's sink: the log first, then whoever watches."""
 
-    def __init__(self, recorder: Recorder, watcher: Watcher, tensorboard: TensorBoardWriter | None = None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        watcher: Watcher,
+        tensorboard: TensorBoardWriter | None = None,
+        frames: FrameWriter | None = None,
+    ) -> None:
+        """frames: where consoles of other processes look for the samples in progress."""
         self._recorder = recorder
         self._watcher = watcher
         self._tensorboard = tensorboard
+        self._frames = frames
         self._lock = threading.Lock()
 
     def emit(self, event: AnyEvent) -> None:
@@ -101,9 +110,13 @@ class RecordingSink:
             self._watcher.show(event)
             if self._tensorboard is not None:
                 self._tensorboard.emit(event)
+        if self._frames is not None and isinstance(event, SampleSaved):
+            self._frames.remove()
 
     def frame(self, frame: Frame) -> None:
         self._watcher.show_frame(frame)
+        if self._frames is not None:
+            self._frames.write(frame)
 
     def sync(self) -> None:
         with self._lock:
@@ -198,7 +211,8 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
             if job.config.log.tensorboard:
                 tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run, on_trouble)))
             recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
-            sink = RecordingSink(recorder, watcher, tensorboard)
+            frames = stack.enter_context(closing(FrameWriter(job.run.frame_path)))
+            sink = RecordingSink(recorder, watcher, tensorboard, frames)
         watchdog = stack.enter_context(closing(_watchdog(job.run, sink, stack)))
         inbox = CommandInbox(job.run, commands, polls=job.processes.writes, on_look=watchdog.beat)
         trainer = job.processes.each(lambda: Trainer(job.config, job.data, job.run, sink, inbox, job.processes))

@@ -33,6 +33,7 @@ class RunDir:
         self.meta_path = path / "meta.json"
         self.events_path = path / "events.jsonl"
         self.log_path = path / "log.txt"
+        self.frame_path = path / "frame.msgpack"
         self.checkpoints_dir = path / "checkpoints"
         self.samples_dir = path / "samples"
         self.control_dir = path / "control"

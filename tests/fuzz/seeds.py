@@ -29,6 +29,10 @@ COMMANDS = [
     events.Stop(reason="because"),
     events.SetLearningRate(lr=0.1),
 ]
+FRAMES = [
+    events.Frame(step=3, rows_done=1, levels=4, shape=(2, 1, 2, 3), pixels=bytes(range(12)), labels=("a", "b")),
+    events.Frame(step=3, rows_done=0, levels=256, shape=(1, 3, 2, 2), pixels=bytes(12), labels=()),
+]
 LINES = [msgspec.json.encode(event) for event in EVENTS]
 HEADER = {
     "__metadata__": {"pixeltui": '{"step": 3}', "checksums": '{"": 0, "w": 1, "v": 2}'},
@@ -46,6 +50,7 @@ SEEDS = {
     "commands": [msgspec.json.encode(command) for command in COMMANDS],
     "config": [dump_config(Config()).encode(), b'[train]\nlr = "x"\n[modle]\nchannels = 3\n[ui.keys]\npause = "p"\n'],
     "override": [b"train.lr=5e-4", b"data.name='a/b'", b"train.betas=[0.9, 0.99]", b"train={lr=3}", b"ui.keys.x=y"],
+    "frame": [msgspec.msgpack.encode(frame) for frame in FRAMES],
     "meta": [
         b'{"schema":1,"created":1.7e9,"preset":"quick","data":{"name":"digits"},"tags":["a"],"note":""}',
         b'{"pid": 3, "host": "h", "since": 1.7e9}',

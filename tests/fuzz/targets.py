@@ -16,11 +16,13 @@ from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError
 from pixeltui.session.describe import describe
 from pixeltui.store import control
+from pixeltui.store.frames import FrameReader
 from pixeltui.store.header import read_header
 from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import age, json_document, summarize
 from pixeltui.store.view import RunView
+from pixeltui.ui.sheets import frame_pictures
 
 _memory = Path("/dev/shm")
 FOLDER = Path(tempfile.mkdtemp(prefix="pixeltui-fuzz-", dir=_memory if os.access(_memory, os.W_OK) else None))
@@ -124,6 +126,17 @@ def meta(data: bytes) -> None:
         assert str(error).isprintable()
 
 
+def frame(data: bytes) -> None:
+    """The samples in progress, as an attached console shows them."""
+    path = RUN / "frame.msgpack"
+    path.write_bytes(data)
+    found = FrameReader(path).newest()
+    if found is not None:
+        pictures = frame_pictures(found)
+        assert len(pictures) == found.shape[0]
+        assert all(len(picture.rgb) == 3 * picture.width * picture.height for picture in pictures)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "log": log,
     "header": header,
@@ -131,4 +144,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "config": config,
     "override": override,
     "meta": meta,
+    "frame": frame,
 }

@@ -20,6 +20,7 @@ from pixeltui.ui.screens.dialogs import Ask, Help, Prompt
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.gallery import Gallery
 
 ENDLESS = ("train.steps=1000000", "train.eval_every=0", "train.checkpoint_every=0")
@@ -156,6 +157,35 @@ def test_frames_fill_in_row_by_row(console: Callable[..., Console]) -> None:
             assert (picture.rows_done, picture.label) == (rows, "1")
             assert picture.rgb == bytes([255] * 3 * 30)
         assert "newest" in str(pane.border_subtitle)
+
+    drive(app, script)
+
+
+def test_another_console_sees_samples_being_drawn(console: Callable[..., Console], tmp_path: Path) -> None:
+    """Row by row, with their classes; once they are drawn they come from the run's folder."""
+    app = console(*ENDLESS, "sample.time_share=0.0001")
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        view = screen_of(app).watched.view
+        await until(pilot, lambda: view.step > 3)
+        attached = Watch(AttachedSession(find_run(tmp_path, "one")))
+        await pilot.press("n")
+        await until(pilot, lambda: attached.session.latest_frame() is not None)
+        other = TrainingScreen(attached)
+        app.push_screen(other)
+        await until(pilot, lambda: other.is_mounted and len(other.query_one(SamplesPane).gallery.pictures) == 4)
+        pane = other.query_one(SamplesPane)
+        assert [picture.label for picture in pane.gallery.pictures] == ["0", "1", "2", "0"]
+        done = pane.gallery.pictures[0].rows_done
+        assert done is not None
+        assert 0 < done < 6, "it takes its time, at that share"
+        await pilot.press("p")  # in a pause the rest is drawn at once
+        await until(pilot, lambda: attached.view.samples)
+        await until(pilot, lambda: attached.session.latest_frame() is None)
+        await until(pilot, lambda: "1 of 1" in str(pane.border_subtitle))
+        assert len(pane.gallery.pictures) == 4
+        assert not (tmp_path / "one" / "frame.msgpack").exists()
+        app.pop_screen()
 
     drive(app, script)
 
