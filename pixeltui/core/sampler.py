@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
 
 Rows = Iterator[tuple[Tensor, int]]
+EXTREME = 1e12
+"""A guidance, a temperature, its inverse or that of top_p beyond this draws what this draws, and fp32 can do this."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def _checked(model: "ConditionalPixelCNN", settings: Settings) -> Request:
     rows = (~kept).flatten(0, 1).any(dim=2).any(dim=0).nonzero().flatten().tolist()
     return Request(
         *(images.to(device), kept.to(device), bool(kept.any()), rows, torch.stack(noise).to(device)),
-        *(index, guided, temperature, top_p, guidance),
+        *(index, guided, min(max(temperature, 1 / EXTREME), EXTREME), max(top_p, 1 / EXTREME), min(guidance, EXTREME)),
     )
 
 

@@ -186,7 +186,7 @@ def test_guidance_0_is_unconditional_and_1_is_plain(tiny: Tiny) -> None:
     assert not torch.equal(model.sample(3, labels, seed=1), model.sample(3, seed=1))
 
 
-@pytest.mark.parametrize("wish", [{"temperature": 1e-3}, {"top_p": 1e-6}])
+@pytest.mark.parametrize("wish", [{"temperature": 1e-3}, {"temperature": 1e-300}, {"top_p": 1e-6}, {"top_p": 1e-300}])
 def test_cold_samples_are_the_most_likely_levels(tiny: Tiny, wish: dict[str, float]) -> None:
     model = tiny((1, 1, 1), 6, 2, head="categorical", std=0.5)
     conditional, _ = distributions(model, 0)
@@ -194,6 +194,20 @@ def test_cold_samples_are_the_most_likely_levels(tiny: Tiny, wish: dict[str, flo
     assert first > 1.1 * second
     drawn = model.sample(50, [0] * 50, temperature=wish.get("temperature", 1), top_p=wish.get("top_p", 1), seed=0)
     assert set(drawn.flatten().tolist()) == {int(conditional.argmax())}
+
+
+def test_extremes_draw_levels(tiny: Tiny) -> None:
+    """What is no number would be drawn as the level after the last."""
+    model = tiny((1, 3, 4), 8, 3)
+    extremes: list[dict[str, float]] = [
+        {"temperature": 1e300, "guidance": 2.0},
+        {"temperature": 5e-324, "guidance": 1e300},
+        {"guidance": 1e300, "top_p": 5e-324},
+    ]
+    for wish in extremes:
+        *_, (naive, _) = naive_sample_stream(model, 2, labels=[0, 2], seed=1, **wish)
+        for drawn in (naive, model.sample(2, [0, 2], seed=1, **wish)):
+            assert 0 <= int(drawn.min()) < int(drawn.max()) < 8
 
 
 def test_inverse_cdf_never_draws_what_has_no_probability() -> None:
