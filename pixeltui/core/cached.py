@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Draw = Callable[[Tensor, Tensor], Tensor]
 """Levels int64 [B] from log-probabilities [N, L] and noise [B]"""
+FILLED_PIXELS = 2**15
+"""of known rows that are taken in at once: 32 images of 32x32"""
 
 
 class AnyHead(IncrementalHead):
@@ -68,25 +70,26 @@ class CachedSampler:
 
     def stream(self) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far, rows done) after each row."""
-        images = self.request.images
-        drawn = self.request.rows
-        reaching = images.shape[2] if self.rows_above is None else self.rows_above
+        images, drawn = self.request.images, self.request.rows
+        known_from = 0  # rows before it are taken in, or of no use
+        if drawn and self.rows_above is not None:
+            known_from = max(drawn[0] - self.rows_above, 0)
         for row in range(images.shape[2]):
-            with torch.no_grad(), fp32(images.device):
-                if row in drawn:
+            if row in drawn:
+                with torch.no_grad(), fp32(images.device):
+                    if row > known_from:
+                        self.fill(known_from, row)
                     self.draw_row(row)
-                elif drawn and drawn[0] - reaching <= row < drawn[-1]:
-                    self.fill(row)
+                known_from = row + 1
             yield images.clone(), row + 1
 
-    def fill(self, row: int) -> None:
-        """Takes in a row that is known."""
-        images = self.request.images[:, :, row]
-        self.trunk.set_row(row)
-        self.trunk.begin_row()
-        self.trunk.current.copy_(self._repeated(self.scaled[images.long()].permute(0, 2, 1)))
-        self.trunk.fill_row()
-        self.trunk.end_row()
+    def fill(self, first: int, end: int) -> None:
+        """Takes in rows that are known, as many at once as are worth their memory: mostly all of them."""
+        images = self.request.images
+        at_once = max(1, FILLED_PIXELS // (self.copies * images.shape[0] * images.shape[3]))
+        for row in range(first, end, at_once):
+            levels = images[:, :, row : min(row + at_once, end)].permute(0, 2, 3, 1).long()
+            self.trunk.fill_rows(row, self._repeated(self.scaled[levels]))
 
     def draw_row(self, row: int) -> None:
         """Fills in what is not known of a row of the request's images."""

@@ -198,33 +198,35 @@ class PackedAttention:
         if self.on_device:
             place = self.first_on_device + column
             qkv = torch.addmm(self.places[place], self.normed, self.matrix)
-            query, stored = self._split(qkv, 1)
+            query, stored = self._split(qkv[None])
             self.cache.index_copy_(3, place, stored)
             y = F.scaled_dot_product_attention(query, self.cache[0], self.cache[1], self.pixels[None] <= place[:, None])
         else:
             at = self.first + column
-            query, stored = self._split(torch.addmm(self.places[at], self.normed, self.matrix), 1)
+            query, stored = self._split(torch.addmm(self.places[at], self.normed, self.matrix)[None])
             self.cache[:, :, :, at : at + 1] = stored
             y = F.scaled_dot_product_attention(query, *self.cache[:, :, :, : at + 1])
         self._add(y, h)
 
-    def row(self, h: Tensor) -> None:
-        """h [W B, D] += attention of a whole row."""
-        normed = torch.empty(h.shape[0], self.channels, dtype=h.dtype, device=h.device)
-        self.norm(h, normed)
-        end = self.first + self.width
-        qkv = (normed @ self.matrix).view(self.width, self.batch, -1) + self.places[self.first : end, None]
-        query, stored = self._split(qkv, self.width)
-        self.cache[:, :, :, self.first : end] = stored
-        key, value = self.cache[:, :, :, :end]
-        before = self.pixels[None, :end] <= self.pixels[self.first : end, None]
-        self._add(F.scaled_dot_product_attention(query, key, value, before), h)
+    def rows(self, row: int, h: Tensor) -> None:
+        """h [B, R, W, D] += attention of known rows, of which the first is number `row`."""
+        flat = h.flatten(0, 2)
+        normed = torch.empty_like(flat)
+        self.norm(flat, normed)
+        own = slice(row * self.width, (row + h.shape[1]) * self.width)
+        qkv = (normed @ self.matrix).view(self.batch, -1, self.matrix.shape[1]) + self.places[own]
+        query, stored = self._split(qkv.transpose(0, 1))
+        self.cache[:, :, :, own] = stored
+        key, value = self.cache[:, :, :, : own.stop]
+        before = self.pixels[None, : own.stop] <= self.pixels[own, None]
+        y = F.scaled_dot_product_attention(query, key, value, before)
+        self._add(y.transpose(1, 2), flat)
 
-    def _split(self, qkv: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """[pixels B, 3 D] to a query [B, heads, pixels, D / heads], and key and value [2, ...] alike."""
-        by_head = qkv.view(pixels, self.batch, 3, self.heads, -1).permute(2, 1, 3, 0, 4)
+    def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor]:
+        """[pixels, B, 3 D] to a query [B, heads, pixels, D / heads], and key and value [2, ...] alike."""
+        by_head = qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 1, 3, 0, 4)
         return by_head[0], by_head[1:]
 
     def _add(self, y: Tensor, h: Tensor) -> None:
-        flat = y.permute(2, 0, 1, 3).reshape(h.shape)
-        h.addmm_(flat, self.out[:-1]).add_(self.out[-1])
+        """h [M, D] += what the last matrix makes of y [.., heads, D / heads]."""
+        h.addmm_(y.reshape(h.shape), self.out[:-1]).add_(self.out[-1])

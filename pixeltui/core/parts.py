@@ -73,8 +73,8 @@ class Head(nn.Module, ABC):
 class IncrementalTrunk(ABC):
     """Features of one pixel after another, in raster order, B images at once. The rows before the first are zeros.
 
-    For each row: set_row, begin_row, then either `pixel` for each column in order or, where the whole row is known,
-    `fill_row`; then end_row. Rows that no later pixel hangs on may be left out at the beginning.
+    For each row to draw: set_row, begin_row, `pixel` for each column in order, end_row. Rows that are known are taken
+    in by fill_rows, many at once. Those that no later pixel hangs on may be left out at the beginning.
     """
 
     current: Tensor
@@ -94,12 +94,13 @@ class IncrementalTrunk(ABC):
         """Features [B, D], valid until the next call."""
 
     @abstractmethod
-    def fill_row(self) -> None:
-        """Instead of `pixel` at each column, `current` being known: what later rows need, and no features."""
-
-    @abstractmethod
     def end_row(self) -> None:
         """Makes the row the one above."""
+
+    @abstractmethod
+    def fill_rows(self, row: int, x: Tensor) -> None:
+        """Takes in known rows, scaled [B, R, W, C], the first of which is number `row`, in one pass: what later rows
+        need, and no features. Makes the last of them the one above."""
 
 
 class IncrementalHead(ABC):

@@ -8,10 +8,32 @@ matrix.
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixeltui.core.packed import Gate, Norm, PackedAttention
 from pixeltui.core.parts import IncrementalTrunk
+
+
+def convolved(rows: Tensor, kernel: Tensor) -> Tensor:
+    """[B, R, W, out] of a kernel [r, c, in, out] over [B, R + r - 1, W + c - 1, in]."""
+    y = F.conv2d(rows.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1))
+    return y.permute(0, 2, 3, 1).contiguous()
+
+
+def below(above: Tensor, x: Tensor, left: int) -> Tensor:
+    """[B, A + R, .., D]: rows `above` [A, .., B, D] and known ones x [B, R, W, D], which begin at column `left`, in the
+    same padding; `above` becomes the last A of them."""
+    rows = x.new_zeros(x.shape[0], len(above) + x.shape[1], above.shape[1], x.shape[3])
+    rows[:, : len(above)] = above.permute(2, 0, 1, 3)
+    rows[:, len(above) :, left : left + x.shape[2]] = x
+    above.copy_(rows[:, x.shape[1] :].permute(1, 2, 0, 3))
+    return rows
+
+
+def by_image(bias: Tensor) -> Tensor:
+    """A bias [D] or [B, D] as it is added to [B, R, W, D]."""
+    return bias if bias.ndim == 1 else bias[:, None, None]
 
 
 class ImageRows:
@@ -25,7 +47,7 @@ class ImageRows:
         self, batch: int, width: int, channels: int, above: int, left: int, reach: int, like: Tensor, *, ones: bool
     ) -> None:
         start = max(left, reach)
-        self.width, self.reach, self.start = width, reach, start
+        self.width, self.left, self.reach, self.start = width, left, reach, start
         shape = (above + 1, batch, start + width + reach, channels + ones)
         self.stored = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.fresh = self.stored[0].clone()
@@ -51,8 +73,7 @@ class ImageRows:
 
     def left_windows(self) -> Tensor:
         """[W, B, left C]: `windows` of all columns as one view."""
-        left = self.windows[0].shape[1] // self.stored.shape[3]
-        return self._windows(len(self.stored) - 1, -left, left)
+        return self._windows(len(self.stored) - 1, -self.left, self.left)
 
     def _windows(self, row: int, first: int, columns: int) -> Tensor:
         """[W, B, columns C]: so many pixels of a row, from `first` columns beside each on."""
@@ -60,9 +81,23 @@ class ImageRows:
         start = self.stored[row, :, self.start + first :]
         return start.as_strided((self.width, batch, columns * each), (each, self.stored.stride(1), 1))
 
-    def lefts(self) -> Tensor:
-        """[W B, left C]: `windows` of all columns."""
-        return torch.stack(self.windows).flatten(0, 1)
+    def take(self, x: Tensor, above: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+        """What the matrices [above columns C, D] and [left C, D] make of the pixels around those of known rows
+        [B, R, W, C], which become the rows above: [B, R, W, D] each."""
+        count, channels = x.shape[1], x.shape[3]
+        fresh = self.fresh[:, None].repeat(1, count, 1, 1)
+        fresh[:, :, self.start : self.start + self.width, :channels] = x
+        before = len(self.stored) - 1
+        rows = torch.cat([self.stored[:-1].transpose(0, 1), fresh], dim=1)
+        self.stored[:-1] = rows[:, count:].transpose(0, 1)
+        each = rows.shape[3]
+        of_above = above.view(before, 2 * self.reach + 1, each, -1)
+        of_left = left.view(1, self.left, each, -1)
+        first, end = self.start - self.left, self.start + self.width - 1
+        return (
+            convolved(rows[:, :-1, self.start - self.reach :], of_above),
+            convolved(rows[:, before:, first:end], of_left),
+        )
 
     def end_row(self) -> None:
         for row in range(len(self.stored) - 1):
@@ -86,6 +121,12 @@ class Block(NamedTuple):
     gate: str
     out: Tensor
     """[D + 1, D]"""
+
+    def kernel(self) -> Tensor:
+        """[rows, columns, D, 2 D]: all its taps, zero to the right of the centre."""
+        own = torch.cat([self.left, self.centre[None]])
+        right = self.above.shape[1] - len(own)
+        return torch.cat([self.above, F.pad(own, (0, 0, 0, 0, 0, right))[None]])
 
 
 class CausalStack:
@@ -146,23 +187,24 @@ class CausalStack:
             if number in self.attention:
                 self.attention[number].pixel(column, h)
 
-    def row(self, h: Tensor) -> None:
-        """`pixel` for a whole row that is known: h [W B, D]."""
-        both = h.new_empty(len(h), 2 * self.channels)
-        gate = Gate(self.blocks[0].gate, both)
-        shifted = h.new_zeros(self.left_taps + self.width, self.batch, self.channels)
-        normed = shifted[self.left_taps :].flatten(0, 1)
-        for number, block in enumerate(self.blocks):
-            block.norm(h, normed)
-            self.current[self.left_taps :, number] = shifted[self.left_taps :]
-            torch.addmm(self.sums[number].flatten(0, 1), normed, block.centre, out=both)
-            for tap, matrix in enumerate(block.left):
-                both.addmm_(shifted[tap : tap + self.width].flatten(0, 1), matrix)
-            if block.after is not None:
-                block.after(both, both)
-            gate.add(block.out, h)
-            if number in self.attention:
-                self.attention[number].row(h)
+    def fill_block(self, number: int, row: int, h: Tensor, beside: Tensor | None) -> None:
+        """A block at known rows, the first of which is number `row`: h [B, R, W, D] becomes that after the block.
+
+        beside: what else the gate takes, [B, R, W, 2 D].
+        """
+        block, normed = self.blocks[number], torch.empty_like(h)
+        flat = h.flatten(0, 2)
+        block.norm(flat, normed.flatten(0, 2))
+        both = convolved(below(self.previous[:, number], normed, self.left_taps), block.kernel())
+        both += by_image(block.bias)
+        if beside is not None:
+            both += beside
+        gates = both.flatten(0, 2)
+        if block.after is not None:
+            block.after(gates, gates)
+        Gate(block.gate, gates).add(block.out, flat)
+        if number in self.attention:
+            self.attention[number].rows(row, h)
 
     def end_row(self) -> None:
         if not len(self.previous):
@@ -174,7 +216,7 @@ class CausalStack:
 
 
 class RowTrunk(IncrementalTrunk):
-    """A first convolution, a CausalStack and a norm. `begin_row` fills `start` and the stack's `sums`.
+    """A first convolution, a CausalStack and a norm. `begin_row` fills `start` and the stack's `sums`, for `pixel`.
 
     Features of the first convolution beyond those of the stack go past it and its norm.
     """
@@ -197,11 +239,6 @@ class RowTrunk(IncrementalTrunk):
         if self.factors is not None:
             self.h.mul_(self.factors)
         return self.features
-
-    def fill_row(self) -> None:
-        own = slice(None, self.stack.channels)
-        first = torch.addmm(self.start[:, :, own].flatten(0, 1), self.image.lefts(), self.first[:, own])
-        self.stack.row(first)
 
     def end_row(self) -> None:
         self.stack.end_row()

@@ -19,7 +19,7 @@ from pixeltui.core.layers import (
 )
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk
+from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk, by_image
 
 
 class SingleStack(Trunk):
@@ -100,6 +100,13 @@ class SingleStackRows(RowTrunk):
         self.start.flatten(0, 1).addmm_(self.image.above(), self.first_above)
         for number in range(len(self.stack.blocks)):
             self.stack.begin_block(number)
+
+    def fill_rows(self, row: int, x: Tensor) -> None:
+        own = slice(self.stack.channels)
+        above, left = self.image.take(x, self.first_above[:, own], self.first[:, own])
+        h = above + left + by_image(self.bias[..., own])
+        for number in range(len(self.stack.blocks)):
+            self.stack.fill_block(number, row, h, None)
 
 
 def pack_block(block: ResidualBlock, dtype: torch.dtype) -> Block:

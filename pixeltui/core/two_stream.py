@@ -27,7 +27,7 @@ from pixeltui.core.layers import (
 )
 from pixeltui.core.packed import Gate, PackedAttention
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk
+from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk, below, by_image, convolved
 
 
 class TwoStreamBlock(nn.Module):
@@ -159,6 +159,15 @@ class VerticalBlock:
         work.gate.add(self.out, v)
         horizontal.addmm_(work.gate.gated, self.link)
 
+    def fill(self, v: Tensor, gate: str) -> Tensor:
+        """v [B, R, W, D] of known rows becomes that after the block; the link's part [B, R, W, 2 D]."""
+        normed, flat = torch.empty_like(v), v.flatten(0, 2)
+        self.norm(flat, normed.flatten(0, 2))
+        both = convolved(below(self.normed[:-1], normed, self.reach), self.kernel) + by_image(self.bias)
+        gated = Gate(gate, both.flatten(0, 2))
+        gated.add(self.out, flat)
+        return (gated.gated @ self.link).view_as(both)
+
     def end_row(self) -> None:
         for row in range(len(self.normed) - 1):
             self.normed[row] = self.normed[row + 1]
@@ -205,6 +214,14 @@ class TwoStreamRows(RowTrunk):
         v = first[:, : self.stack.channels]
         for number, vertical in enumerate(self.verticals):
             vertical.step(v, self.work, self.stack.begin_block(number))
+
+    def fill_rows(self, row: int, x: Tensor) -> None:
+        own = slice(self.stack.channels)
+        above, left = self.image.take(x, self.vertical_first[:, own], self.first[:, own])
+        v = above + self.vertical_bias[own]
+        h = left + v + self.bias[own]
+        for number, vertical in enumerate(self.verticals):
+            self.stack.fill_block(number, row, h, vertical.fill(v, self.work.gate.name))
 
     def end_row(self) -> None:
         super().end_row()

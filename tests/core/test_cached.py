@@ -34,23 +34,25 @@ def random_images(model: ConditionalPixelCNN, batch: int, seed: int = 0) -> Tens
 def features_by_row(
     model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None, filled: tuple[int, ...]
 ) -> Tensor:
-    """Features [B, D, H, W] of true images, pixel by pixel; NaN in the rows that are taken in whole."""
+    """Features [B, D, H, W] of true images, pixel by pixel; NaN in the rows that are taken in at once."""
     batch, _, height, width = images.shape
     trunk = model.trunk.incremental(labels, batch, height, width, torch.float32)
     assert trunk is not None
     scaled = scale_levels(images, model.levels)
     features = torch.full((batch, model.trunk.channels, height, width), torch.nan)
+    first = 0
     for row in range(height):
+        if row in filled:
+            continue
+        if row > first:
+            trunk.fill_rows(first, scaled[:, :, first:row].permute(0, 2, 3, 1))
         trunk.set_row(row)
         trunk.begin_row()
-        if row in filled:
-            trunk.current.copy_(scaled[:, :, row].permute(0, 2, 1))
-            trunk.fill_row()
-        else:
-            for column in range(width):
-                features[:, :, row, column] = trunk.pixel(column)
-                trunk.current[:, column] = scaled[:, :, row, column]
+        for column in range(width):
+            features[:, :, row, column] = trunk.pixel(column)
+            trunk.current[:, column] = scaled[:, :, row, column]
         trunk.end_row()
+        first = row + 1
     return features
 
 
@@ -69,10 +71,10 @@ def test_features_are_those_of_the_full_forward(
     images, labels = random_images(model, 3), torch.tensor([0, 2, 3])
     full = model.trunk(scale_levels(images, 8), labels)
     torch.testing.assert_close(features_by_row(model, images, labels, ()), full, atol=1e-4, rtol=1e-4)
-    filled = (0, 1, 3)
-    by_row = features_by_row(model, images, labels, filled)
-    drawn = [row for row in range(6) if row not in filled]
-    torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+    for filled in ((0, 1, 3), (0, 1, 2, 3), (1, 2, 4)):
+        by_row = features_by_row(model, images, labels, filled)
+        drawn = [row for row in range(6) if row not in filled]
+        torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
@@ -129,7 +131,7 @@ def test_a_row_never_waits_for_the_device(
     for wish in ({}, {**kept, "labels": [0, 1, 2], "guidance": 2.0, "temperature": 0.9, "top_p": 0.9}):
         sampler = fast_sampler(model, Settings(3, seed=0, **wish))
         assert sampler is not None
-        sampler.fill(0)
+        sampler.fill(0, 2)
         sampler._steps([True] * 6)
         assert sampler.row.is_meta
     with pytest.raises((RuntimeError, NotImplementedError)):
@@ -293,6 +295,32 @@ def test_an_unknown_norm_is_left_to_the_forward(tiny: Tiny, architecture: str) -
                 setattr(module, name, Shrink())
     naive = last(naive_sample_stream(model, 2, seed=3))
     assert torch.equal(last(model.sample_stream(2, seed=3)), naive)
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("attention", [True, False])
+def test_rows_that_are_known_take_one_pass(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, architecture: str, attention: bool
+) -> None:
+    """Those above the first unknown pixel, and every run of them further down; never a pixel at a time."""
+    model = tiny((3, 12, 4), 8, architecture=architecture, attention=attention, blocks=1)
+    trunk: Any = type(model.trunk.incremental(None, 1, 12, 4, torch.float32))
+    passes: list[tuple[int, int]] = []
+    begun: list[int] = []
+    fill, set_row = trunk.fill_rows, trunk.set_row
+    monkeypatch.setattr(trunk, "fill_rows", lambda self, row, x: (passes.append((row, x.shape[1])), fill(self, row, x)))
+    monkeypatch.setattr(trunk, "set_row", lambda self, row: (begun.append(row), set_row(self, row)))
+    given, known = random_images(model, 2), torch.ones(12, 4, dtype=torch.bool)
+    known[6, 2:], known[10] = False, False
+    completed = model.sample(2, seed=0, given=given, known=known)
+    first = 0 if model.trunk.rows_above is None else 6 - model.trunk.rows_above
+    assert passes == [(first, 6 - first), (7, 3)]
+    assert begun == [6, 10]
+    assert torch.equal(completed, last(naive_sample_stream(model, 2, seed=0, given=given, known=known)))
+    passes.clear()
+    monkeypatch.setattr(cached, "FILLED_PIXELS", 3 * 2 * 4)
+    assert torch.equal(model.sample(2, seed=0, given=given, known=known), completed)
+    assert max(rows for _, rows in passes) == 3, "what a pass takes of memory is bounded"
 
 
 def test_no_forward_of_the_trunk_is_needed(tiny: Tiny) -> None:
