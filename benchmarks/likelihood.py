@@ -1,11 +1,14 @@
-"""Variants of a model after equal work of the processor: bits/dim on images that were not trained on.
+"""Variants of a model after equal work, or as many images: bits/dim on images that were not trained on.
 
     python benchmarks/likelihood.py --data IMAGES.npz --cpu-seconds 420 pixelcnn baseline "adamw: train.optimizer=adamw"
+    python benchmarks/likelihood.py --data IMAGES.npz --images-seen 6000 pixelcnn "no skip: model.linear_skip=0"
 
 A variant is a preset's name, or "NAME: KEY=VALUE ..." on top of the preset pixelcnn (or of `preset=...`). All are
 scaled down alike (SCALED). Each trains on one thread until its process has used that many seconds of CPU, its start-up
-and the scoring not counted; the learning rate follows the share of them that is used. The data is split as in
-training; `--split val` is for choosing, `--split test` for reporting. One JSON line a variant goes to --out.
+and the scoring not counted, or until it has seen so many images: other work on the machine does not disturb that. The
+learning rate follows the share of the budget that is used. The data is split as in training; `--split val` is for
+choosing, `--split test` for reporting. `--curve` also scores 256 of the images along the way, at budgets twice as large
+each time. One JSON line a variant goes to --out.
 """
 
 import argparse
@@ -13,13 +16,16 @@ import copy
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pixeltui.config import Config, load_config, preset_names
-from pixeltui.core import build_model
-from pixeltui.data import DataSet, load
+from pixeltui.core import ConditionalPixelCNN, build_model
+from pixeltui.data import DataSet, Split, load
 from pixeltui.train.evaluate import image_nats
 from pixeltui.train.optim import lr_at
 from pixeltui.train.precision import pick_precision
@@ -29,14 +35,17 @@ SCALED = ["model.channels=48", "model.blocks=6", "train.batch_size=8", "train.em
 SHARES = 10_000
 """steps of the schedule, in shares of the budget"""
 WARMUP = 0.05
+CURVE_IMAGES = 256
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a .npz of images")
     parser.add_argument("--cpu-seconds", type=float, default=420.0)
+    parser.add_argument("--images-seen", type=int, help="the budget in training images, instead of in seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", choices=["val", "test"], default="val")
+    parser.add_argument("--curve", action="store_true", help="bits/dim along the way too")
     parser.add_argument("--out", type=Path, help="file that a JSON line a variant is added to")
     parser.add_argument("variants", nargs="+")
     args = parser.parse_args()
@@ -44,7 +53,8 @@ def main() -> None:
     for variant in args.variants:
         name, config = variant_config(variant, args.data, args.seed)
         result = {"variant": name, "seed": args.seed, "split": args.split}
-        result |= train(config, load(config.data), args.cpu_seconds, args.split)
+        budget = Budget(args.cpu_seconds, args.images_seen)
+        result |= train(config, load(config.data), budget, args.split, args.curve)
         line = json.dumps(result)
         print(line, flush=True)
         if args.out:
@@ -60,28 +70,64 @@ def variant_config(variant: str, data: str, seed: int) -> tuple[str, Config]:
     return name, load_config(preset=preset, overrides=[*SCALED, f"data.name={data}", f"train.seed={seed}", *own])
 
 
-def train(config: Config, data: DataSet, cpu_seconds: float, split: str) -> dict[str, float | int]:
+@dataclass
+class Budget:
+    cpu_seconds: float
+    images: int | None
+    began: float = 0.0
+
+    def used(self, images: int) -> float:
+        """The share that is used, after so many images."""
+        if self.images is not None:
+            return images / self.images
+        return (time.process_time() - self.began) / self.cpu_seconds
+
+
+def train(config: Config, data: DataSet, budget: Budget, split: str, curve: bool) -> dict[str, Any]:
     """Trains for so long; bits/dim of EMA and raw weights on the split, with the standard error of the first."""
     torch.manual_seed(config.train.seed)
     model = build_model(config, data.image_shape, data.levels, data.num_classes)
     precision = pick_precision(config.train.precision, torch.device("cpu"))
     updater = Updater(config, model, copy.deepcopy(model), data, precision)
-    began, step = time.process_time(), 0
-    while (share := (time.process_time() - began) / cpu_seconds) < 1:
+    images = data.val if split == "val" else data.test
+    few = images.spread(CURVE_IMAGES)
+    marks = [0.5**k for k in range(5, 0, -1)] if curve else []
+    points: list[tuple[float, float]] = []
+    budget.began, step, size = time.process_time(), 0, config.train.batch_size
+    while (share := budget.used(step * size)) < 1:
+        if marks and share >= marks[0]:
+            paused = time.process_time()
+            points.append((marks.pop(0), round(bits_per_dim(updater.average, few)[0], 4)))
+            budget.began += time.process_time() - paused
         schedule = {"total_steps": SHARES, "warmup_steps": WARMUP * SHARES, "schedule": config.train.schedule}
         updater.update(step, lr_at(int(share * SHARES), peak=config.train.lr, **schedule))
         step += 1
-    images = data.val if split == "val" else data.test
-    ema, raw = (image_nats(one, images, batch_size=32) / math.log(2) for one in (updater.average, model))
+    seconds = time.process_time() - budget.began
+    mean, error = bits_per_dim(updater.average, images)
     return {
-        "bits_per_dim": round(float(ema.mean()), 4),
-        "bits_per_dim_se": round(float(ema.std()) / math.sqrt(len(ema)), 4),
-        "raw_bits_per_dim": round(float(raw.mean()), 4),
+        "bits_per_dim": round(mean, 4),
+        "bits_per_dim_se": round(error, 4),
+        "raw_bits_per_dim": round(bits_per_dim(model, images)[0], 4),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "images_seen": step * config.train.batch_size,
-        "images": len(ema),
-        "cpu_seconds": round(cpu_seconds),
-    }
+        "gflop_per_image": round(forward_gflop(updater.average, data), 4),
+        "images_seen": step * size,
+        "images": len(images),
+        "cpu_seconds": round(seconds),
+    } | ({"curve": points} if curve else {})
+
+
+def forward_gflop(model: ConditionalPixelCNN, data: DataSet) -> float:
+    """Of one image, two operations a multiply-add."""
+    labels = None if data.train.labels is None else data.train.labels[:1]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(data.train.images[:1], labels)
+    return counter.get_total_flops() / 1e9
+
+
+def bits_per_dim(model: ConditionalPixelCNN, images: Split) -> tuple[float, float]:
+    """Mean over the images, and its standard error."""
+    bits = image_nats(model, images, batch_size=32) / math.log(2)
+    return float(bits.mean()), float(bits.std()) / math.sqrt(len(bits))
 
 
 if __name__ == "__main__":
