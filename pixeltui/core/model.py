@@ -44,10 +44,16 @@ class ConditionalPixelCNN(nn.Module):
         self.levels = levels
         self.num_classes = num_classes
         self.label_dropout = label_dropout
+        self._seeded: int | None = None
+        """images that the draws of dropout and hidden labels are for"""
         self._label_draws: Tensor | None = None
 
     def seed_images(self, seeds: Sequence[int]) -> None:
-        """In training mode, makes dropout and label dropout of image i of the next batches functions of seeds[i]."""
+        """In training mode, makes dropout and label dropout of image i of the next batches functions of seeds[i].
+
+        `forward` then raises ValueError for a batch of another size.
+        """
+        self._seeded = len(seeds)
         device = next(self.parameters()).device
         layers = [module for module in self.modules() if isinstance(module, Dropout)]
         seed_dropouts(layers, seeds, self.image_shape[1:], device)
@@ -63,6 +69,8 @@ class ConditionalPixelCNN(nn.Module):
         Raises ValueError for a wrong shape or dtype, and, where they lie on the CPU, levels and labels out of range.
         """
         scaled = self._scaled(x)
+        if self.training and self._seeded not in (None, len(x)):
+            raise ValueError(f"expected the {self._seeded} images that seed_images was told of, got {len(x)}")
         dtype = next(self.parameters()).dtype
         features: Tensor = self.trunk(scaled.to(dtype), self.label_index(labels, len(x), x.device))
         params: Tensor = self.head(features, scaled)

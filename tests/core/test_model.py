@@ -123,6 +123,15 @@ def test_label_dropout_hides_labels_in_training_only(tiny: Tiny) -> None:
     assert torch.equal(model.log_prob(x, labels), mixed)
 
 
+def test_a_training_batch_is_as_large_as_its_seeds_say(tiny: Tiny) -> None:
+    model = tiny(label_dropout=0.5).train()
+    model.seed_images([1, 2, 3])
+    assert len(model(image(model), torch.zeros(3, dtype=torch.int64))) == 3
+    with pytest.raises(ValueError, match="expected the 3 images that seed_images was told of, got 1"):
+        model(image(model, 1), torch.zeros(1, dtype=torch.int64))
+    assert len(model.eval()(image(model, 1), torch.zeros(1, dtype=torch.int64))) == 1
+
+
 def test_dropout_is_off_in_evaluation(tiny: Tiny) -> None:
     for architecture in ("single_stack", "two_stream"):
         model = tiny((1, 4, 5), 4, architecture=architecture, dropout=0.5)
