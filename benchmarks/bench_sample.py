@@ -42,7 +42,9 @@ def growth(device: torch.device) -> list[str]:
 
 def main() -> None:
     device = pick_device("auto")
-    result = measure(load_config(preset="pixelcnn"), list(BATCHES), REPEATS, device)
+    result = measure(
+        load_config(preset="pixelcnn"), [int(batch) for batch in BATCHES["sample"].split(",")], REPEATS, device
+    )
     lines = [
         f"torch {torch.__version__}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}",
         as_text(result, "pixelcnn"),

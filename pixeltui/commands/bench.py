@@ -1,38 +1,89 @@
-"""`pixeltui bench`: the speed of this machine, side by side with the naive method."""
+"""`pixeltui bench`: speed side by side with the naive method, and compressed size with likelihood."""
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pixeltui.commands import options
 from pixeltui.errors import UsageError
 
-KINDS = {
-    "train": "images a second, beside full masked kernels in fp32 fed image by image",
-    "sample": "images a second, cached beside one full forward a pixel",
-}
 BATCHES = {"train": "16", "sample": "1,16,64"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=KINDS, help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()))
-    parser.add_argument("--preset", default="pixelcnn", metavar="NAME", help="model to measure (default: pixelcnn)")
-    parser.add_argument("--batch", metavar="B[,B...]", help="images at once (default: 16 to train, 1,16,64 to sample)")
-    parser.add_argument(
-        "--repeats",
-        type=options.whole(least=1),
-        default=3,
-        metavar="N",
-        help="measurements, of which medians are shown",
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # as behind the kind
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    train = _kind(kinds, "train", _train, "images a second, beside full masked kernels in fp32 fed image by image")
+    sample = _kind(kinds, "sample", _sample, "images a second, cached beside one full forward a pixel")
+    for speed in (train, sample):
+        speed.add_argument("--preset", default="pixelcnn", metavar="NAME", help="model to measure (default: pixelcnn)")
+        of_batch = f"images at once (default: {BATCHES['train' if speed is train else 'sample']})"
+        speed.add_argument("--batch", metavar="B[,B...]", help=of_batch)
+        of_repeats = "measurements, of which medians are shown"
+        speed.add_argument("--repeats", type=options.whole(least=1), default=3, metavar="N", help=of_repeats)
+        options.add_device(speed)
+    codec = _kind(
+        kinds, "codec", _codec, "size of compressed held-out images beside their bits/dim, decoded bit for bit"
     )
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    of_run = "default: the newest finished run; where there is none, a small model of the built-in digits is trained"
+    codec.add_argument("run", nargs="?", metavar="RUN", help=of_run)
+    of_images = "images of the test split (default: 64, more where they are small)"
+    codec.add_argument("--images", type=options.whole(least=1), metavar="N", help=of_images)
+    codec.add_argument("--batch", type=options.whole(least=1), default=64, metavar="B", help="images coded at once")
+    options.add_checkpoint(codec)
+
+
+def _kind(kinds: Any, name: str, do: Callable[[argparse.Namespace], int], meaning: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=meaning, description=meaning, allow_abbrev=False)
+    parser.set_defaults(do=do)
+    of_json = "one JSON document on stdout"
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=of_json)
+    options.add_common(parser, hidden=True)
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:
+    status: int = args.do(args)
+    return status
+
+
+def _train(args: argparse.Namespace) -> int:
+    batches = _batches(args)
+    from pixeltui.commands import training_speed
     from pixeltui.config import load_config
     from pixeltui.train.precision import pick_device
 
+    config, device = load_config(preset=args.preset), pick_device(args.device)
+    results = []
+    for batch in batches:
+        result = training_speed.measure(config, batch, args.repeats, device)
+        results.append({**result, "peak_gib": training_speed.peak_memory(args.preset, batch, args.device)})
+    print(json.dumps(results, indent=2) if args.json else training_text(results, args.preset))
+    return 0
+
+
+def _sample(args: argparse.Namespace) -> int:
+    batches = _batches(args)
+    from pixeltui.commands.sampling_speed import measure
+    from pixeltui.config import load_config
+    from pixeltui.train.precision import pick_device
+
+    result = measure(load_config(preset=args.preset), batches, args.repeats, pick_device(args.device))
+    print(json.dumps(result, indent=2) if args.json else as_text(result, args.preset))
+    return 0
+
+
+def _codec(args: argparse.Namespace) -> int:
+    from pixeltui.commands import codec_size
+
+    result = codec_size.measure(args)
+    print(json.dumps(result, indent=2) if args.json else codec_size.as_text(result))
+    return 0
+
+
+def _batches(args: argparse.Namespace) -> list[int]:
+    """Raises UsageError."""
     text = args.batch or BATCHES[args.kind]
     try:
         batches = [int(batch) for batch in text.split(",")]
@@ -40,21 +91,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--batch {text}: expected numbers of images, such as 1,16,64") from None
     if min(batches) < 1:
         raise UsageError(f"--batch {text}: expected 1 image or more")
-    config, device = load_config(preset=args.preset), pick_device(args.device)
-    if args.kind == "sample":
-        from pixeltui.commands.sampling_speed import measure
-
-        result = measure(config, batches, args.repeats, device)
-        print(json.dumps(result, indent=2) if args.json else as_text(result, args.preset))
-        return 0
-    from pixeltui.commands import training_speed
-
-    results = []
-    for batch in batches:
-        result = training_speed.measure(config, batch, args.repeats, device)
-        results.append({**result, "peak_gib": training_speed.peak_memory(args.preset, batch, args.device)})
-    print(json.dumps(results, indent=2) if args.json else training_text(results, args.preset))
-    return 0
+    return batches
 
 
 def training_text(results: list[dict[str, Any]], preset: str) -> str:

@@ -110,7 +110,7 @@ def _stream(model: "ConditionalPixelCNN", request: Request, features_at: "Featur
     height = request.images.shape[2]
     for row in range(height):
         if row in request.rows:
-            with torch.no_grad(), _evaluating(model):
+            with torch.no_grad(), evaluating(model):
                 _draw_row(model, request, row, features_at)
         yield request.images.clone(), row + 1
 
@@ -176,7 +176,7 @@ def noise_of(seed: int, index: int, shape: tuple[int, ...]) -> Tensor:
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode; afterwards every module is in the mode that it was in."""
     training = [module for module in model.modules() if module.training]
     for module in training:
@@ -215,7 +215,7 @@ def _checked(model: "ConditionalPixelCNN", settings: Settings) -> Request:
 def _trunk_labels(model: "ConditionalPixelCNN", settings: Settings) -> tuple[Tensor | None, bool]:
     batch, labels, guidance = settings.batch_size, settings.labels, settings.guidance
     device = next(model.parameters()).device
-    with _evaluating(model):  # no label dropout
+    with evaluating(model):  # no label dropout
         none = model.label_index(None, batch, device)
         if labels is None or none is None:
             return none, False

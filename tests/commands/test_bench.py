@@ -1,10 +1,14 @@
 import argparse
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from pixeltui.commands import bench, sampling_speed, training_speed
+from pixeltui.cli import main
+from pixeltui.commands import bench, codec_size, sampling_speed, training_speed
 from pixeltui.commands.naive_training import FullMaskedConv2d, naive_copy
 from pixeltui.config import Model
 from pixeltui.core import build_model
@@ -106,3 +110,88 @@ def test_multiply_adds_are_those_of_the_live_weights(architecture: str, skip: in
     first, head = (8 + skip) * 3 * (3 if architecture == "single_stack" else 4), (8 + skip) * (8 + 100)
     first += (8 + skip) * 4 if architecture == "two_stream" else 0  # the channel of ones
     assert pixel == 2 * block + first + head
+
+
+def coded(runs: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    capsys.readouterr()
+    assert main(["--runs-dir", str(runs), "bench", "--json", "codec", "--device", "cpu", *words]) == 0
+    result: dict = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_digits_take_the_bits_that_the_likelihood_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole test split by a model trained in its place, header included."""
+    monkeypatch.setattr(codec_size, "STEPS", 30)
+    result = coded(tmp_path, capsys)
+    assert (result["run"], result["data"], result["images"]) == (None, "digits", 180)
+    assert result["decoded_bit_for_bit"] is True
+    assert result["bits_per_dim"] < 3.3, "it has learnt something: flat are log2(17)"
+    assert result["coded_bits_per_dim"] == pytest.approx(result["bits_per_dim"], rel=1e-4)
+    assert result["ratio"] == pytest.approx(1, abs=0.01)
+    assert result["file_bits_per_dim"] == pytest.approx(8 * result["file_bytes"] / (180 * 64))
+    assert result["png_bits_per_dim"] > result["file_bits_per_dim"]
+
+
+def test_codec_takes_a_run_or_the_newest_finished_one(finished_runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = coded(finished_runs, capsys, "done", "--checkpoint", "last", "--weights", "raw", "--images", "7")
+    assert (named["run"], named["checkpoint"], named["weights"]) == ("done", "last.safetensors", "raw")
+    assert (named["images"], named["class_bits_per_image"]) == (7, pytest.approx(1.585, abs=1e-3))
+    assert main(["--runs-dir", str(finished_runs), "bench", "codec", "--batch", "3"]) == 0
+    captured = capsys.readouterr()
+    assert "the newest finished one is taken" in captured.err
+    assert "decoded bit for bit" in captured.out
+    assert "3 images at once" in captured.out
+
+
+def test_another_process_reads_what_this_one_wrote(finished_runs: Path, tmp_path: Path) -> None:
+    from pixeltui.data import load
+    from pixeltui.store.rundir import RunDir
+    from pixeltui.train.codec import compress
+    from pixeltui.train.load import load_model
+
+    run = RunDir.open(finished_runs / "done")
+    loaded = load_model(run, device=torch.device("cpu"), warn=pytest.fail)
+    train = load(loaded.config.data).train
+    (tmp_path / "images.pxt").write_bytes(compress(loaded.model, train.images, train.labels).data)
+    program = f"""
+import torch
+from pathlib import Path
+from pixeltui.data import load
+from pixeltui.store.rundir import RunDir
+from pixeltui.train.codec import decompress
+from pixeltui.train.load import load_model
+torch.set_num_threads(1)
+loaded = load_model(RunDir.open(Path({str(run.path)!r})), device=torch.device("cpu"), warn=print)
+train = load(loaded.config.data).train
+read = decompress(loaded.model, Path({str(tmp_path / "images.pxt")!r}).read_bytes(), train.labels)
+assert torch.equal(read, train.images)
+print("read", len(read))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == f"read {len(train)}\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sample", "done"], "unrecognized arguments: done"),
+        (["train", "--images", "3"], "unrecognized arguments: --images 3"),
+        (["codec", "--preset", "quick"], "unrecognized arguments: --preset"),
+        (["codec", "--batch", "1,2"], "expected a whole number of at least 1, got '1,2'"),
+        ([], "the following arguments are required: KIND"),
+    ],
+)
+def test_what_is_for_another_kind(words: list[str], message: str, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--runs-dir", str(tmp_path), "bench", *words])
+    assert message in capsys.readouterr().err
+
+
+def test_images_that_come_back_changed_are_an_error(
+    finished_runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec_size, "decompress", lambda model, data, labels, progress: torch.zeros(10, 1, 6, 5))
+    assert main(["--runs-dir", str(finished_runs), "bench", "codec", "done"]) == 1
+    assert "not those that were written" in capsys.readouterr().err
