@@ -39,6 +39,8 @@ def imported(code: str, cwd: Path | None = None) -> set[str]:
         "pixeltui.commands.sweep",
         "pixeltui.commands.complete",
         "pixeltui.commands.evaluate",
+        "pixeltui.commands.inspect",
+        "pixeltui.inspection.colors",
         "pixeltui.commands.runs",
         "pixeltui.commands.data",
         "pixeltui.report",

@@ -99,6 +99,12 @@ def test_python_block_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> 
     assert 1 < bits < math.log2(17)
 
 
+def test_python_block_of_inspecting_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = CODE.findall((ROOT / "docs" / "INSPECT.md").read_text())
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("None\nTrue\nExtent(above=6")
+
+
 def test_conversion_of_images_gives_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     make_photos(tmp_path / "originals", size=(70, 90), suffix="jpg")

@@ -1,0 +1,120 @@
+"""`pixeltui inspect`: what a checkpoint does inside, and whether its masks, the model and the sampler are right."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixeltui.commands import options
+from pixeltui.commands.drawing import load
+from pixeltui.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from pixeltui.inspection.findings import Findings
+    from pixeltui.train.load import LoadedModel
+
+IMAGES = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_run(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the PNG files and inspect.json go (default: inspect/ in the run)"
+    )
+    parser.add_argument(
+        "--images", type=options.whole(least=1), default=IMAGES, metavar="N", help=f"of the split (default: {IMAGES})"
+    )
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="default: test")
+    options.add_checkpoint(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout, that of inspect.json")
+    parser.epilog = "exit status: 1 also where mask, model or sampler is wrong"
+
+
+def run(args: argparse.Namespace) -> int:
+    loaded, run_dir = load(args)
+    out: Path = args.out or run_dir.path / "inspect"
+    _make(out)
+    from pixeltui.inspection.sheets import sheets
+    from pixeltui.inspection.verdicts import report, verdicts
+    from pixeltui.train.given import GivenImages
+
+    split = GivenImages(loaded).data.splits[args.split].spread(args.images)
+    found = _inspected(loaded, split)
+    title = f"{run_dir.name}, {loaded.checkpoint} ({loaded.weights})"
+    pictures = sheets(found, printable(title), loaded.data["levels"], loaded.classes)
+    about = {
+        "run": run_dir.name,
+        "checkpoint": loaded.checkpoint,
+        "step": loaded.step,
+        "weights": loaded.weights,
+        "data": loaded.data["name"],
+        "split": args.split,
+        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+    }
+    document = report(found, about, list(pictures))
+    _write(out, {**pictures, "inspect.json": json.dumps(document, indent=1).encode() + b"\n"})
+    print(json.dumps(document, indent=1) if args.json else _text(found, document, out))
+    return 0 if all(verdict.right for verdict in verdicts(found).values()) else 1
+
+
+def _inspected(loaded: "LoadedModel", split: Any) -> "Findings":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pixeltui.inspection.findings import inspect_model
+
+    with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("inspecting", total=1.0)
+        return inspect_model(
+            loaded, split, progress=lambda text, share: progress.update(task, completed=share, description=text)
+        )
+
+
+def _make(out: Path) -> None:
+    """Before anything is computed, so that a wrong --out costs no time."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def _write(out: Path, files: dict[str, bytes]) -> None:
+    from pixeltui.store.files import write_atomic
+
+    try:
+        for name, content in files.items():
+            write_atomic(out / name, content)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: OSError) -> UserError:
+    return UserError(f"{printable(out)} could not be written: {error.strerror or error}; try another --out")
+
+
+def _text(found: "Findings", document: dict[str, Any], out: Path) -> str:
+    from pixeltui.inspection.verdicts import channel_names, mean_bits, verdicts
+
+    field = document["receptive_field"]
+    reach, near = field["reach"], field["effective"]
+    dead = sum(len(layer.dead) for layer in found.layers)
+    blind = f"{field['blind_spot']} in a blind spot" if field["blind_spot"] else "no blind spot"
+    lines = [
+        f"{document['run']}: {document['checkpoint']} (step {document['step']}, {document['weights']} weights)",
+        f"{document['data']}, {document['split']} split, {document['images']} images",
+        *(f"{name:<12}{verdict}" for name, verdict in verdicts(found).items()),
+        f"{'bits/dim':<12}{mean_bits(found.bits)} of the images, {mean_bits(found.sample_bits)} of its own samples",
+    ]
+    names = channel_names(found.bits.shape[1])
+    for channel, name in enumerate(names if len(names) > 1 else ()):
+        images, samples = mean_bits(found.bits[:, channel]), mean_bits(found.sample_bits[:, channel])
+        lines.append(f"  {name:<10}{images} of the images, {samples} of the samples")
+    lines += [
+        f"{'sees':<12}{field['pixels']} of {field['earlier_pixels']} earlier pixels, {blind}",
+        f"{'':<12}up to {reach['above']} rows up, {reach['left']} left, {reach['right']} right; "
+        f"95 % within {near['above']}, {near['left']}, {near['right']}",
+        f"{'units':<12}{dead} of {sum(layer.units for layer in found.layers)} never vary",
+        f"{'pictures':<12}{printable(out)}: {', '.join([*document['files'], 'inspect.json'])}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""Whether the sampler draws what the naive loop draws from the same noise, and from the distribution that is scored.
+
+The naive loop takes a forward pass a pixel. At chosen pixels it is followed to the letter: the image as it was before
+them, one forward pass, the level at the noise. At all pixels at once it is followed by one forward pass of the images
+that were drawn: what a causal model makes of a pixel is the same there.
+
+Shapes: images uint8 [B, C, H, W], D features, L levels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pixeltui.core.inspect.probing import Place, exact, features_of, place_of, spread
+from pixeltui.core.parts import scale_levels
+from pixeltui.core.sampler import noise_of
+
+if TYPE_CHECKING:
+    from pixeltui.core.model import ConditionalPixelCNN
+
+OFF = 1e-4
+"""by which the noise may lie outside of the drawn level's share of the probability: rounding"""
+APART = 1e-3
+"""total variation between a sub-pixel's distribution in the cache and in a forward pass"""
+COUNTS = 1e-3
+"""probability from which on a level's log-probability is compared"""
+
+
+@dataclass(frozen=True)
+class SamplerCheck:
+    images: int
+    cached: bool
+    """whether the trunk computes pixel by pixel; otherwise the rows that reach a pixel are computed for each"""
+    compared: int
+    """sub-pixels at which the naive loop was followed"""
+    off: float
+    """the farthest that noise lay outside of the drawn level's share: 0 where the naive loop draws the same level"""
+    first_off: Place | None
+    """where it drew another one, beyond rounding"""
+    forced_off: float
+    """the same at every sub-pixel, by one forward pass of the images"""
+    apart: float | None
+    """largest total variation between the cache's distribution and the forward pass's; None without a cache"""
+    log_prob_apart: float | None
+    """nats, of levels that have a thousandth of the probability or more"""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it draws what the naive loop draws."""
+        return self.off <= OFF
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every sub-pixel was drawn from the distribution that is scored, as a causal model's has to be."""
+        return self.forced_off <= OFF and (self.apart is None or self.apart <= APART)
+
+
+def check_sampler(
+    model: "ConditionalPixelCNN",
+    labels: Tensor | Sequence[int] | None = None,
+    *,
+    count: int = 4,
+    pixels: int = 16,
+    seed: int = 0,
+) -> SamplerCheck:
+    """Draws `count` images by model.sample, with labels, and follows them. pixels: where to the letter."""
+    images = model.sample(count, labels, seed=seed)
+    with exact(model), torch.no_grad():
+        follower = _Follower(model, images, labels, seed)
+        off, first_off, compared = follower.naive(pixels)
+        forced, expected = follower.forced()
+        cached = follower.cached()
+    apart = log_prob_apart = None
+    if cached is not None:
+        apart = float((cached.exp() - expected.exp()).abs().sum(-1).max()) / 2
+        counted = expected >= torch.tensor(COUNTS).log()
+        log_prob_apart = float(((cached - expected).abs() * counted).max())
+    return SamplerCheck(count, cached is not None, compared, off, first_off, forced, apart, log_prob_apart)
+
+
+class _Follower:
+    """Images that were drawn, and their noise."""
+
+    def __init__(
+        self, model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | Sequence[int] | None, seed: int
+    ) -> None:
+        self.model, self.images = model, images
+        own = None if labels is None else torch.as_tensor(labels, device=images.device)
+        self.labels = own if model.num_classes else None
+        noise = [noise_of(seed, i, model.image_shape) for i in range(len(images))]
+        self.noise = torch.stack(noise).to(images.device)
+
+    def naive(self, pixels: int) -> tuple[float, Place | None, int]:
+        """The largest distance, the first place of one beyond rounding, and how many sub-pixels were followed."""
+        channels, height, width = self.model.image_shape
+        worst, first, compared = 0.0, None, 0
+        for pixel in spread(height * width, pixels):
+            row, column = divmod(pixel, width)
+            before = self.images.flatten(2).clone()
+            before[:, :, pixel:] = 0
+            features = self._features(before.view_as(self.images))[:, :, row, column]
+            for channel in range(channels):
+                earlier = self.images[:, :channel, row, column].long()
+                log_probs = self.model.head.level_log_probs(features, earlier)
+                off = _distance(log_probs, self.images[:, channel, row, column], self.noise[:, channel, row, column])
+                distance = float(off.max())
+                if distance > OFF and first is None:
+                    first = place_of(pixel * channels + channel, self.model.image_shape)
+                worst, compared = max(worst, distance), compared + len(off)
+        return worst, first, compared
+
+    def forced(self) -> tuple[float, Tensor]:
+        """The largest distance at any sub-pixel, and the log-probabilities [H W, C, B, L] on the CPU."""
+        model = self.model
+        channels, height, width = model.image_shape
+        features = self._features(self.images).flatten(2)
+        levels, noise = self.images.flatten(2), self.noise.flatten(2)
+        worst = 0.0
+        found = torch.empty(height * width, channels, len(levels), model.levels)
+        for row in range(height):
+            pixels = slice(row * width, (row + 1) * width)
+            own = features[:, :, pixels].movedim(2, 0).flatten(0, 1)
+            drawn = levels[:, :, pixels].permute(2, 0, 1).flatten(0, 1)
+            at = noise[:, :, pixels].permute(2, 0, 1).flatten(0, 1)
+            for channel in range(channels):
+                log_probs = model.head.level_log_probs(own, drawn[:, :channel].long())
+                worst = max(worst, float(_distance(log_probs, drawn[:, channel], at[:, channel]).max()))
+                found[pixels, channel] = log_probs.view(width, -1, model.levels).cpu()
+        return worst, found
+
+    def cached(self) -> Tensor | None:
+        """[H W, C, B, L] on the CPU, from the trunk and head that the fast sampler uses, given the same images."""
+        from pixeltui.core.cached import AnyHead
+
+        model, (channels, height, width) = self.model, self.model.image_shape
+        dtype = next(model.trunk.parameters()).dtype
+        index = model.label_index(self.labels, len(self.images), self.images.device)
+        trunk = model.trunk.incremental(index, len(self.images), height, width, dtype)
+        if trunk is None:
+            return None
+        head = model.head.incremental() or AnyHead(model.head)
+        scaled = scale_levels(self.images, model.levels).to(dtype)
+        found = torch.empty(height * width, channels, len(self.images), model.levels)
+        for row in range(height):
+            trunk.set_row(row)
+            trunk.begin_row()
+            for column in range(width):
+                head.begin(trunk.pixel(column).float())
+                for channel in range(channels):
+                    found[row * width + column, channel] = head.log_probs(channel).cpu()
+                    if channel + 1 < channels:
+                        head.observe(channel, self.images[:, channel, row, column].long())
+                trunk.current[:, column] = scaled[:, :, row, column]
+            trunk.end_row()
+        return found
+
+    def _features(self, images: Tensor) -> Tensor:
+        with features_of(self.model) as caught:
+            self.model(images, self.labels)
+        return caught[0]
+
+
+def _distance(log_probs: Tensor, levels: Tensor, noise: Tensor) -> Tensor:
+    """[B]: how far noise lies outside of the share of the cumulative distribution that the level drawn has."""
+    upper = log_probs.double().softmax(1).cumsum(1)
+    index = levels.long()[:, None]
+    above = upper.gather(1, index)[:, 0]
+    below = torch.where(levels > 0, upper.gather(1, (index - 1).clamp(min=0))[:, 0], 0.0)
+    return torch.maximum(below - noise, noise - above).clamp(min=0)

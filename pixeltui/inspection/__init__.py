@@ -1,0 +1,1 @@
+"""A run's weights looked at from within: the figures (`findings`), what they mean (`verdicts`), pictures (`sheets`)."""
