@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pixeltui import launch
 from pixeltui.errors import UserError
 from pixeltui.events import AnyCommand
+from pixeltui.train.batch_norm import SharedBatchNorm2d
 
 T = TypeVar("T")
 LONGEST_WAIT = datetime.timedelta(hours=2)
@@ -128,12 +129,10 @@ class ManyProcesses(Processes):
 
     def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
         if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-            if device.type != "cuda":
-                raise UserError(
-                    "BatchNorm in several processes needs CUDA, for its statistics are those of the whole batch: "
-                    "set model.norm to rms, or train in one process"
-                )
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            if device.type == "cuda":
+                model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            else:
+                SharedBatchNorm2d.convert(model)
         # Buffers are alike everywhere: masks, and statistics of the whole batch. torch 2.13 renames the argument.
         known = inspect.signature(DistributedDataParallel).parameters
         as_they_are: dict[str, Any] = {

@@ -117,6 +117,21 @@ def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path
     assert len(found(tmp_path, events.CheckpointSaved)) == len(found(alone, events.CheckpointSaved))
 
 
+def test_batch_norm_is_that_of_the_whole_batch(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
+    """An odd batch, so that a mean of the processes' means would be another; the running means score the test split."""
+    keys = ("model.architecture=single_stack", "model.norm=batch", "train.batch_size=15", "train.precision=fp32")
+    words = [*settings(*keys, "train.steps=30", "train.checkpoint_activations=true", "train.lr=0.01"), "--name", "run"]
+    two = start(*words)
+    _, errors = two.communicate(timeout=240)
+    assert two.returncode == 0, errors
+    alone = tmp_path / "alone"
+    assert main(["--no-ui", "--runs-dir", str(alone / "runs"), "train", *tiny_arguments(tiny_npz), *words]) == 0
+    one, shared = losses(alone), losses(tmp_path)
+    assert max(abs(one[step] - shared[step]) for step in one) < 1e-4
+    for expected, event in zip(found(alone, events.Evaluated), found(tmp_path, events.Evaluated), strict=True):
+        assert event.bits_per_dim == pytest.approx(expected.bits_per_dim, abs=2e-4)
+
+
 def test_a_signal_to_any_process_stops_all_and_another_number_goes_on(
     start: Start, tiny_npz: Path, tmp_path: Path
 ) -> None:
@@ -179,10 +194,10 @@ def test_torchrun_starts_again_and_the_run_goes_on(start: Start, tmp_path: Path)
 
 
 def test_what_all_cannot_do_one_says(start: Start, tmp_path: Path) -> None:
-    two = start("--set", "model.norm=batch", "--name", "run")
+    two = start("--set", "train.batch_size=1", "--name", "run")
     _, errors = two.communicate(timeout=120)
     assert two.returncode == 1
-    assert errors.count("BatchNorm in several processes needs CUDA") == 1
+    assert errors.count("2 processes cannot share a batch of 1 images") == 1
     assert "Traceback (most recent call last):\n  File" not in errors.split("ChildFailedError")[0].split("pixeltui:")[0]
 
 
