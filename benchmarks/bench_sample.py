@@ -4,13 +4,11 @@ Prints, and writes to FILE, the table of `pixeltui bench sample` for the preset 
 pixel of cached sampling at growing image sizes.
 """
 
-import os
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import torch
+from told import tell
 
 from pixeltui.commands.bench import BATCHES, as_text
 from pixeltui.commands.sampling_speed import measure
@@ -46,15 +44,11 @@ def main() -> None:
         load_config(preset="pixelcnn"), [int(batch) for batch in BATCHES["sample"].split(",")], REPEATS, device
     )
     lines = [
-        f"torch {torch.__version__}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}",
         as_text(result, "pixelcnn"),
         f"a pixel at batch {BATCH}, by image size (medians of {REPEATS} rows):",
         *growth(device),
     ]
-    text = "\n".join(lines)
-    print(text)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text + "\n")
+    tell(lines)
 
 
 if __name__ == "__main__":

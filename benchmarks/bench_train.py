@@ -6,13 +6,13 @@ every augmentation; what a checkpoint takes; and milliseconds an image against s
 
 import copy
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from told import tell
 
 from pixeltui.commands import training_speed
 from pixeltui.commands.bench import training_text
@@ -114,18 +114,14 @@ def checkpoints(device: torch.device) -> list[str]:
 def main() -> None:
     device = pick_device("auto")
     set_up(deterministic=False)
-    lines = [f"torch {torch.__version__}"]
     result = training_speed.measure(load_config(), 16, REPEATS, device)
     result["peak_gib"] = training_speed.peak_memory("pixelcnn", 16, "auto")
-    lines += [training_text([result], "pixelcnn"), *data_pipeline(device), *checkpoints(device)]
+    lines = [training_text([result], "pixelcnn"), *data_pipeline(device), *checkpoints(device)]
     lines += [
         f"medians of {REPEATS}, pixelcnn with 48 channels, 6 blocks, batch 8 unless said otherwise:",
         *growth(device),
     ]
-    text = "\n".join(lines)
-    print(text)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text + "\n")
+    tell(lines)
 
 
 if __name__ == "__main__":

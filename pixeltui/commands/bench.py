@@ -1,4 +1,4 @@
-"""`pixeltui bench`: speed side by side with the naive method, and compressed size with likelihood."""
+"""`pixeltui bench`: speed side by side with the naive method, of the console, and compressed size with likelihood."""
 
 import argparse
 import json
@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         of_repeats = "measurements, of which medians are shown"
         speed.add_argument("--repeats", type=options.whole(least=1), default=3, metavar="N", help=of_repeats)
         options.add_device(speed)
+    of_console = "the console beside headless training: images a second, keys, bytes, start-up, many and long runs"
+    console = _kind(kinds, "ui", _ui, of_console)
+    of_load = "model that trains meanwhile, on the built-in digits (default: quick)"
+    console.add_argument("--preset", default="quick", metavar="NAME", help=of_load)
+    console.add_argument("--repeats", type=options.whole(least=1), default=3, metavar="N", help=of_repeats)
+    options.add_device(console)
     codec = _kind(
         kinds, "codec", _codec, "size of compressed held-out images beside their bits/dim, decoded bit for bit"
     )
@@ -71,6 +77,14 @@ def _sample(args: argparse.Namespace) -> int:
 
     result = measure(load_config(preset=args.preset), batches, args.repeats, pick_device(args.device))
     print(json.dumps(result, indent=2) if args.json else as_text(result, args.preset))
+    return 0
+
+
+def _ui(args: argparse.Namespace) -> int:
+    from pixeltui.commands import console_speed
+
+    result = console_speed.measure(args.preset, args.repeats, (f"train.device={args.device}",))
+    print(json.dumps(result, indent=2) if args.json else console_speed.as_text(result))
     return 0
 
 

@@ -49,11 +49,11 @@ class SingleStack(Trunk):
         x = x.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.first(x)
         if self.class_bias is not None:
-            features = features + self.class_bias(labels).to(features.dtype)
+            features = features + self.class_bias(labels)
         for number, block in enumerate(self.blocks, 1):
-            features = self.through(block, features)
+            features = block(features)
             if str(number) in self.attention:
-                features = self.through(self.attention[str(number)], features)
+                features = self.attention[str(number)](features)
         return features if self.near is None else self.near(shift_down(x), shift_right(x), features)
 
     def incremental(
