@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 MAX_SIDE = 64
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".avif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx"),
 )
-## Not every format that Pillow knows: some start other programs (EPS) or are documents (PDF).
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "TGA", "PCX", "ICO")
+## Not every format that Pillow knows: some start other programs (EPS), are documents (PDF), or are decoded before their
+## size is known (ICO).
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "TGA", "PCX")
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # what Pillow calls 16-bit grey; convert("L") would clip it to white
 
 
@@ -57,6 +58,8 @@ def _decode_one(path: str) -> NDArray[np.uint8]:
                 if max(image.size) > MAX_SIDE:
                     raise _too_large(path, f"{image.width}x{image.height}")
                 image.load()
+                if max(image.size) > MAX_SIDE:  # some formats learn their size only now
+                    raise _too_large(path, f"{image.width}x{image.height}")
                 return _to_array(path, image)
     except UserError:
         raise

@@ -1,5 +1,9 @@
 """A .npz file of images, labels and splits; nothing in it is ever unpickled."""
 
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,12 @@ from pixeltui.data.sets import Arrays, Source
 from pixeltui.errors import UserError, printable
 
 Array = NDArray[Any]
-KEYS = {
-    "train_images": "images",
-    "train_labels": "labels",
-    **{f"{split}_{what}": f"{split}_{what}" for split in ("val", "test") for what in ("images", "labels")},
+WANTED = {
+    *("images", "labels", "train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),
+    *("class_names", "levels"),
 }
+MOST_LISTED = 8
+MOST_CLASSES = 1 << 16
 EXPECTED = "expected uint8 [N, H, W, C] or [N, H, W]"
 
 
@@ -25,10 +30,10 @@ def load(path: Path) -> Source:
     UserError that says what was expected, what came and how to convert it.
     """
     where = printable(path)
-    arrays = read_arrays(path)
+    arrays, unused = _read(path, WANTED)
     train = _one_of(where, arrays, "images", "train_images")
     if train is None:
-        found = printable(", ".join(arrays)) or "nothing"
+        found = _listed([*arrays, *unused]) or "nothing"
         raise UserError(f"{where}: no 'images' (there is: {found}); save with np.savez(path, images=..., labels=...)")
     splits = {"train": (train, _one_of(where, arrays, "labels", "train_labels"))}
     for split in ("val", "test"):
@@ -44,8 +49,6 @@ def load(path: Path) -> Source:
         split: Arrays(_images(where, images, arrays[images]), _labels(where, labels, arrays, images))
         for split, (images, labels) in splits.items()
     }
-    used = {key for pair in splits.values() for key in pair} | {"class_names", "levels"}
-    unused = sorted(arrays.keys() - used)
     return Source(
         name=path.name,
         where=where,
@@ -54,12 +57,17 @@ def load(path: Path) -> Source:
         test=parsed.get("test"),
         classes=_classes(where, arrays.get("class_names"), [a.labels for a in parsed.values() if a.labels is not None]),
         levels=_levels(where, arrays.get("levels")),
-        notices=(f"{where}: not used: {printable(', '.join(unused))}",) if unused else (),
+        notices=(f"{where}: not used: {_listed(unused)}",) if unused else (),
     )
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
     """Every array of a .npz. Raises UserError where it is none, is damaged or holds pickled objects."""
+    return _read(path, None)[0]
+
+
+def _read(path: Path, wanted: Collection[str] | None) -> tuple[dict[str, Array], list[str]]:
+    """The arrays of these names, all for None, and the names of the others, which are not unpacked."""
     where = printable(path)
     remedy = "save the arrays anew with np.savez_compressed(path, images=..., labels=...)"
     try:
@@ -71,17 +79,40 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 raise UserError(f"{where} is {kind}; {remedy}")
             file.seek(0)
             loaded = np.load(file, allow_pickle=False)
-            return {key: loaded[key] for key in loaded.files}
+            names = [name for name in dict.fromkeys(loaded.files) if wanted is None or name in wanted]
+            _check_room(where, loaded.zip, names)
+            arrays = {name: loaded[name] for name in names}
+            if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise UserError(f"{where}: {printable(odd[0])} is no array; {remedy}")
+            return arrays, sorted(set(loaded.files) - set(names))
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"{where} cannot be read: {error.strerror or error}; {remedy}") from error
     except Exception as error:  # a flipped bit can surface in zipfile, zlib, struct, numpy's header parser, ...
-        if "allow_pickle" in str(error):
+        if str(error).startswith("Object arrays"):
             raise UserError(
                 f"{where} holds Python objects (a pickle), which could run code and are never loaded; {remedy}"
             ) from error
         raise UserError(f"{where} is damaged ({printable(error)}); {remedy}") from error
+
+
+def _check_room(where: str, archive: zipfile.ZipFile, names: Collection[str]) -> None:
+    """A few megabytes of a zip can be terabytes of zeros: what it unpacks to is known before it is unpacked, and no
+    more than that is."""
+    needed = sum(info.file_size for info in archive.infolist() if info.filename.removesuffix(".npy") in names)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory // 2:
+        raise UserError(
+            f"{where} unpacks to {needed / 2**30:,.1f} GiB, more than half of this machine's memory, "
+            f"{memory / 2**30:,.1f} GiB; use fewer images"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few, for a message."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return printable(", ".join(name[:40] for name in names[:MOST_LISTED])) + more
 
 
 def _one_of(where: str, arrays: dict[str, Array], first: str, second: str) -> str | None:
@@ -153,7 +184,7 @@ def _classes(where: str, names: Array | None, labels: list[NDArray[np.int64]]) -
     top = int(present[-1]) if len(present) else -1
     if names is None:
         if top + 1 != len(present):
-            missing = next(value for value in range(top) if value not in present)
+            missing = int(np.argmax(present != np.arange(len(present))))
             raise UserError(
                 f"{where}: labels go up to {top}, but no image has {missing}; {RENUMBER.format('labels')}, or give "
                 f"the names of all {top + 1} classes as 'class_names'"
@@ -164,9 +195,11 @@ def _classes(where: str, names: Array | None, labels: list[NDArray[np.int64]]) -
             f"{where}: class_names: expected text [K], got {names.dtype} {list(names.shape)}; "
             "save it as np.array(['cat', 'dog'])"
         )
+    if len(names) > MOST_CLASSES:
+        raise UserError(f"{where}: class_names: {len(names)} classes, the limit is {MOST_CLASSES}")
     classes = tuple(str(name) for name in names)
     if len(set(classes)) != len(classes):
-        twice = next(name for name in classes if classes.count(name) > 1)
+        twice = Counter(classes).most_common(1)[0][0]
         raise UserError(f"{where}: class_names: {printable(twice)!r} is there twice; give each class its own name")
     if top >= len(classes):
         raise UserError(f"{where}: label {top}, but only {len(classes)} class_names (labels are counted from 0)")

@@ -1,6 +1,8 @@
 """A .npz of images: what is taken, and what is refused with which advice."""
 
+import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -189,3 +191,70 @@ def test_a_npy_is_not_a_npz(tmp_path):
     with (tmp_path / "set.npz").open("wb") as file:
         np.save(file, pixels())
     refused(tmp_path / "set.npz", "single array", "np.savez")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """Zeros shrink a thousandfold."""
+    path = tmp_path / "set.npz"
+    np.savez_compressed(path, images=np.zeros((4096, 32, 32, 3), np.uint8))
+    assert path.stat().st_size < 1 << 20
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2048, "SC_PAGE_SIZE": 4096}[name])
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *args, **options: pytest.fail("it was unpacked"))
+    refused(path, "unpacks to", "more than half of this machine's memory")
+
+
+def test_arrays_that_are_not_used_are_not_unpacked(save, monkeypatch):
+    path = save(images=pixels(), bomb=np.zeros(1 << 20), **{f"other{i}": np.zeros(1) for i in range(20)})
+    original, seen = np.lib.format.read_array, []
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *args, **how: seen.append(1) or original(*args, **how))
+    data = load(Data(name=str(path)))
+    assert len(seen) == 1
+    assert data.notices[0].endswith("other13, other14 and 13 more")
+
+
+def member(path, name, content):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, array in {"images": pixels(), name: content}.items():
+            with archive.open(f"{key}.npy", "w") as file:
+                file.write(content) if key == name else np.lib.format.write_array(file, array)
+
+
+def test_what_a_member_claims_is_not_believed(tmp_path):
+    path = tmp_path / "set.npz"
+    for dtype, shape in (("|u1", (10**15,)), ("<U1000000000", (10**6,)), ("|u1", (10**9, 64, 64, 3))):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+        member(path, "images", header.getvalue() + bytes(100))
+        refused(path, "damaged")
+    member(path, "images", b"\x93NUMPY\x01\x00" + (60000).to_bytes(2, "little") + b" " * 60000)
+    refused(path, "damaged")
+    member(path, "images", b"no array at all")
+    refused(path, "images is no array")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<U0", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, array in (("images", pixels()), ("labels", np.zeros(20, np.int64))):
+            with archive.open(f"{key}.npy", "w") as file:
+                np.lib.format.write_array(file, array)
+        archive.writestr("class_names.npy", header.getvalue())
+    refused(path, "1000000000000000 classes, the limit is")
+
+
+def test_names_that_lead_out_of_the_archive_write_nothing(tmp_path, save):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    path = folder / "set.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("images.npy", "w") as file:
+            np.lib.format.write_array(file, pixels())
+        archive.writestr("../../escaped.npy", b"x")
+        archive.writestr("/tmp/\x1b[31mescaped.npy", b"x")
+    data = load(Data(name=str(path)))
+    assert data.notices[0].isprintable()
+    assert sorted(tmp_path.rglob("*")) == [folder, path]
+
+
+def test_a_gap_in_a_million_labels_is_found_at_once(save):
+    labels = np.arange(1_000_000) * 2
+    images = np.zeros((1_000_000, 1, 1), np.uint8)
+    refused(save(images=images, labels=labels), "no image has 1;")

@@ -13,8 +13,10 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parent))
-with atheris.instrument_imports(include=["pixeltui"]):
+with atheris.instrument_imports(include=["pixeltui", "PIL"]):
     import targets
+
+    import pixeltui.data.npz  # noqa: F401 - what is imported when it is used would not be instrumented
 
 from seeds import SEEDS
 

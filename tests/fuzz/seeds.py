@@ -1,11 +1,17 @@
 """Whole examples of each format, which fuzzing begins from."""
 
+import io
 import json
+import zipfile
 
 import msgspec
+import numpy as np
+import torch
+from PIL import Image
 
 from pixeltui import events
 from pixeltui.config import Config, dump_config
+from pixeltui.data.grid import grid_png
 
 STEP = {"step": 3, "epoch": 0.5}
 EVENTS = [
@@ -39,7 +45,41 @@ HEADER = {
     "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
     "v": {"dtype": "I64", "shape": [], "data_offsets": [8, 16]},
 }
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def encoded(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    """A picture of 4x4 pixels in a file format."""
+    content = io.BytesIO()
+    picture = Image.frombytes("L", (4, 4), bytes(range(0, 160, 10))).convert(mode)
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(f"{name}.npy", member)
+    return content.getvalue()
+
+
+ARRAYS = {"images": npy(np.arange(16, dtype=np.uint8).reshape(4, 2, 2) % 5), "labels": npy(np.array([0, 1, 0, 1]))}
+PICTURES = [
+    *(encoded("PNG", mode) for mode in ("RGB", "L", "P", "LA", "RGBA", "1", "I;16")),
+    *(encoded(kind) for kind in ("JPEG", "BMP", "GIF", "TIFF", "PPM", "TGA", "PCX", "WEBP")),
+    encoded("GIF", "P", save_all=True, append_images=[Image.new("P", (4, 4))]),
+    encoded("TIFF", compression="tiff_lzw"),
+    grid_png(torch.zeros(3, 1, 4, 4, dtype=torch.uint8), levels=5, names=["a", "b", "c"]),
+]
 SEEDS = {
+    "image": PICTURES,
+    "npz": [zipped(**ARRAYS), *ARRAYS.values(), npy(np.array(["cat", "dog"])), npy(np.int64(7))],
     "log": [b"\n".join([*LINES, b""]), *(line + b"\n" for line in LINES), b'{"type":"step","t":1\n\xff\n'],
     "header": [
         json.dumps(HEADER).encode(),

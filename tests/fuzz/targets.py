@@ -3,16 +3,22 @@
 `fuzz.py` searches for bytes that break one; those it found lie in found/TARGET/ and are tried by test_found.py.
 """
 
+import io
 import json
 import os
 import tempfile
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pixeltui.config import Config, load_config, load_saved_config
+from seeds import ARRAYS
+
+from pixeltui.config import Config, Data, load_config, load_saved_config
 from pixeltui.curves.points import Curves
+from pixeltui.data import load as load_data
+from pixeltui.data.images import MAX_SIDE, decode
 from pixeltui.errors import UserError
 from pixeltui.session.describe import describe
 from pixeltui.store import control
@@ -22,7 +28,8 @@ from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import age, json_document, summarize
 from pixeltui.store.view import RunView
-from pixeltui.ui.sheets import frame_pictures
+from pixeltui.train.given import read_mask
+from pixeltui.ui.sheets import ImageShape, frame_pictures, sheet_pictures
 
 _memory = Path("/dev/shm")
 FOLDER = Path(tempfile.mkdtemp(prefix="pixeltui-fuzz-", dir=_memory if os.access(_memory, os.W_OK) else None))
@@ -137,6 +144,44 @@ def frame(data: bytes) -> None:
         assert all(len(picture.rgb) == 3 * picture.width * picture.height for picture in pictures)
 
 
+def image(data: bytes) -> None:
+    """A file in a folder of images, a mask, and a sheet of samples."""
+    path = FOLDER / "fuzzed.png"
+    path.write_bytes(data)
+    for read in (lambda: decode([str(path)]), lambda: read_mask(path, 4, 4)):
+        try:
+            found = read()
+        except UserError as error:
+            assert str(error).isprintable(), error
+        else:
+            assert max(found.shape[-3:-1], default=0) <= MAX_SIDE
+    for picture in sheet_pictures(path, ImageShape(4, 4)):
+        assert len(picture.rgb) == 3 * picture.width * picture.height
+
+
+def npz(data: bytes) -> None:
+    """A .npz: the bytes as they are, and as an array in a whole one, of images, labels, names or levels."""
+    path = FOLDER / "fuzzed.npz"
+    for content in (data, *(packed(member, data) for member in ("images", "labels", "class_names", "levels"))):
+        path.write_bytes(content)
+        try:
+            found = load_data(Data(name=str(path)))
+        except UserError as error:
+            assert str(error).isprintable(), error
+        else:
+            assert found.levels <= 256
+            assert all(notice.isprintable() for notice in found.notices)
+
+
+def packed(member: str, data: bytes) -> bytes:
+    """A .npz of four grey images with labels, one member of which is the bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, whole in {**ARRAYS, member: data}.items():
+            archive.writestr(f"{name}.npy", whole)
+    return content.getvalue()
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "log": log,
     "header": header,
@@ -145,4 +190,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "override": override,
     "meta": meta,
     "frame": frame,
+    "image": image,
+    "npz": npz,
 }
