@@ -18,7 +18,10 @@ COMMANDS = {
     "sample": ("sample", "generate images from a checkpoint"),
     "sweep": ("sweep", "what the temperature does: a row of images for each, with the same noise"),
     "complete": ("complete", "fill in the rest of real images; what is kept stays bit for bit"),
-    "eval": ("evaluate", "likelihood of a split: nats/dim, bits/dim, perplexity, each with its standard error"),
+    "eval": (
+        "evaluate",
+        "likelihood of a split with its standard error; classes by Bayes' rule; samples beside real images",
+    ),
     "inspect": ("inspect", "what a checkpoint does inside; whether mask, model and sampler are right"),
     "runs": ("runs", "list, show, compare, rename, tag, annotate, delete and export runs"),
     "report": ("report", "one HTML page of a run, or of several beside each other"),

@@ -93,7 +93,6 @@ def write(
     """The PNG or .npz, and a line about it. grid: what the PNG shows where that is more than `images`; arrays: of the
     .npz, beside images, labels and levels."""
     from pixeltui.data.grid import grid_png
-    from pixeltui.store.files import write_atomic
 
     levels = loaded.data["levels"]
     if out.suffix == ".png":
@@ -107,11 +106,18 @@ def write(
             arrays["labels"] = np.array(labels, np.int64)
         np.savez_compressed(packed, images=images.permute(0, 2, 3, 1).numpy(), levels=np.int64(levels), **arrays)
         content = packed.getvalue()
+    write_file(out, content)
+    print(f"{what}, {loaded.checkpoint} ({loaded.weights}): {out}", file=sys.stderr)
+
+
+def write_file(out: Path, content: bytes) -> None:
+    """Atomically. Raises UserError."""
+    from pixeltui.store.files import write_atomic
+
     try:
         write_atomic(out, content)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from None
-    print(f"{what}, {loaded.checkpoint} ({loaded.weights}): {out}", file=sys.stderr)
 
 
 def shown(args: argparse.Namespace, images: "Tensor", loaded: "LoadedModel", per_row: int | None = None) -> int:

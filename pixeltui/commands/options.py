@@ -61,9 +61,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, a unique prefix of it, or its path")
 
 
-def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+def add_checkpoint(parser: argparse.ArgumentParser, *, both: bool = False) -> None:
     parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which weights (default: best)")
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or raw (default: ema)")
+    weights = ("ema", "raw", "both") if both else ("ema", "raw")
+    meaning = f"averaged, raw{', or averaged with raw ones beside them' if both else ''} (default: ema)"
+    parser.add_argument("--weights", choices=weights, default="ema", help=meaning)
     add_device(parser)
 
 
@@ -75,10 +77,14 @@ def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images") -> N
     """None: the run's own [sample] config."""
     parser.add_argument("-n", "--count", type=whole(least=1), metavar="N", help=count)
     parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
+    add_drawing(parser)
+
+
+def add_drawing(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--top-p", type=number(over=0, most=1), metavar="P", help="nucleus sampling; 1: all levels")
     parser.add_argument("--guidance", type=number(least=0), metavar="G", help="classifier-free guidance; 1: none")
     parser.add_argument("--seed", type=whole(least=0), metavar="S", help="the same seed, the same images")
 
 
-def add_temperature(parser: argparse.ArgumentParser) -> None:
+def add_temperature(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--temperature", type=number(over=0), metavar="T", help="1: the model's own distribution")

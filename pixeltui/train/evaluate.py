@@ -3,7 +3,8 @@
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class Likelihood:
     """None where it is not known"""
     per_class: dict[int, float]
     """bits/dim of each class that has images"""
+    per_class_se: dict[int, float | None] = field(default_factory=dict)
 
     @property
     def bits_per_dim(self) -> float:
@@ -41,8 +43,13 @@ class Likelihood:
         return math.exp(min(self.nats_per_dim, 700.0))
 
 
+def image_nats(model: ConditionalPixelCNN, split: Split, **how: Any) -> Tensor:
+    """Negative log-likelihood of every image in nats/dim: float64 [N] on the CPU; `how` as for channel_nats."""
+    return channel_nats(model, split, **how).mean(1)
+
+
 @torch.no_grad()
-def image_nats(
+def channel_nats(
     model: ConditionalPixelCNN,
     split: Split,
     *,
@@ -52,7 +59,7 @@ def image_nats(
     progress: Callable[[int, int], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
 ) -> Tensor:
-    """Negative log-likelihood of every image in nats/dim, by an fp32 network: float64 [N] on the CPU.
+    """Negative log-likelihood of every image's channels, a mean over pixels, by an fp32 network: float64 [N, C], CPU.
 
     Of `parts` processes each takes every parts-th batch, from the part-th on, and leaves the others' images at 0. After
     each batch `progress(done, total)` is called, and Interrupted is raised where `interrupted()` is true, which
@@ -61,7 +68,7 @@ def image_nats(
     was_training = model.training
     model.eval()
     total = len(split)
-    nats = torch.zeros(total, dtype=torch.float64)
+    nats = torch.zeros(total, model.image_shape[0], dtype=torch.float64)
     try:
         for first in range(0, total, batch_size * parts):
             own = slice(first + part * batch_size, first + (part + 1) * batch_size)
@@ -79,9 +86,9 @@ def image_nats(
 
 
 def _nats(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None) -> Tensor:
-    """float64 [N] on the CPU of images [N, C, H, W], by halves where memory runs out."""
+    """float64 [N, C] on the CPU of images [N, C, H, W], by halves where memory runs out."""
     with contextlib.suppress(torch.OutOfMemoryError):
-        return -model.log_prob(images, labels).double().flatten(1).mean(1).cpu()
+        return -model.log_prob(images, labels).double().flatten(2).mean(2).cpu()
     half = len(images) // 2
     if not half:
         raise torch.OutOfMemoryError("no memory to score a single image")
@@ -91,11 +98,15 @@ def _nats(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None) -> 
 
 def likelihood(nats: Tensor, labels: Tensor | None = None) -> Likelihood:
     """The figures of a split from its images' nats/dim [N] and labels [N]."""
-    images = len(nats)
-    se = float(nats.std()) / math.sqrt(images) if images > 1 else None
-    per_class = {}
+    per_class, per_class_se = {}, {}
     if labels is not None:
         labels = labels.cpu()
-        present = sorted(set(labels.tolist()))
-        per_class = {label: float(nats[labels == label].mean()) / math.log(2) for label in present}
-    return Likelihood(images, float(nats.mean()), se, per_class)
+        for label in sorted(set(labels.tolist())):
+            mean, se = mean_and_se(nats[labels == label] / math.log(2))
+            per_class[label], per_class_se[label] = mean, se
+    return Likelihood(len(nats), *mean_and_se(nats), per_class, per_class_se)
+
+
+def mean_and_se(x: Tensor) -> tuple[float, float | None]:
+    """Of [N], the standard error None where N is 1."""
+    return float(x.mean()), float(x.std()) / math.sqrt(len(x)) if len(x) > 1 else None

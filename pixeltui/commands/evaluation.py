@@ -1,0 +1,165 @@
+"""What `pixeltui eval` measures, as a JSON tree."""
+
+import argparse
+import math
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from pixeltui.commands import drawing, options
+from pixeltui.commands.progress import bar
+from pixeltui.data import DataSet, Split, load
+from pixeltui.errors import UsageError, UserError
+from pixeltui.store.rundir import find_run
+from pixeltui.train import judge
+from pixeltui.train.bayes import class_log_probs, class_priors, classify
+from pixeltui.train.draw import Plan
+from pixeltui.train.evaluate import channel_nats, likelihood, mean_and_se
+from pixeltui.train.frechet import prepare
+from pixeltui.train.load import LoadedModel, load_model
+from pixeltui.train.precision import pick_device
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Raises UserError."""
+    run_dir = find_run(args.runs_dir, args.run)
+    device = pick_device(args.device)
+    chosen = {"checkpoint": args.checkpoint, "device": device, "warn": options.warn}
+    loaded = load_model(run_dir, weights="raw" if args.weights == "raw" else "ema", **chosen)
+    data_config = loaded.config.data
+    if args.data is not None:
+        data_config = msgspec.structs.replace(data_config, name=args.data, levels=loaded.data["levels"])
+    data = load(data_config)
+    _check_data(data, loaded, same=args.data is None)
+    if args.classify:
+        _check_classes(data, loaded)
+    if args.fid:
+        prepare()
+    data = data.to(device)
+    split = data.splits[args.split]
+    nats = _channel_nats(loaded, split, args)
+    report = {
+        "run": run_dir.name,
+        "checkpoint": loaded.checkpoint,
+        "step": loaded.step,
+        "weights": loaded.weights,
+        "data": data.name,
+        "split": args.split,
+        **likelihood_report(nats, split, data),
+    }
+    if args.weights == "both":
+        raw = load_model(run_dir, weights="raw", **chosen)
+        report |= _raw_report(nats, _channel_nats(raw, split, args), split, data)
+    if args.classify:
+        report["classification"] = _classification(loaded, split, data, args)
+    if args.samples:
+        report["samples"] = _samples(loaded, data, args)
+    return report
+
+
+def _check_data(data: DataSet, loaded: LoadedModel, *, same: bool) -> None:
+    trained = loaded.data
+    if same and data.checksum != trained["checksum"]:
+        options.warn("the data set is not the one trained on: its images, labels or splits changed")
+    if list(data.image_shape) != trained["image_shape"] or data.levels != trained["levels"]:
+        channels, height, width = trained["image_shape"]
+        came = "x".join(map(str, data.image_shape))
+        raise UserError(
+            f"{data.name}: the model expects images of {channels}x{height}x{width} (channels, height, width) with "
+            f"{trained['levels']} levels, got {came} with {data.levels}"
+        )
+    if len(data.classes) > len(trained["classes"]) > 0:
+        raise UserError(f"{data.name} has {len(data.classes)} classes, the model knows {len(trained['classes'])}")
+
+
+def _check_classes(data: DataSet, loaded: LoadedModel) -> None:
+    if not loaded.model.num_classes:
+        raise UsageError("--classify: the model is unconditional (model.conditional = false)")
+    if not data.num_classes:
+        raise UsageError(f"--classify: {data.name} has no labels")
+
+
+def _channel_nats(loaded: LoadedModel, split: Split, args: argparse.Namespace) -> Tensor:
+    with bar(f"scoring {len(split)} images, {loaded.weights} weights") as progress:
+        return channel_nats(loaded.model, split, batch_size=_batch_size(loaded, args), progress=progress)
+
+
+def _batch_size(loaded: LoadedModel, args: argparse.Namespace) -> int:
+    size: int = args.batch_size or loaded.config.train.batch_size
+    return size
+
+
+def likelihood_report(nats: Tensor, split: Split, data: DataSet) -> dict[str, Any]:
+    """The figures of images' channels in nats/dim, float64 [N, C], each with its standard error."""
+    result = likelihood(nats.mean(1), split.labels)
+    names = ("red", "green", "blue") if nats.shape[1] == 3 else ("grey",)
+    channels = [mean_and_se(column / math.log(2)) for column in nats.unbind(1)]
+    return {
+        "images": result.images,
+        "bits_per_dim": result.bits_per_dim,
+        "bits_per_dim_se": result.bits_per_dim_se,
+        "nats_per_dim": result.nats_per_dim,
+        "nats_per_dim_se": result.nats_per_dim_se,
+        "perplexity": result.perplexity,
+        "perplexity_se": None if result.nats_per_dim_se is None else result.perplexity * result.nats_per_dim_se,
+        "per_class": {data.classes[label]: bits for label, bits in result.per_class.items()},
+        "per_class_se": {data.classes[label]: se for label, se in result.per_class_se.items()},
+        "per_channel": {name: bits for name, (bits, _) in zip(names, channels, strict=True)},
+        "per_channel_se": {name: se for name, (_, se) in zip(names, channels, strict=True)},
+    }
+
+
+def _raw_report(ema: Tensor, raw: Tensor, split: Split, data: DataSet) -> dict[str, Any]:
+    """Of the raw weights, and how much worse they are than the averaged ones on the same images, in bits/dim."""
+    difference, se = mean_and_se((raw - ema).mean(1) / math.log(2))
+    return {"raw": likelihood_report(raw, split, data), "raw_minus_ema": difference, "raw_minus_ema_se": se}
+
+
+def _classification(loaded: LoadedModel, split: Split, data: DataSet, args: argparse.Namespace) -> dict[str, Any]:
+    from pixeltui.commands.progress import bar
+
+    model = loaded.model
+    with bar(f"scoring {len(split)} images as each of {model.num_classes} classes") as progress:
+        log_probs = class_log_probs(model, split.images, batch_size=_batch_size(loaded, args), progress=progress)
+    assert split.labels is not None
+    assert data.train.labels is not None
+    priors = class_priors(data.train.labels, model.num_classes)
+    return asdict(classify(log_probs, priors, split.labels, dims=math.prod(model.image_shape)))
+
+
+def _samples(loaded: LoadedModel, data: DataSet, args: argparse.Namespace) -> dict[str, Any]:
+    held_out, train = judge.comparable(data, args.split, args.samples)
+    labels = held_out.labels.tolist() if held_out.labels is not None and loaded.model.num_classes else []
+    settings = {
+        "temperature": args.temperature or 1.0,
+        "top_p": 1.0 if args.top_p is None else args.top_p,
+        "guidance": 1.0 if args.guidance is None else args.guidance,
+        "seed": args.seed or 0,
+    }
+    plan = Plan(
+        count=len(held_out),
+        labels=labels,
+        temperatures=(settings["temperature"],),
+        top_p=settings["top_p"],
+        guidance=settings["guidance"],
+        seed=int(settings["seed"]),
+    )
+    images = drawing.drawn(loaded, plan).to(held_out.images.device)
+    with bar("looking for the nearest training images") as progress:
+        mirrored = loaded.config.data.augmentations.horizontal_flip
+        found = judge.copies(images, held_out.images, data, mirrored=mirrored, progress=progress)
+    report = {
+        "images": len(images),
+        **settings,
+        "wasserstein": judge.wasserstein(images, held_out.images, train.images),
+        "nearest": found.figures(),
+    }
+    if args.nearest is not None:
+        drawing.write_file(args.nearest, judge.copies_png(images, found.samples, data))
+        report["nearest_png"] = str(args.nearest)
+    if args.fid:
+        with bar("Inception features"):
+            report["frechet"] = judge.frechet(images, held_out.images, data)
+    return report
