@@ -5,11 +5,13 @@ The weights are copied when the stream begins. Shapes: B images, N = B or, with 
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from pixeltui.core import kept
 from pixeltui.core.native.rows import native_row
 from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, fp32, scale_levels
 
@@ -53,6 +55,8 @@ class CachedSampler:
         rows_above: int | None,
     ) -> None:
         """draw: how to draw from log-probabilities; None: by the head's own `draw`. rows_above: as Trunk's."""
+        self.batch = request.images.shape[0]
+        """images that were asked for: the request may have been padded"""
         self.trunk, self.head, self.request, self.levels, self.draw = trunk, head, request, levels, draw
         batch, channels, _, width = request.images.shape
         self.copies = 2 if request.guided else 1
@@ -65,11 +69,20 @@ class CachedSampler:
         self.rows_above = rows_above
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = False
+        self.done: Callable[[CachedSampler], None] | None = None
+        """what is to be told that no more rows are asked for"""
         self.native = native_row(self) if device.type == "cpu" else None
         """the compiled steps, where they know every part"""
 
     def stream(self) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far, rows done) after each row."""
+        try:
+            yield from self._rows()
+        finally:
+            if self.done is not None:
+                self.done(self)
+
+    def _rows(self) -> Iterator[tuple[Tensor, int]]:
         images, drawn = self.request.images, self.request.rows
         known_from = 0  # rows before it are taken in, or of no use
         if drawn and self.rows_above is not None:
@@ -81,7 +94,7 @@ class CachedSampler:
                         self.fill(known_from, row)
                     self.draw_row(row)
                 known_from = row + 1
-            yield images.clone(), row + 1
+            yield images[: self.batch].clone(), row + 1
 
     def fill(self, first: int, end: int) -> None:
         """Takes in rows that are known, as many at once as are worth their memory: mostly all of them."""
@@ -160,10 +173,26 @@ def cached_sampler(
 ) -> CachedSampler | None:
     """None where the trunk does not offer `incremental`."""
     batch, _, height, width = request.images.shape
-    repeated = 2 * batch if request.guided else batch
+    records = kept.records(request.images.device)
+    request = kept.padded(request, kept.size_for(batch)) if records else request
+    repeated = request.images.shape[0] * (2 if request.guided else 1)
     dtype = dtype or next(model.trunk.parameters()).dtype
     trunk = model.trunk.incremental(request.labels, repeated, height, width, dtype)
     if trunk is None:
         return None
     head = model.head.incremental() or AnyHead(model.head)
-    return CachedSampler(trunk, head, request, model.levels, draw, model.trunk.rows_above)
+    sampler = CachedSampler(trunk, head, request, model.levels, draw, model.trunk.rows_above)
+    if records:
+        kind = (
+            repeated,
+            request.guided,
+            request.temperature,
+            request.top_p,
+            request.guidance,
+            request.any_known,
+            dtype,
+        )
+        sampler = kept.take(model, (*kind, request.images.device), sampler)
+        sampler.done = partial(kept.give_back, model, (*kind, request.images.device))
+    sampler.batch = batch
+    return sampler

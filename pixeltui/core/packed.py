@@ -23,7 +23,8 @@ def taps(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
     weight = conv.weight.detach()
     if isinstance(conv, MaskedConv2d):
         weight = weight * conv.mask
-    return weight.permute(2, 3, 1, 0).to(dtype, copy=True).contiguous()
+    kernel = weight.permute(2, 3, 1, 0)
+    return torch.empty(kernel.shape, dtype=dtype, device=kernel.device).copy_(kernel)
 
 
 def bias_of(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
@@ -126,8 +127,8 @@ def pack_norm(norm: nn.Module, dtype: torch.dtype) -> tuple[Norm, Tensor | None]
 
 
 def scaled_rows(matrix: Tensor, factors: Tensor | None) -> Tensor:
-    """[..., in, out] with the inputs' factors [in] taken in."""
-    return matrix if factors is None else matrix * factors[:, None]
+    """[..., in, out], itself, with the inputs' factors [in] taken in."""
+    return matrix if factors is None else matrix.mul_(factors[:, None])
 
 
 class Gate:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pixeltui.errors import UserError, printable
 from pixeltui.session import wishes
+from pixeltui.session.studio_pictures import heat, rows_of
 from pixeltui.session.wishes import (
     AnyWish,
     Draw,
@@ -35,7 +36,6 @@ from pixeltui.session.wishes import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixeltui.train.draw import Plan
     from pixeltui.train.given import GivenImages
     from pixeltui.train.load import LoadedModel
 
@@ -61,13 +61,16 @@ class Worker:
         while True:
             wish = self._todo.get()
             assert wish is not None
-            try:
-                self._obey(wish)
-            except UserError as error:
-                self._answer(Refused(id=wish.id, message=printable(error)))
-            except (RuntimeError, ValueError, MemoryError, OSError) as error:
-                what = str(error).split("\n")[0][:200] or type(error).__name__
-                self._answer(Refused(id=wish.id, message=f"could not be done: {printable(what)}"))
+            self._attempt(wish)
+
+    def _attempt(self, wish: AnyWish) -> None:
+        try:
+            self._obey(wish)
+        except UserError as error:
+            self._answer(Refused(id=wish.id, message=printable(error)))
+        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+            what = str(error).split("\n")[0][:200] or type(error).__name__
+            self._answer(Refused(id=wish.id, message=f"could not be done: {printable(what)}"))
 
     def _answer(self, answer: wishes.Answer) -> None:
         wishes.send(self._pipe, answer)
@@ -89,6 +92,15 @@ class Worker:
         """Whether something waits that the drawing in progress must make way for."""
         with self._todo.mutex:
             return any(isinstance(wish, Draw | Stop | Find) for wish in self._todo.queue)
+
+    def _score_between_rows(self) -> None:
+        """What takes a moment need not wait for the end of the drawing."""
+        with self._todo.mutex:
+            scores = [wish for wish in self._todo.queue if isinstance(wish, Score)]
+            for wish in scores:
+                self._todo.queue.remove(wish)
+        for wish in scores:
+            self._attempt(wish)
 
     # -- models and data -------------------------------------------------------------------------------------------
 
@@ -148,23 +160,24 @@ class Worker:
             "seed": wish.seed,
         }
         levels = loaded.data["levels"]
-        before, settings = torch.zeros(0, *loaded.model.image_shape, dtype=torch.uint8), {}
+        of_completion: dict[str, Any] = {}
+        before = torch.zeros(0, *loaded.model.image_shape, dtype=torch.uint8)
         if wish.source:
             image, label = self._images(wish.id, wish.model, loaded).find(wish.source)
-            known = torch.zeros(image.shape[1:], dtype=torch.bool)
-            known[: wish.keep_rows] = True
+            known = torch.frombuffer(bytearray(wish.mask), dtype=torch.bool).reshape(image.shape[1:])
             plan = completion_plan(loaded, image[None], [label], known, wish.count or 1, **options)
             before = torch.stack([image, masked(image, known, levels)])
-            settings = {"completes": wish.source, "keep_rows": wish.keep_rows}
+            of_completion = {"completes": wish.source, **wish.kept}
         else:
             plan = make_plan(loaded, count=wish.count, **options)
-        settings = {"run": _name(wish.model), **settings, **plan.settings(loaded)}
+        settings: dict[str, Any] = {"run": _name(wish.model), **of_completion, **plan.settings(loaded)}
         began = time.perf_counter()
         for images, row, total in draw(loaded, plan):
             everything = torch.cat([before, images])
             stopped = self._superseded()
-            rows = _rows(wish, loaded, plan, everything, row, row == total or stopped, time.perf_counter() - began)
+            rows = rows_of(wish, loaded, plan, everything, row, row == total or stopped, time.perf_counter() - began)
             self._answer(rows)
+            self._score_between_rows()
             if stopped and row < total:
                 settings["rows"] = row
                 break
@@ -173,10 +186,14 @@ class Worker:
 
     def _find(self, wish: Find) -> None:
         loaded = self._load(wish.id, wish.model)
+        from pathlib import Path
+
+        from pixeltui.train.given import read_mask
+
         images = self._images(wish.id, wish.model, loaded)
         image, label = images.find(wish.source)
-        count = len(images.data.splits[wish.source.partition(":")[0]])
         channels, height, width = image.shape
+        mask = read_mask(Path(wish.mask).expanduser(), height, width).numpy().tobytes() if wish.mask else b""
         self._answer(
             Found(
                 id=wish.id,
@@ -185,7 +202,8 @@ class Worker:
                 levels=loaded.data["levels"],
                 pixels=image.numpy().tobytes(),
                 name="" if label is None else str(loaded.classes[label]),
-                count=count,
+                count=images.size_of(wish.source),
+                mask=mask,
             )
         )
 
@@ -198,14 +216,15 @@ class Worker:
         image = torch.frombuffer(bytearray(wish.pixels), dtype=torch.uint8).reshape(1, *model.image_shape).to(device)
         known = wish.label is not None and model.num_classes
         labels = torch.tensor([wish.label], device=device) if known else None
-        bits = (-model.log_prob(image, labels)[0] / math.log(2)).cpu()
+        bits = (-model.log_prob(image, labels)[0, :, : wish.rows] / math.log(2)).cpu()
         pixels = bits.sum(dim=0).flatten().tolist()
+        nothing = [0.0] * (model.image_shape[1] * model.image_shape[2] - len(pixels))
         self._answer(
             Scored(
                 id=wish.id,
                 bits_per_dim=float(bits.mean()),
                 bits=tuple(pixels),
-                colors=heat(pixels, len(bits) * math.log2(loaded.data["levels"])),
+                colors=heat(pixels + nothing, len(bits) * math.log2(loaded.data["levels"])),
             )
         )
 
@@ -243,45 +262,6 @@ class Worker:
 
 def _name(model: Model) -> str:
     return os.path.basename(model.run)  # noqa: PTH119
-
-
-def _rows(
-    wish: Draw, loaded: "LoadedModel", plan: "Plan", images: "Tensor", row: int, done: bool, seconds: float
-) -> Rows:
-    labels = plan.all_labels()
-    names = [str(loaded.classes[label]) for label in labels]
-    first = 2 if wish.source else 0
-    if len(plan.temperatures) > 1:
-        temperatures = [f"T{t:g}" for t in plan.temperatures for _ in range(plan.count)]
-        names = [f"{t} {name}" for t, name in zip(temperatures, names, strict=True)] if names else temperatures
-    if first:
-        names = ["original", "kept", *(names or [""] * plan.count)]
-    count, channels, height, width = images.shape
-    return Rows(
-        id=wish.id,
-        shape=(count, channels, height, width),
-        levels=loaded.data["levels"],
-        pixels=images.numpy().tobytes(),
-        rows=row,
-        done=done,
-        seconds=seconds,
-        labels=tuple(labels),
-        names=tuple(names),
-        columns=plan.count if len(plan.temperatures) > 1 else None,
-        first=first,
-    )
-
-
-def heat(bits: list[float], hottest: float) -> bytes:
-    """RGB of each value: black, violet, red, orange, yellow, white at `hottest`, evenly brighter on the way."""
-    stops = ((8, 8, 20), (66, 20, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 220))
-    colors = bytearray()
-    for value in bits:
-        place = min(max(value / hottest, 0.0), 1.0) * (len(stops) - 1)
-        index = min(int(place), len(stops) - 2)
-        share = place - index
-        colors += bytes(round(a + (b - a) * share) for a, b in zip(stops[index], stops[index + 1], strict=True))
-    return bytes(colors)
 
 
 def main() -> None:

@@ -35,22 +35,27 @@ class Draw(Wish, frozen=True, kw_only=True):
     guidance: float | None = None
     seed: int | None = None
     source: str = ""
-    """an image to complete, "test:0" """
-    keep_rows: int = 0
+    """an image to complete: "test:0", or a file"""
+    mask: bytes = b""
+    """what of it is kept: 1, [H, W]"""
+    kept: dict[str, int | str] = {}
+    """the same in words, for what is written beside the images"""
 
 
 class Find(Wish, frozen=True, kw_only=True):
-    """An image of the run's data."""
+    """An image of the run's data, or of a file. mask: a file that says what of it is kept, "" for none."""
 
     model: Model
     source: str
+    mask: str = ""
 
 
 class Score(Wish, frozen=True, kw_only=True):
-    """Bits of every pixel of one image, [C, H, W]. label: the class's number; None: without."""
+    """Bits of the pixels in the first `rows` rows of one image, [C, H, W]. label: a class's number; None: without."""
 
     model: Model
     pixels: bytes
+    rows: int
     label: int | None = None
 
 
@@ -95,7 +100,7 @@ class Rows(Answer, frozen=True, kw_only=True):
 
 
 class Found(Answer, frozen=True, kw_only=True):
-    """An image of the data, [C, H, W]. count: how many the split has."""
+    """An image, [C, H, W]. count: how many its split has; 1 for a file."""
 
     source: str
     shape: tuple[int, int, int, int]
@@ -103,10 +108,13 @@ class Found(Answer, frozen=True, kw_only=True):
     pixels: bytes
     name: str
     count: int
+    mask: bytes = b""
+    """1 where it is kept, [H, W], where a file says so"""
 
 
 class Scored(Answer, frozen=True, kw_only=True):
-    """bits: of each pixel, over its channels, row-major; colors: RGB of the heat map."""
+    """bits: of each pixel that was scored, over its channels, row-major; colors: RGB of the heat map of the image, dark
+    where nothing was scored."""
 
     bits_per_dim: float
     bits: tuple[float, ...]

@@ -25,12 +25,8 @@ class GivenImages:
 
     def find(self, name: str) -> tuple[Tensor, int | None]:
         """uint8 levels [C, H, W] and its class, where that is known, of a file or of "test:17". Raises UserError."""
-        split, colon, index = name.partition(":")
-        if colon and index.isdecimal() and not Path(name).exists():
-            if split not in SPLITS:
-                raise UserError(f"no split {printable(split)!r}{did_you_mean(split, SPLITS)}")
-            return self.of_split(split, int(index))
-        return self._read(Path(name).expanduser()), None
+        place = _place(name)
+        return (self._read(Path(name).expanduser()), None) if place is None else self.of_split(*place)
 
     def of_split(self, split: str, index: int) -> tuple[Tensor, int | None]:
         """The image of a number in a split of the run's data. Raises UserError."""
@@ -39,6 +35,11 @@ class GivenImages:
             raise UserError(f"{split}:{index}: the {split} split has images 0 to {len(images) - 1}")
         labels = self.data.splits[split].labels
         return images[index], None if labels is None else int(labels[index])
+
+    def size_of(self, name: str) -> int:
+        """How many images there are beside one that `find` found: those of its split, 1 of a file."""
+        place = _place(name)
+        return 1 if place is None else len(self.data.splits[place[0]])
 
     @property
     def data(self) -> DataSet:
@@ -68,6 +69,16 @@ class GivenImages:
             pixels = pixels[..., :1]
         levels = _to_levels(pixels, self._loaded.data["levels"], path)
         return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1))).expand(channels, -1, -1).contiguous()
+
+
+def _place(name: str) -> tuple[str, int] | None:
+    """Split and number of "test:17"; None for a file. Raises UserError for a split that there is not."""
+    split, colon, index = name.partition(":")
+    if not colon or not index.isdecimal() or Path(name).exists():
+        return None
+    if split not in SPLITS:
+        raise UserError(f"no split {printable(split)!r}{did_you_mean(split, SPLITS)}")
+    return split, int(index)
 
 
 def _too_large(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.session.wishes import Draw, Model
 from pixeltui.store.rundir import RunDir, run_paths
+from pixeltui.ui import completion
 from pixeltui.ui.sheets import ImageShape
 
 FIELDS: Final = (
@@ -22,6 +23,8 @@ FIELDS: Final = (
     ("count", "count"),
 )
 """name on the screen, key"""
+COMPLETING: Final = (("image", "image"), ("keeps", "keeps"))
+"""the same, of what is asked only where an image is completed; see pixeltui.ui.completion"""
 MOST_IMAGES: Final = 256
 SWEPT: Final = (0.7, 0.8, 0.9, 1.0)
 SWEEP_IMAGES: Final = 8
@@ -40,6 +43,8 @@ class Draft:
     checkpoints: list[str] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     shape: ImageShape | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    """of the splits of the run's data, as far as they are known"""
 
     def reload(self) -> None:
         """Which runs there are."""
@@ -63,7 +68,10 @@ class Draft:
             "guidance": f"{sample.guidance:g}",
             "seed": str(sample.seed),
             "count": str(min(sample.count, MOST_IMAGES)),
+            "image": "test:0",
+            "keeps": str((self.shape.height if self.shape else 2) // 2),
         }
+        self.sizes = {}
 
     def look(self) -> None:
         """Which checkpoints the run has now."""
@@ -98,6 +106,10 @@ class Draft:
                 return _wrong_number(text, over=0, most=1)
             case "guidance":
                 return _wrong_number(text, least=0)
+            case "image":
+                return completion.wrong_source(text, self.sizes)
+            case "keeps":
+                return completion.wrong_kept(text, self.shape.height, self.shape.width) if self.shape else ""
             case "seed":
                 return "" if text.isdecimal() and len(text) < 19 else "expected a whole number"
             case _:
@@ -116,7 +128,14 @@ class Draft:
     @property
     def first_problem(self) -> str:
         """With the field's name."""
-        for name, key in FIELDS:
+        return self._first_of(FIELDS)
+
+    @property
+    def first_problem_of_completing(self) -> str:
+        return self._first_of((*FIELDS, *COMPLETING))
+
+    def _first_of(self, fields: tuple[tuple[str, str], ...]) -> str:
+        for name, key in fields:
             if wrong := self.problem(key):
                 return f"{name}: {printable(wrong)}"
         return ""
@@ -140,6 +159,10 @@ class Draft:
     def stepped(self, key: str, by: int) -> str:
         """The field's text `by` options, or steps, further on."""
         text = self.values[key].strip()
+        if key == "image":
+            return completion.next_source(text, by, self.sizes)
+        if key == "keeps":
+            return completion.moved(text, 0, by, self.shape.height, self.shape.width) if self.shape else text
         if options := self.options(key):
             place = options.index(text) if text in options else -1 if by > 0 else 0
             return options[(place + by) % len(options)]
@@ -164,10 +187,12 @@ class Draft:
             weights=self.values["weights"].strip(),
         )
 
-    def wish(self, *, sweep: int = 0, source: str = "", keep_rows: int = 0) -> Draw:
-        """sweep: the most images a temperature, where there are to be several. Raises UserError for what is wrong."""
-        if self.run is None or self.first_problem:
-            raise UserError(self.first_problem or "choose a run first")
+    def wish(self, *, sweep: int = 0, mask: bytes = b"") -> Draw:
+        """sweep: the most images a temperature, where there are to be several. mask: what is kept of the image to be
+        completed, where one is. Raises UserError for what is wrong."""
+        wrong = self.first_problem_of_completing if mask else self.first_problem
+        if self.run is None or wrong:
+            raise UserError(wrong or "choose a run first")
         text = {key: value.strip() for key, value in self.values.items()}
         label = "" if text["classes"].lower() in ("", "all", "none") else text["classes"]
         count = int(text["count"])
@@ -178,13 +203,14 @@ class Draft:
             id=0,
             model=self.model,
             label=label,
-            count=min(count, COMPLETIONS) if source else count,
+            count=min(count, COMPLETIONS) if mask else count,
             temperatures=SWEPT if sweep else (float(text["temperature"]),),
             top_p=float(text["top_p"]),
             guidance=float(text["guidance"]),
             seed=int(text["seed"]),
-            source=source,
-            keep_rows=keep_rows,
+            source=text["image"] if mask else "",
+            mask=mask,
+            kept=completion.settings_of(text["keeps"]) if mask else {},
         )
 
 

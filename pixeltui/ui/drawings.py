@@ -11,8 +11,8 @@ from pixeltui.ui.sheets import ImageShape, sheet_pictures
 from pixeltui.ui.widgets.gallery import Picture
 from pixeltui.ui.widgets.pixels import to_rgb
 
-CUT: Final = bytes((255, 176, 32))
-"""the row at which an image is cut"""
+EDGE: Final = bytes((255, 176, 32))
+"""around what is filled in"""
 
 
 class Easel:
@@ -24,10 +24,12 @@ class Easel:
     def clear(self) -> None:
         self.original: Found | None = None
         self.rows: Rows | None = None
-        self.keep = 0
+        self.mask = b""
+        """what is kept of the original: 1"""
         self.busy = False
         self.columns: int | None = None
         self._id = 0
+        self._edge: list[int] = []
         self._pictures: list[Picture] = []
 
     def begin(self, wish: Draw, shape: ImageShape | None) -> bool:
@@ -45,32 +47,27 @@ class Easel:
             self.columns = wish.count if len(wish.temperatures) > 1 else None
         return others
 
-    def take_original(self, found: Found) -> None:
-        self.original = found
-        self.uncover()
-
-    def uncover(self) -> None:
-        """The original and its upper rows alone, before they are completed."""
+    def uncover(self, mask: bytes, edge: list[int]) -> None:
+        """The original and what is kept of it, with an edge around the rest, before it is completed."""
         found = self.original
-        self.rows = None
+        self.rows, self.mask, self._edge = None, mask, edge
         if found is None:
             return
         _, _, height, width = found.shape
         (rgb,) = to_rgb(found.pixels, found.shape, found.levels)
-        kept = rgb[: 3 * width * self.keep]
-        hidden = bytes(
-            v for y in range(self.keep, height) for x in range(width) for v in [(1 + (x + y) % 2) * 255 // 5] * 3
-        )
-        cut = self._cut(kept + hidden, width, height)
-        self._pictures = [Picture(rgb, width, height, found.name or "original"), Picture(cut, width, height, "kept")]
+        kept = bytearray(rgb)
+        for i in range(width * height):
+            if not mask[i]:
+                kept[3 * i : 3 * i + 3] = bytes([(1 + (i % width + i // width) % 2) * 255 // 5] * 3)
+        pictures = (rgb, found.name or "original"), (self._edged(bytes(kept)), "kept")
+        self._pictures = [Picture(image, width, height, name) for image, name in pictures]
         self.columns = None
 
-    def _cut(self, rgb: bytes, width: int, height: int) -> bytes:
-        """With a line as the first row that is not kept."""
-        line = 3 * width
-        if self.keep >= height:
-            return rgb
-        return rgb[: line * self.keep] + CUT * width + rgb[line * (self.keep + 1) :]
+    def _edged(self, rgb: bytes) -> bytes:
+        marked = bytearray(rgb)
+        for i in self._edge:
+            marked[3 * i : 3 * i + 3] = EDGE
+        return bytes(marked)
 
     def take(self, rows: Rows) -> bool:
         """Whether they are of another drawing than before, or are complete, so that everything is to be shown anew."""
@@ -81,7 +78,7 @@ class Easel:
         images = to_rgb(rows.pixels, rows.shape, rows.levels)
         self._pictures = [
             Picture(
-                self._cut(rgb, width, height) if rows.first and i == 1 else rgb,
+                self._edged(rgb) if rows.first and i == 1 else rgb,
                 width,
                 height,
                 rows.names[i] if i < len(rows.names) else "",
@@ -105,8 +102,8 @@ class Easel:
         ]
 
     def score(self, index: int, draft: Draft) -> Score | None:
-        """The wish for the bits of a picture; None where it is not whole."""
-        if self.rows is not None and 0 <= index < len(self._pictures) and self.rows.rows == self.rows.shape[2]:
+        """The wish for the bits of a picture, of the rows that are there; None where there are none."""
+        if self.rows is not None and 0 <= index < self.rows.shape[0] and self.rows.rows:
             _, channels, height, width = self.rows.shape
             size = channels * height * width
             if self.rows.first and index == 1:
@@ -115,9 +112,11 @@ class Easel:
             place = index - self.rows.first
             label = self.rows.labels[place] if 0 <= place < len(self.rows.labels) else None
             own = self._own_class(draft) if place < 0 else label
-            return Score(id=0, model=draft.model, pixels=pixels, label=own)
+            rows = height if place < 0 else self.rows.rows
+            return Score(id=0, model=draft.model, pixels=pixels, rows=rows, label=own)
         if self.original is not None and index == 0:
-            return Score(id=0, model=draft.model, pixels=self.original.pixels, label=self._own_class(draft))
+            found, own = self.original, self._own_class(draft)
+            return Score(id=0, model=draft.model, pixels=found.pixels, rows=found.shape[2], label=own)
         return None
 
     def _own_class(self, draft: Draft) -> int | None:
@@ -187,10 +186,13 @@ class Earlier:
         levels, shape = data.get("levels"), data.get("image_shape")
         if not isinstance(levels, int) or not 2 <= levels <= 256 or not isinstance(shape, list):
             return None
-        rgb = self.pictures[index].rgb
+        rgb, height = self.pictures[index].rgb, self.pictures[index].height
+        rows = self._settings.get("rows", height)
+        if not isinstance(rows, int) or not 0 < rows <= height:
+            return None
         back = bytes(min(levels - 1, round(value * (levels - 1) / 255)) for value in range(256))
         planes = b"".join(rgb[channel::3] for channel in range(shape[0])).translate(back)
-        return Score(id=0, model=draft.model, pixels=planes, label=self._label(index, draft))
+        return Score(id=0, model=draft.model, pixels=planes, rows=rows, label=self._label(index, draft))
 
     def _label(self, index: int, draft: Draft) -> int | None:
         """The class that an image was drawn as; of a completion the first images, which were not drawn, have none."""
@@ -205,9 +207,10 @@ class Earlier:
 class HeatMap:
     """An image and the bits that each of its pixels takes."""
 
-    def __init__(self, index: int, picture: Picture, given: str) -> None:
-        """given: the class that the bits are given, "" for none."""
+    def __init__(self, index: int, picture: Picture, rows: int, given: str) -> None:
+        """rows: how many of it there are. given: the class that the bits are given, "" for none."""
         self.index = index
+        self._rows = rows
         self._given = f"given class {given}" if given else "without a class"
         self.note = "scoring …"
         self._picture = picture
@@ -218,8 +221,9 @@ class HeatMap:
         self._colors = scored.colors
         self._bits = scored.bits_per_dim
         bits = sorted(scored.bits)
+        part = "" if self._rows == self._picture.height else f"the first {self._rows} rows · "
         self.note = (
-            f"{scored.bits_per_dim:.3f} bits/dim · {self._given} · pixels {bits[0]:.2f} to {bits[-1]:.2f} bits, "
+            f"{scored.bits_per_dim:.3f} bits/dim · {part}{self._given} · pixels {bits[0]:.2f} to {bits[-1]:.2f} bits, "
             f"half under {bits[len(bits) // 2]:.2f} · white: as many as a blind guess takes"
         )
 

@@ -5,55 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from sampled import features_by_row, last, random_images
 from torch import Tensor
 
 from pixeltui import registry
 from pixeltui.config import Model
 from pixeltui.core import ConditionalPixelCNN, build_model, cached
-from pixeltui.core.cached import CachedSampler
-from pixeltui.core.draw import LARGEST_NOISE
-from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
-from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
+from pixeltui.core.sampler import naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
-
-
-def last(rows: Any) -> Tensor:
-    *_, (images, _) = rows
-    result: Tensor = images
-    return result
-
-
-def random_images(model: ConditionalPixelCNN, batch: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, model.levels, (batch, *model.image_shape), generator=generator, dtype=torch.uint8)
-
-
-@torch.no_grad()
-def features_by_row(
-    model: ConditionalPixelCNN, images: Tensor, labels: Tensor | None, filled: tuple[int, ...]
-) -> Tensor:
-    """Features [B, D, H, W] of true images, pixel by pixel; NaN in the rows that are taken in at once."""
-    batch, _, height, width = images.shape
-    trunk = model.trunk.incremental(labels, batch, height, width, torch.float32)
-    assert trunk is not None
-    scaled = scale_levels(images, model.levels)
-    features = torch.full((batch, model.trunk.channels, height, width), torch.nan)
-    first = 0
-    for row in range(height):
-        if row in filled:
-            continue
-        if row > first:
-            trunk.fill_rows(first, scaled[:, :, first:row].permute(0, 2, 3, 1))
-        trunk.set_row(row)
-        trunk.begin_row()
-        for column in range(width):
-            features[:, :, row, column] = trunk.pixel(column)
-            trunk.current[:, column] = scaled[:, :, row, column]
-        trunk.end_row()
-        first = row + 1
-    return features
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
@@ -86,125 +47,6 @@ def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: s
     images = random_images(model, 2)
     full = model.trunk(scale_levels(images, 256), None)
     torch.testing.assert_close(features_by_row(model, images, None, ()), full, atol=1e-4, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_attention_that_reads_its_place_from_the_device_is_the_same(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = PackedAttention.__init__
-
-    def on_device(self: PackedAttention, *args: Any) -> None:
-        made(self, *args)
-        self.on_device = True
-
-    monkeypatch.setattr(PackedAttention, "__init__", on_device)
-    model = tiny((3, 6, 5), 8, attention=True)
-    images = random_images(model, 2)
-    full = model.trunk(scale_levels(images, 8), None)
-    by_row = features_by_row(model, images, None, (1,))
-    drawn = [0, 2, 3, 4, 5]
-    torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("head", list(registry.HEADS))
-@pytest.mark.parametrize("channel_autoregressive", [True, False])
-@pytest.mark.parametrize("norm", list(registry.NORMS))
-@torch.no_grad()
-def test_a_row_never_waits_for_the_device(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, architecture: str, head: str, channel_autoregressive: bool, norm: str
-) -> None:
-    """What a CUDA graph records, on a device without values: reading one there, or mixing devices, raises."""
-    made = PackedAttention.__init__
-
-    def on_device(self: PackedAttention, *args: Any) -> None:
-        made(self, *args)
-        self.on_device = True
-
-    monkeypatch.setattr(PackedAttention, "__init__", on_device)
-    options = {"head": head, "channel_autoregressive": channel_autoregressive, "norm": norm, "attention": True}
-    known = torch.zeros(4, 6, dtype=torch.bool)
-    known[:2], known[2, 0] = True, True
-    model = tiny((3, 4, 6), 256, 3, architecture=architecture, **options).to("meta")
-    kept = {"given": torch.zeros(3, 3, 4, 6, dtype=torch.uint8), "known": known}
-    for wish in ({}, {**kept, "labels": [0, 1, 2], "guidance": 2.0, "temperature": 0.9, "top_p": 0.9}):
-        sampler = fast_sampler(model, Settings(3, seed=0, **wish))
-        assert sampler is not None
-        sampler.fill(0, 2)
-        sampler._steps([True] * 6)
-        assert sampler.row.is_meta
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        sampler.row.tolist()
-
-
-def test_steps_that_draw_every_column_keep_what_is_known(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph is the same for every row: it draws all columns, known or not."""
-    steps = CachedSampler._steps
-    monkeypatch.setattr(cached, "native_row", lambda _: None)
-    monkeypatch.setattr(CachedSampler, "_steps", lambda self, wanted: steps(self, [True] * len(wanted)))
-    model = tiny((3, 5, 4), 8)
-    given, known = random_images(model, 2), torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)) < 0.6
-    naive = last(naive_sample_stream(model, 2, seed=1, given=given, known=known))
-    assert torch.equal(last(model.sample_stream(2, seed=1, given=given, known=known)), naive)
-
-
-@pytest.mark.parametrize("head", list(registry.HEADS))
-@pytest.mark.parametrize("channel_autoregressive", [True, False])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("levels", [2, 8, 256])
-@torch.no_grad()
-def test_heads_give_the_log_probabilities_of_the_full_forward(
-    tiny: Tiny, head: str, channel_autoregressive: bool, channels: int, levels: int
-) -> None:
-    model = tiny((channels, 3, 4), levels, head=head, channel_autoregressive=channel_autoregressive)
-    images = random_images(model, 2)
-    full = model.log_prob(images)
-    features = model.trunk(scale_levels(images, levels), None)
-    pixel = model.head.incremental()
-    assert pixel is not None
-    for row in range(3):
-        for column in range(4):
-            pixel.begin(features[:, :, row, column])
-            for channel in range(channels):
-                level = images[:, channel, row, column].long()
-                log_probs = pixel.log_probs(channel)
-                assert log_probs.shape == (2, levels)
-                torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(2), atol=1e-4, rtol=0)
-                own = log_probs[torch.arange(2), level]
-                torch.testing.assert_close(own, full[:, channel, row, column], atol=1e-4, rtol=1e-4)
-                if channel + 1 < channels:
-                    pixel.observe(channel, level)
-
-
-@pytest.mark.parametrize("head", list(registry.HEADS))
-@pytest.mark.parametrize("channel_autoregressive", [True, False])
-@pytest.mark.parametrize("levels", [2, 17, 200, 256])
-@pytest.mark.parametrize("batch", [3, 150])
-@torch.no_grad()
-def test_heads_draw_the_inverse_of_their_cumulative_distribution(
-    tiny: Tiny, head: str, channel_autoregressive: bool, levels: int, batch: int
-) -> None:
-    model = tiny((3, 1, 1), levels, head=head, channel_autoregressive=channel_autoregressive, std=0.7)
-    pixel = model.head.incremental()
-    assert pixel is not None
-    generator = torch.Generator().manual_seed(1)
-    pixel.begin(torch.randn(batch, model.trunk.channels, generator=generator))
-    seen = set()
-    for channel in range(3):
-        noise = torch.rand(batch, generator=generator)
-        noise[0], noise[1] = 0.0, LARGEST_NOISE
-        drawn = pixel.draw(channel, noise)
-        assert drawn.dtype == torch.int64
-        assert 0 <= int(drawn.min()) <= int(drawn.max()) < levels
-        cumulative = pixel.log_probs(channel).double().exp().cumsum(1)
-        upto = cumulative.gather(1, drawn[:, None])[:, 0]
-        below = upto - pixel.log_probs(channel).double().exp().gather(1, drawn[:, None])[:, 0]
-        assert bool((below <= noise + 2e-6).all())
-        assert bool((upto >= noise - 2e-6).all())
-        seen |= set(drawn.tolist())
-        pixel.observe(channel, drawn)
-    assert len(seen) > min(levels, batch) // 5
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
@@ -340,32 +182,6 @@ def test_bfloat16_draws_images_of_the_same_kind(tiny: Tiny) -> None:
     assert float(close.float().mean()) > 0.8
 
 
-def buffers(part: Any) -> dict[int, int]:
-    """Bytes by address of all tensors that a sampler's part holds."""
-    if isinstance(part, Tensor):
-        storage = part.untyped_storage()
-        return {storage.data_ptr(): storage.nbytes()}
-    children = part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
-    if type(part).__module__.startswith("pixeltui.") and not isinstance(part, tuple):
-        children = vars(part).values()
-    return {address: size for child in children for address, size in buffers(child).items()}
-
-
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("head", list(registry.HEADS))
-def test_memory_grows_with_the_rows_and_not_with_the_image(tiny: Tiny, architecture: str, head: str) -> None:
-    def held(height: int, width: int) -> int:
-        model = tiny((3, height, width), 8, architecture=architecture, head=head, channels=32)
-        sampler = fast_sampler(model, Settings(4, seed=0))
-        assert sampler is not None
-        for row in range(height):
-            sampler.draw_row(row)
-        return sum(buffers([sampler.trunk, sampler.head, sampler.row, sampler.noise]).values())
-
-    assert held(24, 6) == held(6, 6)
-    assert held(6, 24) > held(6, 6), "the test sees the buffers"
-
-
 def test_autocast_and_the_global_generator_do_not_matter(tiny: Tiny) -> None:
     model = tiny((3, 4, 5), 256)
     expected = last(model.sample_stream(2, seed=0))
@@ -373,29 +189,3 @@ def test_autocast_and_the_global_generator_do_not_matter(tiny: Tiny) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(last(model.sample_stream(2, seed=0)), expected)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-def test_buffers_hold_rows_and_not_images(tiny: Tiny, architecture: str) -> None:
-    def elements(height: int) -> int:
-        model = tiny((1, height, 8), 8, architecture=architecture, blocks=3)
-        trunk = model.trunk.incremental(None, 2, height, 8, torch.float32)
-        sizes: dict[int, int] = {}
-        pending: list[Any] = [trunk]
-        seen: set[int] = set()
-        while pending:
-            one = pending.pop()
-            if id(one) in seen:
-                continue
-            seen.add(id(one))
-            if isinstance(one, Tensor):
-                sizes[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
-            elif isinstance(one, list | tuple):
-                pending.extend(one)
-            elif isinstance(one, dict):
-                pending.extend(one.values())
-            elif hasattr(one, "__dict__"):
-                pending.extend(vars(one).values())
-        return sum(sizes.values())
-
-    assert elements(64) == elements(8) > 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from sampled import last, random_images
 from torch import Tensor
 
 from pixeltui import registry
@@ -53,21 +54,10 @@ def compiled(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "load", lambda: built)
 
 
-def last(stream: Any) -> Tensor:
-    *_, (images, _) = stream
-    result: Tensor = images
-    return result
-
-
 def in_torch(model: ConditionalPixelCNN, batch: int, **wish: Any) -> Tensor:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "load", lambda: "not built")
         return last(model.sample_stream(batch, **wish))
-
-
-def random_images(model: ConditionalPixelCNN, batch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, model.levels, (batch, *model.image_shape), generator=generator, dtype=torch.uint8)
 
 
 def sampler_of(rows_of_stream: Any) -> CachedSampler:

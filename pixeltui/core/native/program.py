@@ -112,9 +112,9 @@ def place_of(x: Tensor) -> CPlace:
 def panels(matrix: Tensor, lanes: int) -> Tensor:
     """A matrix [in, out] as steps.c reads it: 2 lanes outputs at a time, the last ones by lanes, [in, outputs] each."""
     inputs, outputs = matrix.shape
-    padded = torch.nn.functional.pad(matrix, (0, -outputs % lanes))
-    whole = outputs // (2 * lanes) * 2 * lanes
-    if padded.shape[1] - whole == 2 * lanes:
-        whole += 2 * lanes
-    first = padded[:, :whole].view(inputs, -1, 2 * lanes).transpose(0, 1)
-    return torch.cat([first.reshape(-1), padded[:, whole:].reshape(-1)])
+    whole, padded = outputs // (2 * lanes) * 2 * lanes, (outputs + lanes - 1) // lanes * lanes
+    result = matrix.new_zeros(inputs * padded)
+    first, rest = result[: inputs * whole], result[inputs * whole :]
+    first.view(-1, inputs, 2 * lanes).copy_(matrix[:, :whole].view(inputs, -1, 2 * lanes).transpose(0, 1))
+    rest.view(inputs, padded - whole)[:, : outputs - whole] = matrix[:, whole:]
+    return result

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from pixeltui.errors import printable
-from pixeltui.ui.draft import FIELDS, Draft
+from pixeltui.ui.draft import COMPLETING, FIELDS, Draft
 
 
 class DrawField(Input):
@@ -35,11 +35,11 @@ class DrawForm(Vertical):
     """Shows a Draft and changes it."""
 
     class Changed(Message):
-        """Some field is another; `run` where it is the run."""
+        """A field is another."""
 
-        def __init__(self, run: bool) -> None:
+        def __init__(self, key: str) -> None:
             super().__init__()
-            self.run = run
+            self.key = key
 
     class Submitted(Message):
         pass
@@ -50,8 +50,8 @@ class DrawForm(Vertical):
         self.draft = draft
 
     def compose(self) -> ComposeResult:
-        for name, key in FIELDS:
-            with Horizontal():
+        for name, key in (*FIELDS, *COMPLETING):
+            with Horizontal(classes="completing" if (name, key) in COMPLETING else ""):
                 yield Label(name)
                 yield DrawField(self.draft.values.get(key, ""), id=key, compact=True)
         yield Static(id="problem")
@@ -68,6 +68,11 @@ class DrawForm(Vertical):
                 line.value = self.draft.values.get(line.id or "", "")
         self._show_problems()
 
+    def completes(self, really: bool) -> None:
+        """Whether the fields of an image that is completed are there."""
+        self.set_class(really, "-completing")
+        self._show_problems()
+
     def tell(self, text: str) -> None:
         """Below the fields, in lines: what is drawn, how fast."""
         self.query_one("#about", Static).update(Text("\n".join(map(printable, text.split("\n")))))
@@ -78,7 +83,7 @@ class DrawForm(Vertical):
         key = event.input.id or ""
         if self.draft.values.get(key) != event.value:
             self.draft.values[key] = event.value
-            self.post_message(self.Changed(run=key == "run"))
+            self.post_message(self.Changed(key))
         self._show_problems()
 
     @on(Input.Submitted)
@@ -96,4 +101,5 @@ class DrawForm(Vertical):
     def _show_problems(self) -> None:
         for line in self.query(DrawField):
             line.set_class(bool(self.draft.problem(line.id or "")), "wrong")
-        self.query_one("#problem", Static).update(Text(self.draft.first_problem))
+        wrong = self.draft.first_problem_of_completing if self.has_class("-completing") else self.draft.first_problem
+        self.query_one("#problem", Static).update(Text(wrong))

@@ -1,0 +1,51 @@
+"""What the process that draws shows the console: images so far with their names, the colours of bits."""
+
+from typing import TYPE_CHECKING
+
+from pixeltui.session.wishes import Draw, Rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixeltui.train.draw import Plan
+    from pixeltui.train.load import LoadedModel
+
+
+def rows_of(
+    wish: Draw, loaded: "LoadedModel", plan: "Plan", images: "Tensor", row: int, done: bool, seconds: float
+) -> Rows:
+    """The answer that shows images so far, [N, C, H, W]; of a completion the original and what is kept come first."""
+    labels = plan.all_labels()
+    names = [str(loaded.classes[label]) for label in labels]
+    first = 2 if wish.source else 0
+    if len(plan.temperatures) > 1:
+        temperatures = [f"T{t:g}" for t in plan.temperatures for _ in range(plan.count)]
+        names = [f"{t} {name}" for t, name in zip(temperatures, names, strict=True)] if names else temperatures
+    if first:
+        names = ["original", "kept", *(names or [""] * plan.count)]
+    count, channels, height, width = images.shape
+    return Rows(
+        id=wish.id,
+        shape=(count, channels, height, width),
+        levels=loaded.data["levels"],
+        pixels=images.numpy().tobytes(),
+        rows=row,
+        done=done,
+        seconds=seconds,
+        labels=tuple(labels),
+        names=tuple(names),
+        columns=plan.count if len(plan.temperatures) > 1 else None,
+        first=first,
+    )
+
+
+def heat(bits: list[float], hottest: float) -> bytes:
+    """RGB of each value: black, violet, red, orange, yellow, white at `hottest`, evenly brighter on the way."""
+    stops = ((8, 8, 20), (66, 20, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 220))
+    colors = bytearray()
+    for value in bits:
+        place = min(max(value / hottest, 0.0), 1.0) * (len(stops) - 1)
+        index = min(int(place), len(stops) - 2)
+        share = place - index
+        colors += bytes(round(a + (b - a) * share) for a, b in zip(stops[index], stops[index + 1], strict=True))
+    return bytes(colors)

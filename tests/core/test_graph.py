@@ -1,0 +1,156 @@
+"""What a CUDA graph records of a row, as far as a machine without one can tell."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from sampled import features_by_row, last, random_images
+
+from pixeltui import registry
+from pixeltui.core import ConditionalPixelCNN, cached, kept
+from pixeltui.core.cached import CachedSampler
+from pixeltui.core.packed import PackedAttention
+from pixeltui.core.parts import scale_levels
+from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
+
+Tiny = Callable[..., ConditionalPixelCNN]
+
+
+@torch.no_grad()
+def test_attention_that_reads_its_place_from_the_device_is_the_same(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = PackedAttention.__init__
+
+    def on_device(self: PackedAttention, *args: Any) -> None:
+        made(self, *args)
+        self.on_device = True
+
+    monkeypatch.setattr(PackedAttention, "__init__", on_device)
+    model = tiny((3, 6, 5), 8, attention=True)
+    images = random_images(model, 2)
+    full = model.trunk(scale_levels(images, 8), None)
+    by_row = features_by_row(model, images, None, (1,))
+    drawn = [0, 2, 3, 4, 5]
+    torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("channel_autoregressive", [True, False])
+@pytest.mark.parametrize("norm", list(registry.NORMS))
+@torch.no_grad()
+def test_a_row_never_waits_for_the_device(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, architecture: str, head: str, channel_autoregressive: bool, norm: str
+) -> None:
+    """What a CUDA graph records, on a device without values: reading one there, or mixing devices, raises."""
+    made = PackedAttention.__init__
+
+    def on_device(self: PackedAttention, *args: Any) -> None:
+        made(self, *args)
+        self.on_device = True
+
+    monkeypatch.setattr(PackedAttention, "__init__", on_device)
+    options = {"head": head, "channel_autoregressive": channel_autoregressive, "norm": norm, "attention": True}
+    known = torch.zeros(4, 6, dtype=torch.bool)
+    known[:2], known[2, 0] = True, True
+    model = tiny((3, 4, 6), 256, 3, architecture=architecture, **options).to("meta")
+    kept = {"given": torch.zeros(3, 3, 4, 6, dtype=torch.uint8), "known": known}
+    for wish in ({}, {**kept, "labels": [0, 1, 2], "guidance": 2.0, "temperature": 0.9, "top_p": 0.9}):
+        sampler = fast_sampler(model, Settings(3, seed=0, **wish))
+        assert sampler is not None
+        sampler.fill(0, 2)
+        sampler._steps([True] * 6)
+        assert sampler.row.is_meta
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        sampler.row.tolist()
+
+
+def test_steps_that_draw_every_column_keep_what_is_known(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph is the same for every row: it draws all columns, known or not."""
+    steps = CachedSampler._steps
+    monkeypatch.setattr(cached, "native_row", lambda _: None)
+    monkeypatch.setattr(CachedSampler, "_steps", lambda self, wanted: steps(self, [True] * len(wanted)))
+    model = tiny((3, 5, 4), 8)
+    given, known = random_images(model, 2), torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)) < 0.6
+    naive = last(naive_sample_stream(model, 2, seed=1, given=given, known=known))
+    assert torch.equal(last(model.sample_stream(2, seed=1, given=given, known=known)), naive)
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """As on a device that records graphs: padded batches, samplers that are kept. The samplers that drew."""
+    drew: list[Any] = []
+    stream = CachedSampler.stream
+    monkeypatch.setattr(kept, "records", lambda _: True)
+    monkeypatch.setattr(cached, "native_row", lambda _: None)
+    monkeypatch.setattr(CachedSampler, "stream", lambda self: (drew.append(self), stream(self))[1])
+    return drew
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", [*registry.HEADS, "any"])
+def test_a_kept_sampler_draws_with_the_weights_of_now(
+    tiny: Tiny, recording: list[Any], monkeypatch: pytest.MonkeyPatch, architecture: str, head: str
+) -> None:
+    options = {"architecture": architecture, "head": "categorical" if head == "any" else head, "attention": True}
+    model, other = (tiny((3, 5, 4), 8, 3, seed=seed, **options) for seed in range(2))
+    if head == "any":
+        monkeypatch.setattr(type(model.head), "incremental", lambda _: None)
+    given, known = random_images(model, 3), torch.zeros(5, 4, dtype=torch.bool)
+    known[:2] = True
+    wishes: list[dict[str, Any]] = [{"labels": [0, 2, 1]}, {"given": given, "known": known, "guidance": 2.0}]
+    for wish in wishes:
+        for labels in ([0, 2, 1], [1, 1, 0]):
+            own = {**wish, "labels": labels}
+            assert torch.equal(model.sample(3, seed=1, **own), last(naive_sample_stream(model, 3, seed=1, **own)))
+    assert [recording.index(one) for one in recording] == [0, 0, 2, 2], "one for each kind of request"
+    model.load_state_dict(other.state_dict())
+    for wish in wishes:
+        own = {"labels": [0, 2, 1], **wish}
+        assert torch.equal(model.sample(3, seed=1, **own), last(naive_sample_stream(other, 3, seed=1, **own)))
+    assert recording[4:] == [recording[0], recording[2]]
+
+
+def test_two_streams_of_a_kind_share_nothing(tiny: Tiny, recording: list[Any]) -> None:
+    model = tiny((3, 5, 4), 8)
+    expected = [last(naive_sample_stream(model, 2, seed=seed)) for seed in range(2)]
+    stopped = model.sample_stream(2, seed=0)
+    next(stopped)
+    streams = [model.sample_stream(2, seed=seed) for seed in range(2)]
+    *_, ((first, _), (second, _)) = zip(*streams, strict=True)
+    assert torch.equal(first, expected[0])
+    assert torch.equal(second, expected[1])
+    assert len(set(map(id, recording))) == 3
+    stopped.close()
+    assert torch.equal(model.sample(2, seed=1), expected[1])
+    assert recording[-1] is recording[0], "one that was left in the middle begins anew"
+
+
+def test_batches_come_in_few_sizes_and_images_do_not_hang_on_them(tiny: Tiny, recording: list[Any]) -> None:
+    assert [kept.size_for(n) for n in (1, 2, 3, 5, 16, 33, 64, 65, 129, 256)] == [1, 2, 4, 8, 16, 64, 64, 128, 192, 256]
+    model = tiny((1, 4, 5), 8, 3)
+    labels = [0, 1, 2, 0, 1, 2, 0, 1, 2]
+    whole = model.sample(9, labels, guidance=2.0, seed=4)
+    for batch in range(1, 9):
+        drawn = model.sample(batch, labels[:batch], guidance=2.0, seed=4)
+        assert torch.equal(drawn, whole[:batch])
+    assert {one.request.images.shape[0] for one in recording} == {1, 2, 4, 8, 16}
+    assert len(set(map(id, recording))) == 5
+    for _ in range(2):
+        for temperature in range(1, 9):
+            model.sample(1, temperature=float(temperature))
+    assert len(kept._idle[model]) == kept.MOST, "what is kept is bounded"
+
+
+def test_kept_samplers_go_with_their_model(tiny: Tiny, recording: list[Any]) -> None:
+    model = tiny((1, 4, 5), 8)
+    model.sample(1)
+    gone = weakref.ref(model)
+    recording.clear()
+    del model
+    gc.collect()
+    assert gone() is None

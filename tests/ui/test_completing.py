@@ -1,0 +1,129 @@
+"""Completions and heat maps on the sampling screen, on a real tiny run."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from test_console import until
+from test_sampling import drawn, on_screen, pixels
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from pixeltui.data import load
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.screens.sampling import SamplingScreen
+
+
+def test_an_image_is_completed_below_the_row_one_moves(runs_copy: Path) -> None:
+    data = load(RunDir.open(runs_copy / "done").config().data)
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await pilot.press("2")
+        await until(pilot, lambda: drawn(screen, "complete"))
+        await pilot.press("l", "down")
+        await until(pilot, lambda: screen.draft.values["image"] == "test:1" and screen.draft.values["keeps"] == "4")
+        await until(pilot, lambda: drawn(screen, "complete"))
+        original = data.test.images[1, 0].numpy()
+        images = np.frombuffer(pixels(screen, "complete"), np.uint8).reshape(-1, 6, 5)
+        assert len(images) == 6, "the original, what is kept, four completions"
+        assert (images[0] == original).all()
+        assert (images[:, :4] == original[:4]).all(), "bit for bit"
+        cut = screen.gallery.pictures[1].rgb[3 * 5 * 4 : 3 * 5 * 5]
+        assert cut == bytes((255, 176, 32)) * 5
+        await pilot.press("w")
+        await until(pilot, lambda: screen.kept)
+        settings = json.loads(Path(screen.kept).with_suffix(".json").read_text())
+        assert (settings["completes"], settings["keep_rows"]) == ("test:1", 4)
+
+    on_screen(runs_copy, script)
+
+
+def test_what_is_filled_in_is_a_box_or_what_a_mask_says(runs_copy: Path, tmp_path: Path) -> None:
+    data = load(RunDir.open(runs_copy / "done").config().data)
+    mask = np.random.default_rng(0).random((6, 5)) < 0.5
+    Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+
+    def completed(screen: SamplingScreen) -> np.ndarray:
+        return np.frombuffer(pixels(screen, "complete"), np.uint8).reshape(-1, 6, 5)
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await pilot.press("s")
+        assert "2 completes" in screen._said, "there is nothing to complete yet"
+        await pilot.press("2")
+        await until(pilot, lambda: drawn(screen, "complete"))
+        await pilot.press("s", "right", "b", "up", "right")
+        assert (screen.draft.values["image"], screen.draft.values["keeps"]) == ("train:1", "3x3+2+0")
+        assert screen.query_one("#image", Input).value == "train:1"
+        await until(pilot, lambda: drawn(screen, "complete") and screen.draft.sizes.get("train") == len(data.train))
+        original = data.train.images[1, 0].numpy()
+        kept = np.ones((6, 5), bool)
+        kept[0:3, 2:5] = False
+        images = completed(screen)
+        assert (images[0] == original).all()
+        assert (images[:, kept] == original[kept]).all(), "bit for bit"
+        assert len({image[~kept].tobytes() for image in images[2:]}) > 1
+        await pilot.press("w")
+        await until(pilot, lambda: screen.kept)
+        settings = json.loads(Path(screen.kept).with_suffix(".json").read_text())
+        assert (settings["completes"], settings["filled_in"]) == ("train:1", "3x3+2+0")
+        screen.query_one("#keeps", Input).value = str(tmp_path / "mask.png")
+        await until(pilot, lambda: drawn(screen, "complete") and not (completed(screen) == images).all())
+        assert (completed(screen)[:, mask] == original[mask]).all()
+        line = screen.query_one("#keeps", Input)
+        line.value = "9x9+0+0"
+        await until(pilot, lambda: line.has_class("wrong"))
+        assert "not inside" in screen.draft.first_problem_of_completing
+        await pilot.press("1", "n")
+        await until(pilot, lambda: drawn(screen))
+        assert not screen.draft.first_problem, "of no interest where nothing is completed"
+
+    on_screen(runs_copy, script)
+
+
+def test_bits_of_the_rows_that_are_there_while_more_are_drawn(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        pid = screen.app.studio.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        await pilot.press("n", "full_stop")
+        await pilot.pause(0.2)
+        os.kill(pid, signal.SIGCONT)
+        await until(pilot, lambda: drawn(screen))
+        rows = screen.easels["draw"].rows
+        assert rows is not None
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.heat is not None and f"the first {rows.rows} rows" in screen.heat.note)
+        heat = screen.gallery.pictures[1].rgb
+        assert len(set(heat[: 3 * 5 * rows.rows])) > 2
+        assert heat[3 * 5 * rows.rows :] == bytes((8, 8, 20)) * (5 * (6 - rows.rows)), "nothing is said of the others"
+
+    on_screen(runs_copy, script)
+
+
+def test_bits_of_each_pixel(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.heat is not None and "bits/dim" in screen.heat.note)
+        image, heat = screen.gallery.pictures
+        assert len(set(heat.rgb)) > 2
+        assert image.rgb != heat.rgb
+        await pilot.press("l")
+        await until(
+            pilot, lambda: screen.heat is not None and screen.heat.index == 1 and "bits/dim" in screen.heat.note
+        )
+        await pilot.press("escape")
+        assert screen.heat is None
+        assert len(screen.gallery.pictures) == 4
+        # One that was kept, from its PNG: the same bits.
+        await pilot.press("w")
+        await until(pilot, lambda: screen.kept)
+        await pilot.press("3", "enter")
+        await until(pilot, lambda: screen.heat is not None and "bits/dim" in screen.heat.note)
+        assert screen.gallery.pictures[1].rgb == heat.rgb
+
+    on_screen(runs_copy, script)
