@@ -33,7 +33,8 @@ class Series:
         self.marker = marker
         self.xs = array("d")
         self.ys = array("d")
-        self.gaps = array("q")  # indices of points without a value
+        self.gaps = array("q")  # indices of points without a value, or that stand for some that have none
+        self._points: tuple[array[float], array[float]] | None = None  # least and greatest of what a point stands for
         self._low: list[array[float]] = []  # level k: minima of BLOCK ** (k + 1) points; +inf for gaps alone
         self._high: list[array[float]] = []
         self.extend(xs, ys)
@@ -44,7 +45,15 @@ class Series:
     def append(self, x: float, y: float | None) -> None:
         self.extend((x,), (y,))
 
-    def extend(self, xs: Iterable[float], ys: Iterable[float | None]) -> None:
+    def extend(
+        self,
+        xs: Iterable[float],
+        ys: Iterable[float | None],
+        extremes: "tuple[array[float], array[float]] | None" = None,
+        gaps: Iterable[int] = (),
+    ) -> None:
+        """For points that stand for many values each, which all of a series do or none: the least and the greatest of
+        these (inf and -inf where there are none), and the indices of points that had gaps among them."""
         new_xs = array("d", xs)
         new_ys = array("d", ys if isinstance(ys, array) else [nan if y is None else y for y in ys])
         if len(new_xs) != len(new_ys):
@@ -55,9 +64,15 @@ class Series:
         if not (ordered and isfinite(new_xs[0]) and isfinite(new_xs[-1])):
             raise ValueError(f"series {self.name!r}: xs must be finite and must not decrease")
         start = len(self.xs)
+        if extremes is not None:
+            low, high = self._points = self._points or (array("d"), array("d"))
+            low += extremes[0]
+            high += extremes[1]
         self.xs += new_xs
         self.ys += new_ys
-        if not isfinite(sum(new_ys)):
+        if extremes is not None:
+            self.gaps.extend(gaps)
+        elif not isfinite(sum(new_ys)):
             self.gaps.extend(start + i for i, y in enumerate(new_ys) if not isfinite(y))
         self._build()
 
@@ -83,6 +98,8 @@ class Series:
         """Extremes of entries [start, stop) one level below `level`; (inf, -inf) where there is no value."""
         if level:
             return min(self._low[level - 1][start:stop]), max(self._high[level - 1][start:stop])
+        if self._points is not None:
+            return min(self._points[0][start:stop]), max(self._points[1][start:stop])
         part: Sequence[float] = self.ys[start:stop]
         if self.gaps and bisect_left(self.gaps, start) != bisect_left(self.gaps, stop):
             part = [y for y in part if isfinite(y)]

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 
 from pixeltui.errors import UserError
 from pixeltui.events import Acknowledged, AnyCommand, AnyEvent, Frame, Notice
@@ -38,6 +39,15 @@ class AttachedSession:
     @property
     def read_only(self) -> bool:
         return self._looks_on or not self._alive
+
+    @property
+    def unread(self) -> int:
+        """Bytes of the log that no poll has looked at."""
+        return self._reader.unread
+
+    def pieces(self) -> Iterator[list[AnyEvent]]:
+        """What the next poll would give, piece by piece: for a thread of its own, while nobody polls."""
+        return self._reader.pieces()
 
     def poll(self) -> list[AnyEvent]:
         died = self._probe()

@@ -38,6 +38,8 @@ class RunView:
     """the newest"""
     count: int = 0
     """events folded"""
+    most_steps: int | None = None
+    """of the step events, how many of the newest are kept at least; None: all"""
 
     def fold(self, events: Iterable[AnyEvent]) -> "RunView":
         for event in events:
@@ -51,6 +53,8 @@ class RunView:
         match event:
             case Step():
                 self.steps.append(event)
+                if self.most_steps is not None and len(self.steps) > 2 * self.most_steps:
+                    del self.steps[: -self.most_steps]
             case Evaluated():
                 self._replace_evaluation(event)
             case Telemetry():

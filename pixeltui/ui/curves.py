@@ -1,6 +1,5 @@
 """What the console's charts draw of a run: by step or by time, raw and smoothed."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from pixeltui.curves.points import METRICS, Curves
@@ -61,7 +60,12 @@ class Drawn:
                 continue
             start = len(series)
             xs = points.seconds if self._kind == "time" else points.steps
-            ys: Iterable[float | None] = points.ys[start:]
-            series.extend(xs[start:], self._smoother(ys) if how == "smooth" else ys)
+            if how == "smooth":
+                series.extend(xs[start:], self._smoother(points.ys[start:]))
+            elif points.per == 1:
+                series.extend(xs[start:], points.ys[start:])
+            else:
+                extremes = points.lows[start:], points.highs[start:]
+                series.extend(xs[start:], points.ys[start:], extremes, (i for i in points.gaps if i >= start))
             changed = True
         return changed

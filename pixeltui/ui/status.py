@@ -60,6 +60,8 @@ def items(watch: Watch) -> list[Item]:
     if watch.session.status:
         return [Item("status", "", f"◌ {watch.session.status} …", 0, color="warn")]
     found = [Item("state", "", f"{STATE_MARKS[state]} {state}", 0, width=10, color=STATE_COLORS[state])]
+    if watch.share_read is not None:
+        found.append(Item("read", "", f"◌ reading its log {watch.share_read:.0%}", 0, width=21, color="warn"))
     if started is None:
         return found
     epochs = started.total_steps / max(started.steps_per_epoch, 1)

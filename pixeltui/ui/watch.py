@@ -1,5 +1,6 @@
 """One run as the console sees it: what its session reports, folded."""
 
+import threading
 import time
 from collections import deque
 
@@ -7,38 +8,37 @@ from pixeltui.config import Config
 from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError
 from pixeltui.events import Acknowledged, AnyEvent, Notice, Started, StateChanged, Step, Telemetry
+from pixeltui.session.attach import AttachedSession
 from pixeltui.session.describe import describe
 from pixeltui.session.session import Session
+from pixeltui.store.log import LONG, glance
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunState, RunView
 from pixeltui.ui.sheets import ImageShape
 
 MOST_LINES = 5000
+MOST_STEPS = 512
 
 
-class Watch:
-    """A session with the fold of all that it ever reported; outlives the screens that show it."""
+class Fold:
+    """What a run's events add up to for a console: figures, curves, and a line for every event that people care for."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.view = RunView()
-        self.curves = Curves()
+    def __init__(self, expected: int = 0) -> None:
+        """expected: how many events there are about."""
+        self.view = RunView(most_steps=MOST_STEPS)
+        self.curves = Curves(expected)
         self.lines: deque[tuple[str, str]] = deque(maxlen=MOST_LINES)
-        """(level, text) of every event but the steps"""
+        """(level, text)"""
         self.lines_seen = 0
-        self.rewinds = 0
-        self._config: Config | None = None
-        self._shape: ImageShape | None = None
 
-    def poll(self) -> list[AnyEvent]:
-        """Folds what is new, and returns it."""
-        events = self.session.poll()
+    def add(self, events: list[AnyEvent], *, told: bool = True) -> bool:
+        """Whether points went away from the curves. told: whether these events have lines."""
         self.view.fold(events)
-        self.rewinds += self.curves.fold(events)
-        for event in events:
-            if not isinstance(event, Step | Telemetry):
-                self._log(event)
-        return events
+        if told:
+            for event in events:
+                if not isinstance(event, Step | Telemetry):
+                    self._log(event)
+        return self.curves.fold(events)
 
     def _log(self, event: AnyEvent) -> None:
         total = self.view.started.total_steps if self.view.started else 0
@@ -57,6 +57,78 @@ class Watch:
         if text:
             self.lines.append((level, f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {text}"))
             self.lines_seen += 1
+
+
+class Watch:
+    """A session with the fold of all that it ever reported; outlives the screens that show it.
+
+    At a long log the first poll takes a glance; then a thread reads all of it, and the polls give nothing until it has.
+    """
+
+    def __init__(self, session: Session, *, whole: bool = True) -> None:
+        """whole: False: where the log is long, a glance is enough."""
+        self.session = session
+        self.rewinds = 0
+        self.share_read: float | None = None
+        """of a long log, while it is being read"""
+        self._fold = Fold()
+        self._whole = whole
+        self._begun = False
+        self._reading: threading.Thread | None = None
+        self._read: Fold | None = None
+        self._config: Config | None = None
+        self._shape: ImageShape | None = None
+
+    @property
+    def view(self) -> RunView:
+        return self._fold.view
+
+    @property
+    def curves(self) -> Curves:
+        return self._fold.curves
+
+    @property
+    def lines(self) -> deque[tuple[str, str]]:
+        return self._fold.lines
+
+    @property
+    def lines_seen(self) -> int:
+        return self._fold.lines_seen
+
+    def poll(self) -> list[AnyEvent]:
+        """Folds what is new, and returns it."""
+        if not self._begun:
+            self._begun = True
+            if isinstance(self.session, AttachedSession) and self.session.unread > LONG:
+                self._glance(self.session)
+        if self.share_read is not None:
+            if self._read is None:
+                return []
+            self._fold, self._reading, self.share_read = self._read, None, None
+            self.rewinds += 1
+        events = self.session.poll()
+        self.rewinds += self._fold.add(events)
+        return events
+
+    def _glance(self, session: AttachedSession) -> None:
+        events, expected = glance(session.run.events_path)
+        self._fold.add(events, told=False)
+        self.share_read = 0.0
+        if self._whole:
+            self._reading = threading.Thread(target=self._read_all, args=(session, expected), daemon=True)
+            self._reading.start()
+
+    def _read_all(self, session: AttachedSession, expected: int) -> None:
+        fold, size = Fold(expected), session.unread
+        for events in session.pieces():
+            fold.add(events)
+            self.share_read = 1 - session.unread / max(size, 1)
+        self._read = fold
+
+    def wait(self) -> None:
+        """Until a long log has been read, so that the next poll has all of it: for threads that may block."""
+        if self._reading is not None:
+            self._reading.join()
 
     @property
     def run(self) -> RunDir | None:

@@ -1,5 +1,6 @@
 """The event log: what is read, what is passed over, what a fold makes of it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixeltui import events
-from pixeltui.store.log import LONGEST_LINE, EventReader
+from pixeltui.store import log as log_module
+from pixeltui.store.log import LONGEST_LINE, EventReader, glance
 from pixeltui.store.view import RunView
 
 
@@ -143,3 +145,43 @@ def test_states() -> None:
     assert state(started(0), paused, locked=False) == "crashed"
     assert state(locked=False) == "damaged"
     assert state(locked=True) == "training"
+
+
+LINE = line(step(1))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        LINE[:-1] + LINE,
+        LINE.replace(b",", b",\n", 1),
+        b"\n  \n",
+        LINE.replace(b"step", b"st\xffp", 1),
+        LINE[:-2] + b"\n",
+        LINE[:-1] + b"\r\n",
+        LINE.replace(b'"type"', b'"x":{}\n,"type"') + LINE[:-1] + LINE,
+    ],
+)
+def test_lines_read_together_are_those_read_one_by_one(tmp_path: Path, odd: bytes) -> None:
+    content = 3 * LINE + odd + 2 * LINE
+    one_by_one = log_module.decode_lines(content.split(b"\n"))
+    found, skipped = read(tmp_path / "log", content)
+    assert len(found) in (len(one_by_one), content.count(b"\n"))
+    assert found == one_by_one
+    assert skipped == sum(bool(part.strip()) for part in content.split(b"\n")) - len(one_by_one)
+
+
+def test_a_glance_at_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "GLANCES", 200)
+    path = tmp_path / "log"
+    junk = b"x" * 5000 + b"\n" + b"\xff\xfe\n"
+    lines = [line(started(0)), *(line(step(number)) for number in range(1, 5000)), line(evaluated(5000, 2.0))]
+    path.write_bytes(b"".join(lines[:2500]) + junk + b"".join(lines[2500:]) + b'{"type":"st')
+    found, expected = glance(path)
+    assert found[0] == started(0)
+    assert found[-1] == evaluated(5000, 2.0)
+    steps = [event.step for event in found if isinstance(event, events.Step)]
+    assert steps == sorted(set(steps)), "in their order, none twice"
+    assert max(b - a for a, b in pairwise(steps)) < 200, "from all over it"
+    assert expected == pytest.approx(5000, rel=0.1)
+    assert glance(tmp_path / "none") == ([], 0)

@@ -250,7 +250,7 @@ class BrowserScreen(Screen[None]):
         watch: Watch | None = None
         if run is not None:
             try:
-                watch = Watch(AttachedSession(RunDir.open(Path(run.path)), read_only=True))
+                watch = Watch(AttachedSession(RunDir.open(Path(run.path)), read_only=True), whole=False)
                 watch.poll()
                 watch.prepare()
             except UserError:

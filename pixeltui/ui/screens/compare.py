@@ -71,6 +71,8 @@ class CompareScreen(Screen[None]):
     def _read(self) -> None:
         for watch in self._watches:
             watch.poll()
+            watch.wait()
+            watch.poll()
             watch.prepare()
         if not get_current_worker().is_cancelled:
             self.app.call_from_thread(self._show)
