@@ -1,6 +1,5 @@
 """Why training ended early, and what to do about it."""
 
-from pixeltui.config import Train
 from pixeltui.errors import UserError
 from pixeltui.train.state import Progress
 
@@ -17,24 +16,24 @@ def not_finite(steps: int, progress: Progress, run: str) -> str:
     )
 
 
-def halved(train: Train, before: int, accumulate: int) -> str:
-    """Of a step that was repeated with more micro-batches than before."""
-    sizes = [-(-train.batch_size // parts) for parts in (before, accumulate)]
+def halved(size: int, before: int, accumulate: int) -> str:
+    """Of a step that was repeated with more micro-batches than before. size: of a process's part of the batch."""
+    sizes = [-(-size // parts) for parts in (before, accumulate)]
     return (
         f"out of memory with micro-batches of {sizes[0]} images: the step was repeated with {sizes[1]}, as all others "
         f"will be (the same loss and gradient); from the start: --set train.accumulate={accumulate}"
     )
 
 
-def out_of_memory(train: Train, progress: Progress, accumulate: int) -> str:
-    size = train.batch_size
+def out_of_memory(size: int, progress: Progress, accumulate: int) -> str:
+    """size: of a process's part of the batch."""
     more = next((n for n in range(accumulate + 1, size + 1) if size % n == 0), None)
     advice = (
         f"try micro-batches of {size // more}: --set train.accumulate={more} (the same gradient, less memory)"
         if more
         else "not even one image fits: make the model smaller"
     )
-    return f"out of memory with micro-batches of {size // accumulate} images; {advice}; {last_good(progress)}"
+    return f"out of memory with micro-batches of {-(-size // accumulate)} images; {advice}; {last_good(progress)}"
 
 
 def not_saved(progress: Progress) -> str:

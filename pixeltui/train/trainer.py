@@ -110,7 +110,7 @@ class Trainer:
             return Outcome("failed", self.progress.step, str(failure))
         except torch.OutOfMemoryError:
             self.saver.settle()
-            reason = out_of_memory(self.config.train, self.progress, self.updater.accumulate)
+            reason = out_of_memory(self.updater.share_size, self.progress, self.updater.accumulate)
             return Outcome("failed", self.progress.step, reason, known=False)
         except RuntimeError as error:
             if not is_lost(error):
@@ -164,7 +164,9 @@ class Trainer:
         progress.step += 1
         self.report.step = progress.step
         if self.updater.accumulate != accumulate:
-            self.report.notice("warning", "memory", halved(train, accumulate, self.updater.accumulate))
+            self.report.notice(
+                "warning", "memory", halved(self.updater.share_size, accumulate, self.updater.accumulate)
+            )
         self._clock.images += min(train.batch_size, len(self.data.train))
         logs = progress.step % self.config.log.every == 0 or progress.step == self.total_steps
         # Reading a number from a GPU waits for it: only where one is logged.

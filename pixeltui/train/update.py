@@ -65,12 +65,16 @@ class Updater:
             raise UserError(f"{processes.count} processes cannot share a batch of {self._batch_size} images")
         lasting = model.state_dict()
         self._norm_buffers = [b for name, b in model.named_buffers() if name in lasting and b.numel()]
+        # Whether the first step has to be tried. A forward pass with BatchNorm already waits for the other processes.
+        self._untried = processes.count > 1 and not self._norm_buffers
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
         began = time.perf_counter()
         images, labels = self.batch(step)
         self.waited += time.perf_counter() - began
+        if self._untried:
+            self._try_together(images, labels, step)
         torch.manual_seed(mix(self.config.train.seed, "global", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         loss = self._backward_that_fits(images, labels, step, buffers)
@@ -87,6 +91,11 @@ class Updater:
         self.epoch.add(loss[None], finite)
         self.bad_in_a_row = torch.where(finite, 0, self.bad_in_a_row + 1)
         self.skipped += ~finite
+
+    @property
+    def share_size(self) -> int:
+        """Images of a step that this process takes."""
+        return int(self._share.stop - self._share.start)
 
     @property
     def _share(self) -> slice:
@@ -110,7 +119,8 @@ class Updater:
     def _backward_that_fits(self, images: Tensor, labels: Tensor | None, step: int, buffers: list[Tensor]) -> Tensor:
         """_backward; where memory runs out, once more with micro-batches half as large. buffers: as before the step.
 
-        Several processes would have to halve together: there, and for a single image, raises OutOfMemoryError.
+        Several processes halve together, before their first step; here the others wait for this one's gradients.
+        There, and for a single image, raises OutOfMemoryError.
         """
         while True:
             try:
@@ -125,8 +135,33 @@ class Updater:
             torch.cuda.empty_cache()
             self.accumulate = min(2 * self.accumulate, len(images))
 
+    def _try_together(self, images: Tensor, labels: Tensor | None, step: int) -> None:
+        """Before the first step of several processes: all halve until the step fits into the memory of each.
+
+        Tried without the exchange of gradients, for which they would wait if one has run out of memory.
+        """
+        smallest, short = self._batch_size // self.processes.count, True
+        while short:
+            try:
+                self._gradients(images, labels, step, exchange=False)
+                short = False
+            except torch.OutOfMemoryError:
+                pass
+            self.optimizer.zero_grad(set_to_none=True)
+            short = self.processes.any(short)
+            if short:
+                torch.cuda.empty_cache()
+                if self.accumulate >= smallest:
+                    raise torch.OutOfMemoryError("not even one image fits")
+                self.accumulate = min(2 * self.accumulate, smallest)
+        self._untried = False
+
     def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
-        """Gradients of the mean loss of the whole batch, micro-batch by micro-batch; returns that loss, fp32 []."""
+        """Gradients of the mean loss of the whole batch, in every process; returns that loss, fp32 []."""
+        return self.processes.sum(self._gradients(images, labels, step))
+
+    def _gradients(self, images: Tensor, labels: Tensor | None, step: int, *, exchange: bool = True) -> Tensor:
+        """Micro-batch by micro-batch; returns this process's part of the loss, fp32 []."""
         self.model.train()
         total = torch.zeros((), device=images.device)
         size = -(-len(images) // self.accumulate)
@@ -136,7 +171,8 @@ class Updater:
             places = range(self._share.start + part.start, self._share.start + part.stop)
             self.model.seed_images([mix(self.config.train.seed, f"dropout/{place}", step) for place in places])
             with contextlib.ExitStack() as stack:
-                if isinstance(self.parallel, DistributedDataParallel) and part.stop < len(images):
+                last = exchange and part.stop == len(images)
+                if isinstance(self.parallel, DistributedDataParallel) and not last:
                     stack.enter_context(self.parallel.no_sync())  # gradients are exchanged once a step
                 with self.precision.autocast():
                     nats = self._loss(self.parallel, images[part], own_labels).nats_per_dim
@@ -144,7 +180,7 @@ class Updater:
                 total += loss.detach()
                 loss = loss * self.processes.count  # the exchange takes the mean
                 (self.scaler.scale(loss) if self.scaler else loss).backward()
-        return self.processes.sum(total)
+        return total
 
     def _clip(self) -> Tensor:
         """Clips the gradient's L2 norm; returns it as it was before."""

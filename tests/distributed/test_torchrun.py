@@ -221,6 +221,53 @@ def test_processes_are_started_and_stopped_for_the_user(start: Start, tmp_path: 
     assert errors.startswith("pixeltui: no data set and no path")
 
 
+SHORT_OF_MEMORY = """
+import os, sys, torch
+from pixeltui.cli import main
+from pixeltui.train.update import Updater
+room = int(os.environ["ROOM"]) if os.environ["RANK"] == "1" else 1000
+original = Updater._gradients
+def gradients(self, images, labels, step, **options):
+    if step >= int(os.environ["FROM"]) and -(-len(images) // self.accumulate) > room:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return original(self, images, labels, step, **options)
+Updater._gradients = gradients
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def train_short_of_memory(tiny_npz: Path, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Two processes, the second of which has room for so many images at once from a step on."""
+    script = tmp_path / "short.py"
+    script.write_text(SHORT_OF_MEMORY)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [*tiny_arguments(tiny_npz), *settings("train.steps=6", "train.checkpoint_every=2", "model.dropout=0.1")]
+    command = [*torchrun, str(script), "--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *words]
+    environment = {**os.environ, **environment}
+    return subprocess.run([*command, "--name", "run"], env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_where_one_is_short_of_memory_all_halve_together(tiny_npz: Path, tmp_path: Path) -> None:
+    done = train_short_of_memory(tiny_npz, tmp_path, ROOM="2", FROM="0")
+    assert done.returncode == 0, done.stderr
+    notices = [event.message for event in found(tmp_path, events.Notice) if event.kind == "memory"]
+    assert len(notices) == 1
+    assert "out of memory with micro-batches of 8 images: the step was repeated with 2" in notices[0]
+    alone = tmp_path / "alone"
+    words = [*settings("train.steps=6", "train.checkpoint_every=2", "model.dropout=0.1"), "--name", "run"]
+    assert main(["--no-ui", "--runs-dir", str(alone / "runs"), "train", *tiny_arguments(tiny_npz), *words]) == 0
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-4)
+
+
+def test_where_one_runs_out_of_memory_later_it_says_what_to_try(tiny_npz: Path, tmp_path: Path) -> None:
+    done = train_short_of_memory(tiny_npz, tmp_path, ROOM="2", FROM="4")
+    assert done.returncode == 1
+    assert "process 1: out of memory with micro-batches of 8 images; try micro-batches of 4" in done.stderr
+    assert "--set train.accumulate=2" in done.stderr
+    assert found(tmp_path, events.CheckpointSaved)[-1].step == 4
+    assert summarize(run_of(tmp_path).path).state == "failed"
+
+
 STUBS = {
     "srun": """#!/bin/bash
 shift

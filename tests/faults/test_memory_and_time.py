@@ -100,6 +100,39 @@ def test_when_not_one_image_fits_training_says_so(tiny_config: BuildConfig, tmp_
     assert "no checkpoint was written yet" in outcome.reason
 
 
+def test_memory_that_runs_out_in_the_update_itself_leaves_the_last_checkpoint_and_says_what_to_try(
+    tiny_config: BuildConfig, tmp_path: Path
+) -> None:
+    """Half of the weights are new by then: nothing of that may be saved."""
+    common = ("train.steps=6", "train.checkpoint_every=2", "train.eval_every=0", "model.dropout=0.1")
+    config = tiny_config(*common)
+
+    def torn(trainer: Trainer) -> None:
+        optimizer, step = trainer.updater.optimizer, trainer.updater.optimizer.step
+
+        def run_out() -> None:
+            if trainer.progress.step == 4:
+                with torch.no_grad():
+                    next(trainer.updater.model.parameters()).add_(1.0)
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            step()
+
+        optimizer.step = run_out  # type: ignore[method-assign]
+
+    for name in ("torn", "whole"):
+        (tmp_path / name).mkdir()
+    outcome, _, _ = start(config, tmp_path / "torn", prepare=torn)
+    assert outcome.state == "failed"
+    size = config.train.batch_size
+    assert f"out of memory with micro-batches of {size} images; try micro-batches of {size // 2}" in outcome.reason
+    assert "--set train.accumulate=2" in outcome.reason
+    assert "the last good checkpoint is that of step 4" in outcome.reason
+    _, _, resumed = start(config, tmp_path / "torn", resume=True)
+    _, _, whole = start(config, tmp_path / "whole")
+    found, wanted = ends(resumed), ends(whole)
+    assert [name for name, tensor in wanted.items() if not torch.equal(found[name], tensor)] == []
+
+
 def test_samples_and_scores_that_do_not_fit_do_not_end_training(
     tiny_config: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
