@@ -5,7 +5,9 @@ pixel of cached sampling at growing image sizes.
 """
 
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 from told import tell
@@ -48,7 +50,7 @@ def main() -> None:
         f"a pixel at batch {BATCH}, by image size (medians of {REPEATS} rows):",
         *growth(device),
     ]
-    tell(lines)
+    tell(lines, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Training beside the naive loop, and how its time and memory grow. Usage: python benchmarks/bench_train.py [FILE]
+"""Training beside the naive loop, and what belongs to it.
 
-Prints, and writes to FILE, the table of `pixeltui bench train` for the preset pixelcnn; the data pipeline alone with
-every augmentation; what a checkpoint takes; and milliseconds an image against size, blocks, channels, accumulation.
+    python benchmarks/bench_train.py [--device cuda] [--batch 16,64] [--out FILE]
+
+The table of `pixeltui bench train`; the data pipeline alone with every augmentation; what a checkpoint takes. How time
+and memory grow: growth.py. Likelihood after equal time: equal_time.py.
 """
 
+import argparse
 import copy
 import statistics
 import tempfile
@@ -11,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import torch
 from told import tell
 
@@ -19,47 +23,15 @@ from pixeltui.commands.bench import training_text
 from pixeltui.commands.naive_training import naive_batches
 from pixeltui.config import Augmentations, Config, load_config
 from pixeltui.core import build_model
-from pixeltui.data import DataSet, Split
 from pixeltui.data.augment import augment
 from pixeltui.data.batches import batch_indices, step_generator
 from pixeltui.train.checkpoint import save
 from pixeltui.train.precision import pick_device, pick_precision, set_up
 from pixeltui.train.update import Updater
 
-SMALL = ("model.channels=48", "model.blocks=6", "train.batch_size=8")
-GROWTH = {
-    "image size": [(size, ()) for size in (8, 16, 32, 64)],
-    "blocks": [(32, (f"model.blocks={blocks}",)) for blocks in (3, 6, 12)],
-    "channels": [(32, (f"model.channels={channels}",)) for channels in (32, 64, 128)],
-    "accumulate": [(32, ("train.batch_size=32", f"train.accumulate={parts}")) for parts in (1, 2, 4)],
-}
 REPEATS = 3
-
-
-def updater(config: Config, size: int, device: torch.device) -> Updater:
-    images = torch.randint(256, (64, 3, size, size), dtype=torch.uint8)
-    split = Split(images, torch.arange(64) % 10)
-    data = DataSet("noise", split, split, split, 256, tuple(map(str, range(10))), "").to(device)
-    model = build_model(config, (3, size, size), 256, 10).to(device)
-    return Updater(config, model, copy.deepcopy(model), data, pick_precision("auto", device))
-
-
-def growth(device: torch.device) -> list[str]:
-    lines = []
-    for what, cases in GROWTH.items():
-        updaters = [updater(load_config(overrides=[*SMALL, *overrides]), size, device) for size, overrides in cases]
-        seconds: list[list[float]] = [[] for _ in cases]
-        for repeat in range(REPEATS + 1):
-            for index, one in enumerate(updaters):
-                began = time.perf_counter()
-                one.update(repeat, 1e-3)
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                seconds[index].append(time.perf_counter() - began)
-        for (size, overrides), one, found in zip(cases, updaters, seconds, strict=True):
-            each = 1000 * statistics.median(found[1:]) / one.config.train.batch_size
-            lines.append(f"{what:<11} {size:>2}x{size:<2} {' '.join(overrides):<40} {each:>8.2f} ms an image")
-    return lines
+CIFAR10 = 50 * 45_000
+"""images of 50 epochs"""
 
 
 def data_pipeline(device: torch.device, batch: int = 128) -> list[str]:
@@ -91,8 +63,14 @@ def data_pipeline(device: torch.device, batch: int = 128) -> list[str]:
     ]
 
 
-def checkpoints(device: torch.device) -> list[str]:
-    one = updater(load_config(overrides=["train.batch_size=4"]), 32, device)
+def few_images(config: Config) -> Config:
+    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, batch_size=4))
+
+
+def checkpoints(config: Config, device: torch.device) -> list[str]:
+    model = build_model(config, training_speed.IMAGE, 256, 10).to(device)
+    data = training_speed.random_data().to(device)
+    one = Updater(few_images(config), model, copy.deepcopy(model), data, pick_precision("auto", device))
     one.update(0, 1e-3)
     written, copied = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -112,16 +90,29 @@ def checkpoints(device: torch.device) -> list[str]:
 
 
 def main() -> None:
-    device = pick_device("auto")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--preset", default="pixelcnn")
+    parser.add_argument("--batch", default="16", metavar="B[,B...]")
+    parser.add_argument("--out", type=Path, help="file that the text goes to")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    device = pick_device(args.device)
     set_up(deterministic=False)
-    result = training_speed.measure(load_config(), 16, REPEATS, device)
-    result["peak_gib"] = training_speed.peak_memory("pixelcnn", 16, "auto")
-    lines = [training_text([result], "pixelcnn"), *data_pipeline(device), *checkpoints(device)]
-    lines += [
-        f"medians of {REPEATS}, pixelcnn with 48 channels, 6 blocks, batch 8 unless said otherwise:",
-        *growth(device),
-    ]
-    tell(lines)
+    config, results = load_config(preset=args.preset, overrides=args.set), []
+    for batch in map(int, args.batch.split(",")):
+        result = training_speed.measure(config, batch, REPEATS, device)
+        results.append({**result, "peak_gib": training_speed.peak_memory(args.preset, batch, args.device)})
+    hours = [f"{CIFAR10 / row['images_per_second'] / 3600:.2f} h at batch {row['batch']}" for row in results]
+    tell(
+        [
+            training_text(results, args.preset),
+            f"50 epochs of CIFAR-10's 45,000 images at these speeds: {', '.join(hours)}",
+            *data_pipeline(device),
+            *checkpoints(config, device),
+        ],
+        args.out,
+    )
 
 
 if __name__ == "__main__":

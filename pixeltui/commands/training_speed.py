@@ -154,7 +154,7 @@ def peak_memory(preset: str, batch: int, device: str) -> dict[str, float]:
     return found
 
 
-def _peak_of_process() -> float:
+def peak_of_process() -> float:
     """GiB. Not by getrusage where there is a choice: Linux hands down to a program the peak of what started it."""
     status = Path("/proc/self/status")
     if status.exists():
@@ -173,7 +173,7 @@ def _print_peak(side: str, preset: str, batch: str, device_name: str) -> None:
     if device.type == "cuda":
         print(torch.cuda.max_memory_allocated(device) / 2**30)
         return
-    print(_peak_of_process())
+    print(peak_of_process())
 
 
 if __name__ == "__main__":

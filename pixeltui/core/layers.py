@@ -107,11 +107,10 @@ class DownShiftedConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int]) -> None:
         if kernel_size[1] % 2 == 0:
             raise ValueError(f"expected an odd number of columns, got {kernel_size[1]}")
-        super().__init__(in_channels, out_channels, kernel_size)
+        super().__init__(in_channels, out_channels, kernel_size, padding=(0, kernel_size[1] // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = self.kernel_size
-        return super().forward(F.pad(x, (columns // 2, columns // 2, rows - 1, 0)))
+        return super().forward(F.pad(x, (0, 0, self.kernel_size[0] - 1, 0)))
 
 
 class DownRightShiftedConv2d(nn.Conv2d):
