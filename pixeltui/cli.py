@@ -20,7 +20,7 @@ COMMANDS = {
     "complete": ("complete", "fill in the rest of real images; what is kept stays bit for bit"),
     "eval": (
         "evaluate",
-        "likelihood of a split with its standard error; classes by Bayes' rule; samples beside real images",
+        "likelihood with its standard error; classes by Bayes' rule; samples beside real images",
     ),
     "inspect": ("inspect", "what a checkpoint does inside; whether mask, model and sampler are right"),
     "runs": ("runs", "list, show, compare, rename, tag, annotate, delete and export runs"),
