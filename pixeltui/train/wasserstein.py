@@ -45,7 +45,7 @@ def patch_distances(images: Tensor, others: Tensor, *, seed: int = 0) -> dict[st
 def sliced_wasserstein(a: Tensor, b: Tensor, *, directions: int = DIRECTIONS, seed: int = 0) -> float:
     """Mean over random directions of the Wasserstein-1 distance of the projections of as many points a, b [M, D].
 
-    In one dimension that is the mean distance of the sorted values (Rabin et al. 2011, eq. 1 and 5).
+    In one dimension that is the mean distance of the sorted values (Rabin et al. 2011).
     """
     generator = torch.Generator().manual_seed(seed)
     axes = F.normalize(torch.randn(a.shape[1], directions, generator=generator), dim=0).to(a.device)
