@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pixeltui.store.rundir import run_paths
-from pixeltui.store.summary import RunSummary, age, summarize
+from pixeltui.store.summary import RunSummary, age, list_runs, summarize
 
 RUNNING: Final = ("training", "paused")
 
@@ -42,7 +42,7 @@ COLUMNS: Final = (
     Column("state", "s", 10, 1, lambda r: r.state, lambda r: r.state),
     Column("data", "d", 10, 5, lambda r: Path(r.data or "").stem, lambda r: r.data or "~"),
     Column("preset", "p", 8, 7, lambda r: r.preset or "", lambda r: r.preset or "~"),
-    Column("epoch", "e", 6, 4, lambda r: _figure(r.epoch, ".1f"), lambda r: _or_last(r.epoch), True),
+    Column("epoch", "e", 7, 4, lambda r: _figure(r.epoch, ".1f"), lambda r: _or_last(r.epoch), True),
     Column("step", "t", 7, 6, lambda r: _figure(r.step, "d"), lambda r: _or_last(r.step), True),
     Column(
         "val",
@@ -57,7 +57,7 @@ COLUMNS: Final = (
         "test", "b", 6, 3, lambda r: _figure(r.test_bits_per_dim, ".3f"), lambda r: _or_last(r.test_bits_per_dim), True
     ),
     Column(
-        "img/s", "i", 6, 8, lambda r: _figure(r.images_per_second, ".0f"), lambda r: -(r.images_per_second or 0.0), True
+        "img/s", "i", 7, 8, lambda r: _figure(r.images_per_second, ".0f"), lambda r: -(r.images_per_second or 0.0), True
     ),
     Column("size", "m", 8, 9, lambda r: _size(r.parameters), lambda r: _or_last(r.parameters), True),
     Column("age", "a", 10, 3, lambda r: age(r.updated), lambda r: _negative(r.updated)),
@@ -98,6 +98,8 @@ class RunList:
 
     def reload(self) -> list[RunSummary]:
         """Every run; those whose files did not change are not read again."""
+        if not self._known:
+            return self._first()
         found: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
         for path in run_paths(self.runs_dir):
             stamp = _stamp(path)
@@ -106,6 +108,13 @@ class RunList:
             found[str(path)] = known if fresh and known is not None else (stamp, summarize(path))
         self._known = found
         return [summary for _, summary in found.values()]
+
+    def _first(self) -> list[RunSummary]:
+        """With what other listings have kept beside the runs."""
+        stamps = {str(path): _stamp(path) for path in run_paths(self.runs_dir)}
+        runs = list_runs(self.runs_dir)
+        self._known = {run.path: (stamps.get(run.path, ()), run) for run in runs}
+        return runs
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

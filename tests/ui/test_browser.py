@@ -12,12 +12,13 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
 from pixeltui.ui.app import Console
-from pixeltui.ui.screens.browser import BrowserScreen, RunTable
+from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Ask, Prompt
 from pixeltui.ui.screens.new_run import NewRun
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.widgets.run_table import RunTable
 
 HOSTILE = "[red]\x1b[2Jnote[/red]"
 
@@ -52,12 +53,12 @@ def drive(runs: Path, script: Callable[[Console, Pilot], Coroutine[None, None, N
 
 def names(app: Console) -> list[str]:
     assert isinstance(app.screen, BrowserScreen)
-    return [run.name for run in app.screen._shown]
+    return [run.name for run in app.screen.query_one(RunTable).rows]
 
 
 def cells(app: Console) -> str:
     table = app.screen.query_one(RunTable)
-    return "\n".join(" ".join(str(cell) for cell in table.get_row_at(y)) for y in range(table.row_count))
+    return "\n".join(table.render_line(y).text for y in range(table.size.height))
 
 
 def test_every_run_is_listed_and_what_is_none_is_damaged(runs: Path) -> None:
@@ -100,10 +101,13 @@ def test_filtering_as_one_types(runs: Path) -> None:
 def test_deleting_asks_and_moves_to_the_trash(runs: Path) -> None:
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
         await pilot.press("o", "n", "D")
-        assert isinstance(app.screen, Ask)
+        await until(pilot, lambda: isinstance(app.screen, Ask))
         await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
         assert (runs / "alpha").is_dir()
-        await pilot.press("D", "y")
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.is_running)
+        await pilot.press("y")
         await until(pilot, lambda: not (runs / "alpha").exists())
         assert (runs / ".trash" / "alpha").is_dir()
         await until(pilot, lambda: names(app) == ["beta", "gamma", "junk[bold]"])

@@ -39,7 +39,7 @@ def test_every_action_exists() -> None:
         "training": ["screens.training.TrainingScreen"],
         "charts": ["screens.curves_pane.CurvesPane"],
         "samples": ["screens.samples_pane.SamplesPane"],
-        "runs": ["screens.browser.BrowserScreen", "screens.browser.RunTable"],
+        "runs": ["screens.browser.BrowserScreen", "widgets.run_table.RunTable"],
         "compare": ["screens.compare.CompareScreen"],
         "sampling": ["screens.sampling.SamplingScreen"],
         "text": ["screens.text_panes.TextPane"],

@@ -1,0 +1,99 @@
+"""What the run under the cursor looks like: curves, the newest samples, config, and its note."""
+
+from pathlib import Path
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
+from textual.worker import get_current_worker
+
+from pixeltui.curves.points import Curves
+from pixeltui.errors import UserError, printable
+from pixeltui.session.attach import AttachedSession
+from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import RunSummary
+from pixeltui.ui.screens.curves_pane import CurvesPane
+from pixeltui.ui.screens.samples_pane import SamplesPane
+from pixeltui.ui.screens.text_panes import ConfigPane
+from pixeltui.ui.watch import Watch
+
+PREVIEW_SECONDS = 0.12
+"""that the cursor rests on a run before it is read"""
+
+
+class Preview(Vertical):
+    """Panes that cannot be entered: enter opens the run itself."""
+
+    def __init__(self) -> None:
+        super().__init__(id="preview")
+        self._wanted: RunSummary | None = None
+        self._shown: tuple[object, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="note")
+        with Horizontal():
+            yield CurvesPane(id="curves", small=False, live=False)
+            yield SamplesPane(id="samples")
+            yield ConfigPane(id="config")
+
+    def on_mount(self) -> None:
+        self.query_one("#note").display = False
+        for pane in self.query("Chart, Gallery, ConfigPane"):
+            pane.can_focus = False
+        self._rest = self.set_timer(PREVIEW_SECONDS, self._look, pause=True)
+
+    def want(self, run: RunSummary | None) -> None:
+        """Shows it once nothing else has been wanted for a moment."""
+        self._wanted = run
+        self._rest.stop()
+        self._rest = self.set_timer(PREVIEW_SECONDS, self._look)
+
+    def _look(self) -> None:
+        run = self._wanted
+        wanted = (run.path, run.updated, _changed(run)) if run else ("",)
+        if wanted != self._shown:
+            self._shown = wanted
+            self._read(run)
+
+    @work(thread=True, exclusive=True)
+    def _read(self, run: RunSummary | None) -> None:
+        watch: Watch | None = None
+        note = ""
+        if run is not None:
+            try:
+                opened = RunDir.open(Path(run.path))
+                note = str(opened.meta().get("note", ""))
+                watch = Watch(AttachedSession(opened, read_only=True), whole=False)
+                watch.poll()
+                watch.prepare()
+            except UserError:
+                watch = None
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._show, watch, note)
+
+    def _show(self, watch: Watch | None, note: str) -> None:
+        if not self.is_mounted:
+            return
+        line = self.query_one("#note", Static)
+        line.display = bool(note)
+        line.update(Text(printable(note)))
+        curves, samples = self.query_one(CurvesPane), self.query_one(SamplesPane)
+        if watch is None:
+            curves.show(Curves())
+            samples.show_run(None, None, [], None)
+            self.query_one(ConfigPane).show(None)
+            return
+        curves.show(watch.curves, watch.run)
+        sheets = [(sample.step, sample.path) for sample in watch.view.samples]
+        samples.show_run(watch.run, watch.shape, sheets, None)
+        self.query_one(ConfigPane).show(watch.config)
+
+
+def _changed(run: RunSummary) -> int:
+    """When its note, tags or name were: ns."""
+    try:
+        return RunDir(Path(run.path)).meta_path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,172 @@
+"""What can be done to the run under the cursor of the browser."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.screen import Screen
+
+from pixeltui.errors import UserError, printable
+from pixeltui.session.worker import TrainRequest
+from pixeltui.store.rundir import RunDir, check_name
+from pixeltui.store.summary import RunSummary
+from pixeltui.ui.run_list import RUNNING
+from pixeltui.ui.screens.dialogs import Ask, Choice, Prompt
+from pixeltui.ui.screens.new_run import NewRun
+
+if TYPE_CHECKING:
+    from pixeltui.ui.app import Console
+
+TAG_LENGTH = 40
+
+
+class RunActions(Screen[None]):
+    """To inherit from: who does knows which run is under the cursor."""
+
+    app: "Console"
+
+    @property
+    def current(self) -> RunSummary | None:
+        raise NotImplementedError
+
+    def action_reload(self) -> None:
+        """Reads the runs again."""
+        raise NotImplementedError
+
+    def _run(self) -> RunDir | None:
+        """The run under the cursor, where it can be opened."""
+        run = self.current
+        if run is None:
+            return None
+        try:
+            return RunDir.open(Path(run.path))
+        except UserError as error:
+            self._sorry(error)
+            return None
+
+    def _sorry(self, error: UserError) -> None:
+        self.notify(printable(error), severity="warning", timeout=8, markup=False)
+
+    def action_open(self) -> None:
+        if run := self._run():
+            self.app.open_run(run)
+
+    def action_draw(self) -> None:
+        if run := self._run():
+            self.app.open_sampling(run)
+
+    def action_new(self) -> None:
+        self.app.push_screen(NewRun(self.app.runs_dir), self._train)
+
+    def _train(self, request: TrainRequest | None) -> None:
+        if request is not None:
+            self.app.train(request)
+
+    def action_resume(self) -> None:
+        run, summary = self._run(), self.current
+        if run is None or summary is None:
+            return
+        if summary.state in RUNNING:
+            self.app.open_run(run)
+            return
+        if summary.state == "finished":
+            self.notify("this run is finished; N trains a new one", timeout=4)
+            return
+        command = f"pixeltui train --resume {run.name}"
+        self.app.train(TrainRequest(runs_dir=self.app.runs_dir, resume=str(run.path), command=command))
+
+    def action_rename(self) -> None:
+        if run := self._run():
+
+            def rename(name: str | None) -> None:
+                if name and name != run.name:
+                    self._change(lambda: run.rename(name))
+
+            self.app.push_screen(Prompt("Rename", run.name, check=_wrong_name), rename)
+
+    def action_tags(self) -> None:
+        if run := self._run():
+            old = " ".join(str(tag) for tag in run.meta().get("tags", []))
+
+            def tag(text: str | None) -> None:
+                if text is not None:
+                    self._change(lambda: run.update_meta(tags=list(dict.fromkeys(text.split()))))
+
+            self.app.push_screen(Prompt("Tags", old, hint="words, separated by spaces", check=_wrong_tags), tag)
+
+    def action_note(self) -> None:
+        if run := self._run():
+
+            def write(text: str | None) -> None:
+                if text is not None:
+                    self._change(lambda: run.update_meta(note=text))
+
+            self.app.push_screen(Prompt("Note", str(run.meta().get("note", ""))), write)
+
+    def action_delete(self) -> None:
+        summary = self.current
+        if summary is None:
+            return
+        if summary.state in RUNNING:
+            self.notify("this run is training: stop it before you delete it", severity="warning")
+            return
+
+        def delete(answer: str | None) -> None:
+            if answer == "delete":
+                self._change(lambda: RunDir(Path(summary.path)).delete())
+                self.app.marked.discard(summary.path)
+
+        body = f"{summary.name} goes to the trash folder .trash beside it."
+        self.app.push_screen(Ask("Delete this run?", body, [Choice("y", "delete it", "delete")]), delete)
+
+    def _change(self, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except UserError as error:
+            self._sorry(error)
+        self.action_reload()
+
+    def action_copy_path(self) -> None:
+        if run := self.current:
+            self.app.copy_to_clipboard(run.path)
+            self.notify(printable(run.path), title="copied", markup=False, timeout=3)
+
+    def action_export(self) -> None:
+        if run := self._run():
+            out = f"{run.name}.safetensors"
+
+            def export(path: str | None) -> None:
+                if path:
+                    self._export(run, Path(path).expanduser())
+
+            hint = "the best weights, averaged, with a model card beside them"
+            self.app.push_screen(Prompt("Export", out, hint=hint, check=_wrong_export), export)
+
+    @work(thread=True, group="export")
+    def _export(self, run: RunDir, out: Path) -> None:
+        from pixeltui.session.export import export_run
+
+        try:
+            card = export_run(run, out, lambda text: self.app.call_from_thread(self._sorry, UserError(text)))
+        except UserError as error:
+            self.app.call_from_thread(self._sorry, error)
+        else:
+            said = printable(f"{out} and {card}")
+            self.app.call_from_thread(self.notify, said, title="exported", markup=False)
+
+
+def _wrong_name(name: str) -> str:
+    try:
+        check_name(name)
+    except UserError:
+        return "letters, digits, '.', '_' and '-' only, up to 100, not beginning with '.' or '-'"
+    return ""
+
+
+def _wrong_tags(text: str) -> str:
+    return next((f"{tag[:20]}… is longer than {TAG_LENGTH}" for tag in text.split() if len(tag) > TAG_LENGTH), "")
+
+
+def _wrong_export(path: str) -> str:
+    return "" if path.endswith(".safetensors") else "expected a name that ends in .safetensors"
