@@ -172,6 +172,13 @@ class Ui(Table, frozen=True, kw_only=True):
     theme: Annotated[Literal["dark", "light"], Meta(description="colours")] = "dark"
     curves_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of curves")] = 4.0
     images_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of samples")] = 2.0
+    low_bandwidth: Annotated[
+        bool, Meta(description="for slow connections: updates every 5 s, images every 15 s, 256 colours")
+    ] = False
+    graph_symbol: Annotated[
+        Literal["auto", "braille", "block", "ascii"],
+        Meta(description="what curves are drawn with; auto: braille dots, ascii where there are no colours"),
+    ] = "auto"
     keys: Annotated[
         dict[str, str],
         Meta(description='actions to keys, as in pause = "space,P"; the ids are in docs/KEYS.md'),

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.session.inbox import Signals
 from pixeltui.store.files import open_to_append
@@ -42,7 +44,10 @@ def open_console(
     if not has_terminal():
         raise UsageError("the console needs a terminal for its input and its output: try --no-ui")
     ui = request.resolve().ui if request is not None else _users_ui()
-    use_depth(args.color)
+    if args.low_bandwidth:
+        ui = msgspec.structs.replace(ui, low_bandwidth=True)
+    if use_depth(args.color) == "truecolor" and ui.low_bandwidth and args.color == "auto":
+        use_depth("256")  # half the bytes of an image
     parent = guard()
     signals = Signals(stop_on_hangup=getattr(args, "on_hangup", "continue") == "stop")
     signals.install()

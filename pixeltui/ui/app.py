@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
@@ -33,8 +33,29 @@ from pixeltui.ui.widgets.palette import depth_filters, textual_theme
 
 Exit = Literal["quit", "detach", "stopped", "hangup", "signal"]
 
+SLOW_SECONDS: Final = 5.0
+"""between two updates over a slow connection"""
+SLOW_IMAGE_SECONDS: Final = 15.0
+"""an image of 32x32 pixels is some 11 kB in 256 colours"""
+STATUS_SECONDS: Final = 0.5
 SWITCH_SECONDS: Final = 0.001
 """How long the training thread may keep the interpreter from the console."""
+
+
+class Pace(NamedTuple):
+    """Seconds between two updates of each kind."""
+
+    curves: float
+    images: float
+    status: float
+    log: float
+
+    @classmethod
+    def of(cls, ui: config.Ui) -> "Pace":
+        curves, images = 1 / ui.curves_per_second, 1 / ui.images_per_second
+        if not ui.low_bandwidth:
+            return cls(curves, images, STATUS_SECONDS, 0.0)
+        return cls(max(curves, SLOW_SECONDS), max(images, SLOW_IMAGE_SECONDS), SLOW_SECONDS, SLOW_SECONDS)
 
 
 class Console(App[Exit], inherit_bindings=False):
@@ -62,6 +83,7 @@ class Console(App[Exit], inherit_bindings=False):
         """of the run that trains, or trained, in this process"""
         self.marked: set[str] = set()
         self.studio = Studio()
+        self.pace = Pace.of(self.ui)
         self._request, self._session = request, session
         self._signals = signals or Signals()
         self._stopping = False

@@ -1,8 +1,8 @@
-"""What the console's charts draw of a run: by step or by time, raw and smoothed."""
+"""What the console's charts draw of a run: by step, epoch or time, raw and smoothed."""
 
 from typing import Final
 
-from pixeltui.curves.points import METRICS, Curves
+from pixeltui.curves.points import METRICS, Curves, Points
 from pixeltui.curves.series import Series, Smoother
 from pixeltui.curves.ticks import XKind
 
@@ -50,6 +50,14 @@ class Drawn:
         self._by_name[f"{source} {'smooth' if smooth else 'raw'}"] = series
         self.series.append(series)
 
+    def _xs(self, points: Points, start: int) -> Iterable[float]:
+        if self._kind == "time":
+            return points.seconds[start:]
+        if self._kind == "epoch":  # each run's own: of two runs over one another one may take larger batches
+            scale = 1 / self._curves.steps_per_epoch
+            return (step * scale for step in points.steps[start:])
+        return points.steps[start:]
+
     def update(self) -> bool:
         """Appends the points that are new; whether there were any."""
         changed = False
@@ -59,6 +67,7 @@ class Drawn:
             if points is None or len(series) == len(points.steps):
                 continue
             start = len(series)
+<<<<<<< HEAD
             xs = points.seconds if self._kind == "time" else points.steps
             if how == "smooth":
                 series.extend(xs[start:], self._smoother(points.ys[start:]))
@@ -67,5 +76,9 @@ class Drawn:
             else:
                 extremes = points.lows[start:], points.highs[start:]
                 series.extend(xs[start:], points.ys[start:], extremes, (i for i in points.gaps if i >= start))
+=======
+            ys: Iterable[float | None] = points.ys[start:]
+            series.extend(self._xs(points, start), self._smoother(ys) if how == "smooth" else ys)
+>>>>>>> 7db9272 (--low-bandwidth, graph_symbol, and panes that draw one line for a remark)
             changed = True
         return changed

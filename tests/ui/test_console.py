@@ -22,6 +22,7 @@ from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
 from pixeltui.ui.screens.training import TrainingScreen
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.gallery import Gallery
+from pixeltui.ui.widgets.state_strip import StateStrip
 
 ENDLESS = ("train.steps=1000000", "train.eval_every=0", "train.checkpoint_every=0")
 
@@ -163,7 +164,7 @@ def test_frames_fill_in_row_by_row(console: Callable[..., Console]) -> None:
 
 def test_another_console_sees_samples_being_drawn(console: Callable[..., Console], tmp_path: Path) -> None:
     """Row by row, with their classes; once they are drawn they come from the run's folder."""
-    app = console(*ENDLESS, "sample.time_share=0.0001")
+    app = console(*ENDLESS, "sample.time_share=0.003")
 
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
         view = screen_of(app).watched.view
@@ -371,5 +372,78 @@ def test_tiles_get_the_focus(finished: Path) -> None:
         assert isinstance(app.focused, Gallery)
         await pilot.press("right_square_bracket")
         assert screen_of(app).query_one(SamplesPane).temperature == 1.05
+
+    drive(app, script)
+
+
+def test_a_slow_connection_is_told_less_often_and_keys_work_at_once(console: Callable[..., Console]) -> None:
+    app = console(*ENDLESS, ui=Ui(low_bandwidth=True))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        view = screen.watched.view
+        pane = screen.query_one(CurvesPane)
+        await until(pilot, lambda: view.steps)
+        await until(pilot, lambda: len(pane.main.series[0]))
+        drawn, steps, began = len(pane.main.series[0]), len(view.steps), time.monotonic()
+        await until(pilot, lambda: len(view.steps) > steps + 2)
+        if time.monotonic() - began < 3:
+            assert len(pane.main.series[0]) == drawn, "polled, and not drawn yet"
+        await pilot.press("p")
+        strip = screen.query_one(StateStrip)
+        await until(pilot, lambda: any(item.value.endswith("paused") for item in strip.items), 4)
+        await until(pilot, lambda: len(pane.main.series[0]) == len(view.steps))
+
+    drive(app, script)
+
+
+@pytest.mark.parametrize(("symbol", "characters"), [("block", "▘▖▌▝▀▞▛▗▚▄▙▐▜▟█"), ("ascii", "'.|")])
+def test_curves_are_drawn_with_what_the_config_says(finished: Path, symbol: str, characters: str) -> None:
+    ui = Ui(graph_symbol=symbol)  # type: ignore[arg-type]
+    app = Console(finished, ui=ui, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        main = screen_of(app).query_one(CurvesPane).main
+        await pilot.pause()
+        plot = "".join(main.render_line(y).text[main.figure.label_width + 2 :] for y in range(1, main.size.height - 2))
+        assert any(character in plot for character in characters)
+        assert not any("⠀" < character <= "⣿" for character in plot)
+
+    drive(app, script)
+
+
+def test_by_epoch_every_run_has_its_own_scale(tiny_train: Callable[..., int], tmp_path: Path) -> None:
+    """Two runs of two epochs each, one with batches twice as large."""
+    for name, size in (("one", 16), ("two", 32)):
+        assert tiny_train("--name", name, "--set", "train.epochs=2", "--set", f"train.batch_size={size}") == 0
+    runs = tmp_path / "runs"
+    app = Console(runs, session=AttachedSession(find_run(runs, "one")))
+    app.marked = {str(runs / "two")}
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        pane = screen_of(app).query_one(CurvesPane)
+        await pilot.press("b")
+        await until(pilot, lambda: any(series.name == "two train" for series in pane.main.series))
+        lasts = {series.name: series.xs[-1] for series in pane.main.series}
+        assert lasts["two train"] < lasts["train"], "by step"
+        await pilot.press("x")
+        ends = {series.xs[-1] for series in pane.main.series}
+        assert ends == {2.0}, "by epoch both end where they ended"
+        await pilot.press("enter")
+        assert pane.main.figure.format_x(pane.main.cursor or 0.0) == "2.00"
+
+    drive(app, script)
+
+
+def test_what_is_in_a_remark_is_no_markup(finished: Path) -> None:
+    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("5", "slash")
+        app.screen.query_one(Input).value = "[/red] [x"
+        await pilot.press("enter")
+        await pilot.pause()
+        log = screen_of(app).query_one(LogPane)
+        assert log.remark == "[/red] [x"
 
     drive(app, script)

@@ -4,14 +4,15 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from textual import on, work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.worker import get_current_worker
 
+from pixeltui.config import Ui
 from pixeltui.curves.points import METRICS, Curves
 from pixeltui.curves.ticks import XKind
 from pixeltui.errors import printable
@@ -20,7 +21,9 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
 from pixeltui.ui.curves import SMOOTHING, Drawn
 from pixeltui.ui.keys import Scope, bindings
+from pixeltui.ui.widgets.bordered import Bordered
 from pixeltui.ui.widgets.chart import Chart
+from pixeltui.ui.widgets.raster import GraphSymbol
 
 KINDS: Final[tuple[XKind, ...]] = ("step", "epoch", "time")
 SMALL: Final = ("lr", "grad", "speed")
@@ -28,7 +31,15 @@ MOST_OVERLAID: Final = 5
 ORDER: Final = tuple(METRICS)
 
 
-class CurvesPane(Vertical):
+def graph_symbol(app: App[Any]) -> GraphSymbol:
+    """What the user's [ui] says, or what the terminal can show."""
+    chosen: GraphSymbol | Literal["auto"] = getattr(app, "ui", Ui()).graph_symbol
+    if chosen == "auto":
+        return "ascii" if current_depth() == "none" else "braille"
+    return chosen
+
+
+class CurvesPane(Bordered, Vertical):
     """Charts over a common x axis; what is done to the view of one is done to all."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("charts")]
@@ -47,12 +58,12 @@ class CurvesPane(Vertical):
         self._drawn: dict[str, list[Drawn]] = {}
 
     def compose(self) -> ComposeResult:
-        symbol = "ascii" if current_depth() == "none" else "braille"
-        yield Chart(id="main", live=self._live, graph_symbol=symbol)  # type: ignore[arg-type]
+        symbol = graph_symbol(self.app)
+        yield Chart(id="main", live=self._live, graph_symbol=symbol)
         if self._with_small:
             with Horizontal(classes="small"):
                 for metric in SMALL:
-                    yield Chart(id=metric, live=self._live, graph_symbol=symbol)  # type: ignore[arg-type]
+                    yield Chart(id=metric, live=self._live, graph_symbol=symbol)
 
     def on_mount(self) -> None:
         for chart in self.query(".small Chart"):
@@ -92,18 +103,15 @@ class CurvesPane(Vertical):
         """All series anew: after another metric, axis or smoothing, or where points went away."""
         if not self.is_mounted:
             return
-        scale = 1 / self._runs[0][1].steps_per_epoch if self._kind == "epoch" else 1.0
-        if self._kind == "epoch" and len(self._runs) > 1 and not self._runs[0][1].points:
-            scale = 1 / self._runs[1][1].steps_per_epoch
         for chart in self.charts:
             metric = self._metric if chart.id == "main" else str(chart.id)
             self._drawn[str(chart.id)] = drawn = self._series_of(metric)
             chart.figure.title = METRICS[metric].title
-            chart.set_x_kind(self._kind, scale)
+            chart.set_x_kind(self._kind)
             chart.set_series([series for one in drawn for series in one.series])
         x_name = {"step": "step", "epoch": "epoch", "time": "training time"}[self._kind]
         smooth = f"smoothed {SMOOTHING[self._smoothing]:g}" if self._smoothing else "raw"
-        self.border_subtitle = f"by {x_name} · {smooth}"
+        self.set_remark(f"by {x_name} · {smooth}")
 
     def _series_of(self, metric: str) -> list[Drawn]:
         drawn = []

@@ -11,12 +11,13 @@ from pixeltui.events import Frame
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.keys import Scope, bindings
 from pixeltui.ui.sheets import ImageShape, frame_pictures, sheet_pictures
+from pixeltui.ui.widgets.bordered import Bordered
 from pixeltui.ui.widgets.gallery import Gallery, Picture
 
 COOLEST, WARMEST = 0.1, 2.0
 
 
-class SamplesPane(Vertical):
+class SamplesPane(Bordered, Vertical):
     """A gallery of one sheet of samples, or of the frame in progress."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("samples")]
@@ -60,7 +61,7 @@ class SamplesPane(Vertical):
         elif self._shown is not None:
             self._shown = None
             self.gallery.set_pictures([])
-            self.border_subtitle = ""
+            self.set_remark("")
 
     def _show_frame(self, frame: Frame) -> None:
         if frame is self._shown:
@@ -76,7 +77,7 @@ class SamplesPane(Vertical):
             gallery.set_pictures(pictures)
         height = frame.shape[2]
         rows = f"row {frame.rows_done} of {height}" if frame.rows_done < height else "newest"
-        self.border_subtitle = f"step {frame.step} · {rows}{self._next()}"
+        self.set_remark(f"step {frame.step} · {rows}{self._next()}")
 
     def _show_sheet(self, index: int) -> None:
         index = max(0, min(index, len(self._sheets) - 1))
@@ -90,7 +91,7 @@ class SamplesPane(Vertical):
         if path is not None and self._shape is not None:
             pictures = sheet_pictures(path, self._shape)
         self.gallery.set_pictures(pictures)
-        self.border_subtitle = f"step {step} · {index + 1} of {len(self._sheets)}{self._next()}"
+        self.set_remark(f"step {step} · {index + 1} of {len(self._sheets)}{self._next()}")
 
     def _path(self, relative: str):  # type: ignore[no-untyped-def]
         """The sheet's path, where it is within the run."""

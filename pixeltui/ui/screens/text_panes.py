@@ -14,9 +14,10 @@ from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
 from pixeltui.ui.keys import Scope, bindings
 from pixeltui.ui.screens.dialogs import Prompt
+from pixeltui.ui.widgets.bordered import Bordered
 
 
-class TextPane(RichLog, inherit_bindings=False):
+class TextPane(Bordered, RichLog, inherit_bindings=False):
     """Lines that scroll; nothing in them is taken for markup."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("text")]
@@ -75,7 +76,7 @@ class LogPane(TextPane):
 
     def filter_by(self, words: str) -> None:
         self._filter = words
-        self.border_subtitle = printable(words)
+        self.set_remark(words)
         self.clear()
         kept, self._lines = self._lines, []
         self.add(kept)

@@ -27,7 +27,11 @@ from pixeltui.ui.widgets.state_strip import StateStrip
 if TYPE_CHECKING:
     from pixeltui.ui.app import Console
 
-STATUS_SECONDS = 0.5
+TELLING = (events.Started, events.StateChanged)
+"""events after which the strip is out of date at once"""
+POLL_SECONDS = 0.25
+EARLY = 0.01
+"""a timer that comes a moment early is not early"""
 
 
 class TrainingScreen(Screen[None]):
@@ -44,8 +48,7 @@ class TrainingScreen(Screen[None]):
         self.watched = watch
         self._lines_shown = 0
         self._rewinds = -1
-        self._status_at = 0.0
-        self._frames_at = 0.0
+        self._due: dict[str, float] = {}
         self._named = False
 
     def compose(self) -> ComposeResult:
@@ -64,7 +67,7 @@ class TrainingScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one(CurvesPane).main.focus()
         self._tick()
-        self.set_interval(1 / self.app.ui.curves_per_second, self._tick)
+        self.set_interval(min(POLL_SECONDS, self.app.pace.curves, self.app.pace.images), self._tick)
 
     def on_screen_resume(self) -> None:
         self._named = False
@@ -93,21 +96,27 @@ class TrainingScreen(Screen[None]):
         if self.app.screen is not self:
             return
         new = self.watched.poll()
+        pace = self.app.pace
         curves = self.query_one(CurvesPane)
         if self._rewinds != self.watched.rewinds:
             self._rewinds = self.watched.rewinds
             curves.show(self.watched.curves, self.watched.run)
-        elif new:
+        elif self._is_due("curves", pace.curves):
             curves.update_data()
-        now = time.monotonic()
-        if now >= self._status_at or any(not isinstance(event, events.Step) for event in new):
-            self._status_at = now + STATUS_SECONDS
+        if self._is_due("status", pace.status, at_once=any(isinstance(event, TELLING) for event in new)):
             self._show_status()
-        if now >= self._frames_at:
-            self._frames_at = now + 1 / self.app.ui.images_per_second - 0.01
+        if self._is_due("samples", pace.images):
             self._show_samples()
-        self._show_lines()
+        if self._is_due("log", pace.log):
+            self._show_lines()
         self._tell(new)
+
+    def _is_due(self, what: str, seconds: float, *, at_once: bool = False) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0) and not at_once:
+            return False
+        self._due[what] = now + seconds - EARLY
+        return True
 
     def _show_status(self) -> None:
         watch = self.watched
