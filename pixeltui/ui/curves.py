@@ -1,5 +1,6 @@
 """What the console's charts draw of a run: by step, epoch or time, raw and smoothed."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from pixeltui.curves.points import METRICS, Curves, Points
@@ -67,18 +68,13 @@ class Drawn:
             if points is None or len(series) == len(points.steps):
                 continue
             start = len(series)
-<<<<<<< HEAD
-            xs = points.seconds if self._kind == "time" else points.steps
+            xs = self._xs(points, start)
             if how == "smooth":
-                series.extend(xs[start:], self._smoother(points.ys[start:]))
+                series.extend(xs, self._smoother(points.ys[start:]))
             elif points.per == 1:
-                series.extend(xs[start:], points.ys[start:])
+                series.extend(xs, points.ys[start:])
             else:
                 extremes = points.lows[start:], points.highs[start:]
-                series.extend(xs[start:], points.ys[start:], extremes, (i for i in points.gaps if i >= start))
-=======
-            ys: Iterable[float | None] = points.ys[start:]
-            series.extend(self._xs(points, start), self._smoother(ys) if how == "smooth" else ys)
->>>>>>> 7db9272 (--low-bandwidth, graph_symbol, and panes that draw one line for a remark)
+                series.extend(xs, points.ys[start:], extremes, (i for i in points.gaps if i >= start))
             changed = True
         return changed

@@ -24,19 +24,7 @@ from pixeltui.ui.screens.studio import Drawing, StudioScreen
 from pixeltui.ui.widgets.gallery import Gallery
 
 
-<<<<<<< HEAD
 class SamplingScreen(StudioScreen):
-=======
-Mode = Literal["draw", "complete", "earlier"]
-TITLES: dict[Mode, str] = {"draw": "1 Images", "complete": "2 Complete", "earlier": "3 Earlier"}
-LOOK_SECONDS = 0.1
-SLOW_LOOK_SECONDS = 3.0
-REST_SECONDS = 0.4
-"""the row below which an image is completed has to rest for so long before that is drawn"""
-
-
-class SamplingScreen(Screen[None]):
->>>>>>> 7db9272 (--low-bandwidth, graph_symbol, and panes that draw one line for a remark)
     """Polls the studio; every picture comes from an Easel (draw, complete), the run's folder (earlier) or a HeatMap."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("sampling")]
@@ -68,12 +56,7 @@ class SamplingScreen(Screen[None]):
         self.gallery.focus()
         self.query_one(KeyBar).show(in_scope("sampling", "everywhere"))
         self.draft.reload()
-<<<<<<< HEAD
         self._use_run(self._first_run.path)
-=======
-        self._use_run(self._first_run)
-        self.set_interval(SLOW_LOOK_SECONDS if self.app.ui.low_bandwidth else LOOK_SECONDS, self._look)
->>>>>>> 7db9272 (--low-bandwidth, graph_symbol, and panes that draw one line for a remark)
         self.action_draw_now()
 
     @property

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Drawing = Literal["draw", "complete"]
 LOOK_SECONDS = 0.1
+SLOW_LOOK_SECONDS = 3.0
 
 
 class StudioScreen(Screen[None]):
@@ -36,7 +37,7 @@ class StudioScreen(Screen[None]):
         """path of what was kept last"""
 
     def on_mount(self) -> None:
-        self.set_interval(LOOK_SECONDS, self._look)
+        self.set_interval(SLOW_LOOK_SECONDS if self.app.ui.low_bandwidth else LOOK_SECONDS, self._look)
 
     def ask(self, topic: str, wish: AnyWishType) -> None:
         """topic: "" where no later wish is to replace this one."""
