@@ -105,7 +105,8 @@ class Updater:
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """This process's training images uint8 [B, C, H, W] of a step, augmented, and their labels int64 [B]."""
         train, seed, share = self.data.train, self.config.train.seed, self._share
-        index = batch_indices(len(train), self.config.train.batch_size, seed, step)[share].to(train.images.device)
+        index = batch_indices(len(train), self.config.train.batch_size, seed, step)[share]
+        index = index.to(train.images.device, non_blocking=True)  # without, this waits for all steps before
         images = augment(
             train.images[index],
             self.config.data.augmentations,
