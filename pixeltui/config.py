@@ -111,6 +111,13 @@ class Train(Table, frozen=True, kw_only=True):
     accumulate: Annotated[
         Positive, Meta(description="micro-batches that a step's batch is cut into: less memory, the same gradient")
     ] = 1
+    checkpoint_activations: Annotated[
+        bool,
+        Meta(
+            description="compute blocks once more for the gradients instead of keeping what is in them: less memory, "
+            "the same losses, more time"
+        ),
+    ] = False
     optimizer: Annotated[
         Literal["adam", "adamw", "muon"],
         Meta(description="muon (for the blocks' kernels, adamw for the rest), adamw (decoupled decay) or adam (L2)"),

@@ -4,11 +4,13 @@ Shapes: images [B, C, H, W], features [B, D, H, W], L levels, labels int64 [B] i
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pixeltui.core.draw import inverse_cdf
+from pixeltui.core.recompute import recomputed
 
 
 class Trunk(nn.Module, ABC):
@@ -23,10 +25,16 @@ class Trunk(nn.Module, ABC):
     """how many of the features, the last ones, are linear functions of nearby pixels"""
     rows_above: int | None
     """Rows above a pixel that its features can hang on; None: all of them."""
+    recompute: bool = False
+    """in training mode, blocks go through `recomputed`: less memory, a second forward pass, the same gradients"""
 
     @abstractmethod
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """x in [-1, 1] [B, C, H, W], labels None where num_classes is 0, to features [B, D, H, W]."""
+
+    def through(self, block: nn.Module, *inputs: Tensor | None) -> Any:
+        """block(*inputs), whose inside is kept for the gradients or, where `recompute` says so, is not."""
+        return recomputed(block, *inputs) if self.recompute and self.training else block(*inputs)
 
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype

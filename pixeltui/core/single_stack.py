@@ -49,11 +49,11 @@ class SingleStack(Trunk):
         x = x.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.first(x)
         if self.class_bias is not None:
-            features = features + self.class_bias(labels)
+            features = features + self.class_bias(labels).to(features.dtype)
         for number, block in enumerate(self.blocks, 1):
-            features = block(features)
+            features = self.through(block, features)
             if str(number) in self.attention:
-                features = self.attention[str(number)](features)
+                features = self.through(self.attention[str(number)], features)
         return features if self.near is None else self.near(shift_down(x), shift_right(x), features)
 
     def incremental(

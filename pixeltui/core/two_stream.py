@@ -112,9 +112,9 @@ class TwoStream(Trunk):
         v: Tensor = self.vertical_first(above)
         h: Tensor = self.horizontal_first(left) + v
         for number, block in enumerate(self.blocks, 1):
-            v, h = block(v, h, labels)
+            v, h = self.through(block, v, h, labels)
             if str(number) in self.attention:
-                h = self.attention[str(number)](h)
+                h = self.through(self.attention[str(number)], h)
         features: Tensor = self.norm(h)
         return features if self.near is None else self.near(above, left, features)
 

@@ -21,11 +21,21 @@ class MuonAdamW(torch.optim.AdamW):
     """AdamW, fused, with parameters [out, in, rows, columns] of `kernels` updated by Muon as matrices [out, the rest].
 
     The kernels' learning rate is `ratio` times the group's `lr`, so that one schedule moves both; they are not decayed.
+    Their updates, not their momenta, are computed in `dtype`.
     """
 
-    def __init__(self, kernels: Iterable[Tensor], groups: list[dict[str, Any]], *, ratio: float, **adamw: Any) -> None:
+    def __init__(
+        self,
+        kernels: Iterable[Tensor],
+        groups: list[dict[str, Any]],
+        *,
+        ratio: float,
+        dtype: torch.dtype = torch.float32,
+        **adamw: Any,
+    ) -> None:
         super().__init__([*groups, {"params": list(kernels), "weight_decay": 0.0}], fused=True, **adamw)
         self.ratio = ratio
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -54,7 +64,7 @@ class MuonAdamW(torch.optim.AdamW):
         momenta = [self.state[kernel]["momentum"] for kernel in kernels]
         gradient, before = torch.stack(gradients).float(), torch.stack(momenta)
         after = before.lerp(gradient, 1 - MOMENTUM)
-        update = orthogonal(gradient.lerp(after, MOMENTUM).flatten(2)).view_as(gradient)
+        update = orthogonal(gradient.lerp(after, MOMENTUM).flatten(2), self.dtype).view_as(gradient)
         rows, columns = kernels[0].shape[0], kernels[0][0].numel()
         update = update * (lr * max(1.0, rows / columns) ** 0.5)
         if found_inf is not None:
@@ -64,13 +74,16 @@ class MuonAdamW(torch.optim.AdamW):
         torch._foreach_copy_(momenta, list(after.unbind(0)))
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices [N, rows, columns] with singular values moved to between about 0.7 and 1.2 (Jordan et al. 2024)."""
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Matrices [N, rows, columns] with singular values moved to between about 0.7 and 1.2 (Jordan et al. 2024).
+
+    The products are in `dtype`: bf16 takes half the time, and its errors stay below what five steps leave anyway.
+    """
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).to(dtype)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)

@@ -48,9 +48,9 @@ def _floats(model: nn.Module) -> list[Tensor]:
     return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
 
 
-def make_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, train: Train, dtype: torch.dtype = torch.float32) -> torch.optim.Optimizer:
     """Adam, AdamW or Muon, fused. AdamW decays matrices and kernels, not biases and gains; Muon takes the kernels of
-    the trunk's blocks, AdamW the rest.
+    the trunk's blocks, AdamW the rest. dtype: that of the network's products; Muon's are in it where it is bf16.
     """
     if train.optimizer == "adam":
         return torch.optim.Adam(
@@ -63,5 +63,8 @@ def make_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if own:
-        return MuonAdamW(kernels, groups, ratio=train.muon_lr / train.lr, lr=train.lr, betas=train.betas)
+        products = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32  # fp16 underflows
+        return MuonAdamW(
+            kernels, groups, ratio=train.muon_lr / train.lr, dtype=products, lr=train.lr, betas=train.betas
+        )
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, fused=True)

@@ -18,7 +18,7 @@ from pixeltui.data.randomness import mix
 from pixeltui.errors import UserError
 from pixeltui.train import state
 from pixeltui.train.optim import Ema, make_optimizer
-from pixeltui.train.precision import Precision
+from pixeltui.train.precision import DTYPES, Precision
 from pixeltui.train.processes import ALONE, Processes
 
 METRICS = ("loss", "grad_norm")
@@ -44,11 +44,12 @@ class Updater:
         self.data = data
         self.model = model
         self.processes = processes
+        model.trunk.recompute = config.train.checkpoint_activations
         self.parallel = processes.parallel(model, precision.device)
         self.average = average
         self.ema = Ema(model, average)
         self.precision = precision
-        self.optimizer = make_optimizer(model, config.train)
+        self.optimizer = make_optimizer(model, config.train, DTYPES[precision.name])
         device = precision.device
         self.scaler = torch.amp.GradScaler(device.type) if precision.name == "fp16" else None
         self.window = state.Means(METRICS, device)

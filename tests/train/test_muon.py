@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -31,14 +32,17 @@ def weights(model: ConditionalPixelCNN) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def test_orthogonal_keeps_singular_vectors_and_evens_out_singular_values() -> None:
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-3), (torch.bfloat16, 0.06)])
+def test_orthogonal_keeps_singular_vectors_and_evens_out_singular_values(dtype: torch.dtype, error: float) -> None:
     torch.manual_seed(0)
     for rows, columns in ((6, 20), (20, 6), (7, 7)):
         matrices = torch.randn(3, rows, columns)
         left, _, right = torch.linalg.svd(matrices, full_matrices=False)
-        made = left.mT @ orthogonal(matrices) @ right.mT
+        update = orthogonal(matrices, dtype)
+        assert update.dtype == torch.float32
+        made = left.mT @ update @ right.mT
         diagonal = made.diagonal(dim1=1, dim2=2)
-        torch.testing.assert_close(made, torch.diag_embed(diagonal), atol=1e-3, rtol=0)
+        torch.testing.assert_close(made, torch.diag_embed(diagonal), atol=error, rtol=0)
         assert float(diagonal.min()) > 0.2
         assert float(diagonal.max()) < 1.3
 
@@ -67,6 +71,23 @@ def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under
         else:
             assert torch.equal(parameter, twin.get_parameter(name)), name
     assert kernels == 9  # five a block, but for the last block's vertical stack
+
+
+def test_products_are_in_bf16_where_those_of_the_network_are() -> None:
+    for dtype, least, most in ((torch.float32, 0, 1e-3), (torch.bfloat16, 2e-3, 0.06), (torch.float16, 0, 1e-3)):
+        model = small()
+        optimizer = make_optimizer(model, TRAIN, dtype)
+        assert isinstance(optimizer, MuonAdamW)
+        before = weights(model)
+        gradients(model, 1)
+        optimizer.step()
+        name = "trunk.blocks.0.vertical_conv.weight"
+        kernel = model.get_parameter(name)
+        assert kernel.grad is not None
+        moved = (before[name] - kernel.detach()).flatten(1) / 0.05
+        error = (moved - orthogonal(kernel.grad.flatten(1)[None])[0]).abs().max()
+        assert least <= float(error) < most
+        assert all(tensor.dtype == torch.float32 for tensor in state.optimizer_tensors(optimizer).values())
 
 
 def test_a_step_that_is_not_finite_leaves_weights_and_state() -> None:

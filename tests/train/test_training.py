@@ -130,6 +130,24 @@ def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path)
     assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("model.attention.after=[2]", "model.attention.heads=2", "train.precision=bf16"),
+        ("model.architecture=single_stack", "model.norm=batch", "train.accumulate=2"),
+    ],
+)
+def test_activation_checkpointing_is_the_same_training_bit_for_bit(
+    tiny_config: Make, tmp_path: Path, changes: tuple[str, ...]
+) -> None:
+    """Running means of BatchNorm too, which a second forward pass would move once more."""
+    common = ("train.steps=6", "model.blocks=2", "model.dropout=0.2", "model.label_dropout=0.5", *changes)
+    _, whole, _ = start(tiny_config(*common), tmp_path / "a")
+    _, again, _ = start(tiny_config(*common, "train.checkpoint_activations=true"), tmp_path / "b")
+    assert again.losses() == whole.losses()
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_other_precisions_train_alike(tiny_config: Make, tmp_path: Path, precision: str) -> None:
     """fp16 begins a little later: its first steps find the largest loss scale that does not overflow."""
