@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pixeltui import __version__
 from pixeltui.commands import options
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable_lines
 
 # name: (module under pixeltui.commands, what it does); the order of `pixeltui --help`
 COMMANDS = {
@@ -101,7 +101,7 @@ def _failed(message: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if message:  # none: another of a run's processes says it
-        print(f"pixeltui: {message}", file=sys.stderr)
+        print(f"pixeltui: {printable_lines(message)}", file=sys.stderr)
     return status
 
 

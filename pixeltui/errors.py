@@ -31,3 +31,8 @@ def did_you_mean(name: str, valid: Iterable[str], *, most: int = 3) -> str:
 def printable(text: object) -> str:
     """Text of others without what could steer a terminal: escapes, other controls and direction marks become "?"."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def printable_lines(text: object) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(map(printable, str(text).split("\n")))

@@ -103,7 +103,7 @@ def _give_terminal(terminal: int, strayed: int) -> None:
 
 
 def _tell_detached(local: "LocalSession", args: argparse.Namespace, *, failed: bool) -> None:
-    name = local.run.name if local.run else "the run"
+    name = printable(local.run.name if local.run else "the run")
     if failed:
         print("pixeltui: the console has failed; training goes on", file=sys.stderr)
     where = "" if args.runs_dir == Path("runs") else f" --runs-dir {args.runs_dir}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltui.commands import options
-from pixeltui.errors import UsageError, UserError
+from pixeltui.errors import UsageError, UserError, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,7 @@ def write(
         np.savez_compressed(packed, images=images.permute(0, 2, 3, 1).numpy(), levels=np.int64(levels), **arrays)
         content = packed.getvalue()
     write_file(out, content)
-    print(f"{what}, {loaded.checkpoint} ({loaded.weights}): {out}", file=sys.stderr)
+    print(printable(f"{what}, {loaded.checkpoint} ({loaded.weights}): {out}"), file=sys.stderr)
 
 
 def write_file(out: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from pixeltui.commands import options
-from pixeltui.errors import UsageError
+from pixeltui.errors import UsageError, printable_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from pixeltui.commands.evaluation_text import as_text
 
     report = evaluation.measure(args)
-    print(json.dumps(report, indent=1) if args.json else as_text(report))
+    print(json.dumps(report, indent=1) if args.json else printable_lines(as_text(report)))
     return 0
 
 

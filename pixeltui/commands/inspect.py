@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixeltui.commands import options
 from pixeltui.commands.drawing import load
-from pixeltui.errors import UserError, printable
+from pixeltui.errors import UserError, printable, printable_lines
 
 if TYPE_CHECKING:
     from pixeltui.inspection.findings import Findings
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     }
     document = report(found, about, list(pictures))
     _write(out, {**pictures, "inspect.json": json.dumps(document, indent=1).encode() + b"\n"})
-    print(json.dumps(document, indent=1) if args.json else _text(found, document, out))
+    print(json.dumps(document, indent=1) if args.json else printable_lines(_text(found, document, out)))
     return 0 if all(verdict.right for verdict in verdicts(found).values()) else 1
 
 

@@ -36,7 +36,8 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
             time.sleep(POLL_SECONDS)
         status = open_console(args, session=AttachedSession(RunDir.open(run.path)))
         if torchrun.poll() is None and run.is_locked():
-            print(f"{run.name} trains on; to see it again: pixeltui --runs-dir {args.runs_dir} attach {run.name}")
+            told = f"{run.name} trains on; to see it again: pixeltui --runs-dir {args.runs_dir} attach {run.name}"
+            print(printable(told))
         return status
 
 

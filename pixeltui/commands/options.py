@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pixeltui.errors import printable_lines
+
 
 def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
     """An argparse type: a finite float in a range."""
@@ -55,7 +57,7 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
 
 def warn(message: str) -> None:
     """To stderr: stdout may be a JSON document, or half blocks."""
-    print(f"pixeltui: warning: {message}", file=sys.stderr)
+    print(f"pixeltui: warning: {printable_lines(message)}", file=sys.stderr)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

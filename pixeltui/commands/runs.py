@@ -243,7 +243,7 @@ def _delete(args: argparse.Namespace) -> int:
         if input(f"delete run {name}? [y/N] ").strip().lower() not in ("y", "yes"):
             print("kept")
             return 0
-    print(f"{name} moved to {run.delete()}; delete that folder to free its space")
+    print(f"{name} moved to {printable(run.delete())}; delete that folder to free its space")
     return 0
 
 
@@ -258,5 +258,5 @@ def _export(args: argparse.Namespace) -> int:
         card = export(run, out, checkpoint=args.checkpoint, weights=args.weights, warn=options.warn)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from None
-    print(f"{out}, and how to load it: {card}")
+    print(printable(f"{out}, and how to load it: {card}"))
     return 0

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             return _follow(job, signals)
         from pixeltui.session.headless import make_display
 
-        print(f"run {job.run.name} in {job.run.path}", flush=True)
+        print(printable(f"run {job.run.name} in {job.run.path}"), flush=True)
         with closing(make_display()) as display:
             outcome = worker.train(job, display, signals, options.warn)
         return conclude(outcome, job.run, args.runs_dir)
@@ -92,12 +92,13 @@ def exit_status(outcome: "Outcome") -> int:
 
 def _load_data(config: "Config") -> "DataSet":
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from pixeltui.data import load
 
     with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"loading {config.data.name}", total=None)
+        task = progress.add_task(escape(printable(f"loading {config.data.name}")), total=None)
         return load(config.data, progress=lambda done, total: progress.update(task, completed=done, total=total))
 
 
@@ -109,7 +110,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
     if outcome.state == "stopped":
         print(
             f"stopped by {printable(outcome.reason)} at step {outcome.step}, checkpoint written; to go on: "
-            f"pixeltui {where}--no-ui train --resume {run_dir.name}"
+            f"pixeltui {where}--no-ui train --resume {printable(run_dir.name)}"
         )
         return exit_status(outcome)
     view = RunView().fold(run_dir.read_events()[0])
@@ -122,8 +123,8 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
         gap = view.test.bits_per_dim - train.bits_per_dim
         print(f"best epoch {view.best.epoch:.1f}; generalisation gap, test over training: {gap:+.4f} bits/dim")
     if view.samples:
-        print(f"samples in {run_dir.path / view.samples[-1].path}")
-    print(f"more of them: pixeltui {where}sample {run_dir.name} --show")
+        print(printable(f"samples in {run_dir.path / view.samples[-1].path}"))
+    print(printable(f"more of them: pixeltui {where}sample {run_dir.name} --show"))
     return 0
 
 

@@ -1,6 +1,7 @@
 """A .npz file of images, labels and splits; nothing in it is ever unpickled."""
 
 import os
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -197,6 +198,9 @@ def _classes(where: str, names: Array | None, labels: list[NDArray[np.int64]]) -
         )
     if len(names) > MOST_CLASSES:
         raise UserError(f"{where}: class_names: {len(names)} classes, the limit is {MOST_CLASSES}")
+    codes = np.ascontiguousarray(names).reshape(-1).view(f"{names.dtype.byteorder}u4") if names.itemsize else names[:0]
+    if codes.size and codes.max() > sys.maxunicode:
+        raise UserError(f"{where}: class_names: it holds what is no text; save it as np.array(['cat', 'dog'])")
     classes = tuple(str(name) for name in names)
     if len(set(classes)) != len(classes):
         twice = Counter(classes).most_common(1)[0][0]
