@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,18 @@ def add_output(parser: argparse.ArgumentParser, command: str) -> None:
 
 
 def check_out(args: argparse.Namespace) -> None:
-    if args.out is not None and args.out.suffix not in (".png", ".npz"):
-        raise UsageError(f"--out {args.out}: expected a name that ends in .png or .npz")
+    """What can be told of --out before anything is drawn for it."""
+    out: Path | None = args.out
+    if out is None:
+        return
+    if out.suffix not in (".png", ".npz"):
+        raise UsageError(f"--out {out}: expected a name that ends in .png or .npz")
+    if not out.parent.is_dir():
+        raise UserError(f"{out} could not be written: there is no folder {out.parent}")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UserError(
+            f"{out} could not be written: {'it is a folder' if out.is_dir() else 'the folder is read-only'}"
+        )
 
 
 def load(args: argparse.Namespace) -> "tuple[LoadedModel, RunDir]":
@@ -43,6 +54,11 @@ def load(args: argparse.Namespace) -> "tuple[LoadedModel, RunDir]":
     device = pick_device(args.device)
     loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device, warn=options.warn)
     return loaded, run_dir
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def wishes(args: argparse.Namespace) -> dict[str, Any]:

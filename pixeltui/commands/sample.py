@@ -3,7 +3,7 @@
 import argparse
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, drawn, load, out_file, shown, wishes, write
+from pixeltui.commands.drawing import add_output, check_out, counted, drawn, load, out_file, shown, wishes, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +23,7 @@ def run(args: argparse.Namespace) -> int:
     images = drawn(loaded, plan)
     if (out := out_file(args, run_dir, "sample")) is not None:
         names = [loaded.classes[label] for label in plan.labels]
-        write(out, images, loaded, f"{len(images)} images from {run_dir.name}", labels=plan.labels, names=names)
+        write(
+            out, images, loaded, f"{counted(len(images), 'image')} from {run_dir.name}", labels=plan.labels, names=names
+        )
     return shown(args, images, loaded)

@@ -3,7 +3,7 @@
 import argparse
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, drawn, load, out_file, shown, wishes, write
+from pixeltui.commands.drawing import add_output, check_out, counted, drawn, load, out_file, shown, wishes, write
 
 IMAGES_A_ROW = 8
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             out,
             images,
             loaded,
-            f"{plan.count} images at {len(plan.temperatures)} temperatures from {run_dir.name}",
+            f"{counted(plan.count, 'image')} at {counted(len(plan.temperatures), 'temperature')} from {run_dir.name}",
             labels=plan.all_labels(),
             names=[loaded.classes[label] for label in plan.all_labels()],
             columns=plan.count,

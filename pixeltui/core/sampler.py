@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -190,6 +191,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _checked(model: "ConditionalPixelCNN", settings: Settings) -> Request:
     batch, temperature, top_p, guidance = settings.batch_size, settings.temperature, settings.top_p, settings.guidance
+    _check_kinds(settings)
     if batch < 1:
         raise ValueError(f"expected a batch size of 1 or more, got {batch}")
     if not (temperature > 0 and math.isfinite(temperature)):
@@ -212,6 +214,25 @@ def _checked(model: "ConditionalPixelCNN", settings: Settings) -> Request:
     )
 
 
+def _check_kinds(settings: Settings) -> None:
+    """Whether each setting is of a kind that it can be. Raises ValueError."""
+    for name in ("temperature", "top_p", "guidance"):
+        value: object = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"expected a number for {name}, got {value!r}")  # noqa: TRY004
+    whole = {"batch_size": settings.batch_size, "seed": settings.seed, "first_index": settings.first_index}
+    for name, number in whole.items():
+        if isinstance(number, bool) or not (isinstance(number, Integral) or (number is None and name == "seed")):
+            raise ValueError(f"expected a whole number for {name}, got {number!r}")
+    for name in ("given", "known"):
+        pixels: object = getattr(settings, name)
+        if not isinstance(pixels, Tensor | None):
+            raise ValueError(f"expected a tensor for {name}, got {type(pixels).__name__}")  # noqa: TRY004
+    dtype = settings.dtype
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"expected a floating-point torch.dtype, got {dtype!r}")
+
+
 def _trunk_labels(model: "ConditionalPixelCNN", settings: Settings) -> tuple[Tensor | None, bool]:
     batch, labels, guidance = settings.batch_size, settings.labels, settings.guidance
     device = next(model.parameters()).device
@@ -219,7 +240,11 @@ def _trunk_labels(model: "ConditionalPixelCNN", settings: Settings) -> tuple[Ten
         none = model.label_index(None, batch, device)
         if labels is None or none is None:
             return none, False
-        own = model.label_index(torch.as_tensor(labels), batch, device)
+        try:
+            given = torch.as_tensor(labels)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"expected labels int64 [{batch}], got {labels!r}") from None
+        own = model.label_index(given, batch, device)
     assert own is not None
     own = own.to(device)
     if guidance == 0:

@@ -80,7 +80,7 @@ def test_settings_change_the_images(finished_runs: Path, tmp_path: Path) -> None
         (["done", "--label", "banana"], "no class 'banana'"),
         (["done", "--label", "3"], "no class '3'"),
         (["done", "--checkpoint", "77"], "no checkpoint '77'"),
-        (["done", "--out", "/no/folder/a.png"], "could not be written"),
+        (["done", "--out", "/no/folder/a.png"], "could not be written: there is no folder /no/folder"),
         (["don7"], "did you mean 'done'"),
     ],
 )
@@ -89,6 +89,18 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, finished_runs
     captured = capsys.readouterr()
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_where_nothing_can_be_written_nothing_is_drawn(
+    finished_runs: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixeltui.commands import drawing
+
+    (tmp_path / "a.png").mkdir()
+    monkeypatch.setattr(drawing, "drawn", lambda *_: pytest.fail("was drawn"))
+    for out, why in ((tmp_path / "a.png", "it is a folder"), (tmp_path / "b" / "a.npz", "there is no folder")):
+        assert run(finished_runs, "sample", "done", "--out", str(out)) == 1
+        assert why in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(runs_copy: Path, tmp_path: Path, capsys) -> None:

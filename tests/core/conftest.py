@@ -1,13 +1,20 @@
 """Tiny models with random parameters everywhere, so that nothing hides behind a zero."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from pixeltui.config import Attention, Model
-from pixeltui.core import ConditionalPixelCNN, build_model
+from pixeltui.core import ConditionalPixelCNN, build_model, native
+from pixeltui.core.native import library
+
+COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 def build_tiny(
@@ -55,3 +62,15 @@ def tiny() -> Callable[..., ConditionalPixelCNN]:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> library.Library:
+    """The compiled steps, whatever the installation has."""
+    if COMPILER is None or os.name == "nt":
+        pytest.skip("no C compiler")
+    target = tmp_path_factory.mktemp("native") / "steps.so"
+    source = Path(native.__file__).with_name("steps.c")
+    options = ["-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([COMPILER, *options, "-o", target, source, "-lm", "-lpthread"], check=True)
+    return library.Library(str(target))

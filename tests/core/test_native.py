@@ -3,9 +3,6 @@
 import copy
 import ctypes
 import itertools
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,25 +15,13 @@ from torch import Tensor
 
 from pixeltui import registry
 from pixeltui.config import Model
-from pixeltui.core import ConditionalPixelCNN, build_model, native
+from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.native import library, program, rows
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
-COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-
-pytestmark = pytest.mark.skipif(COMPILER is None or os.name == "nt", reason="no C compiler")
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> library.Library:
-    target = tmp_path_factory.mktemp("native") / "steps.so"
-    source = Path(native.__file__).with_name("steps.c")
-    options = ["-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([str(COMPILER), *options, "-o", target, source, "-lm", "-lpthread"], check=True)
-    return library.Library(str(target))
 
 
 @pytest.fixture(params=library.VECTORS)
@@ -253,6 +238,11 @@ def test_a_library_of_another_version_is_refused(built: library.Library, monkeyp
     monkeypatch.setattr(library, "FORMAT", library.FORMAT + 1)
     with pytest.raises(ValueError, match="built for format"):
         library.Library(built.path)
+
+
+def test_the_environment_turns_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIXELTUI_COMPILED", "0")
+    assert library.load.__wrapped__() == "turned off by PIXELTUI_COMPILED=0"
 
 
 def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ the interpreter lock back while it runs. It has no state of its own.
 
 import ctypes
 import importlib.util
+import os
 from functools import cache
 
 FORMAT = 3
@@ -88,7 +89,9 @@ class Library:
 
 @cache
 def load() -> Library | str:
-    """The library, or why there is none."""
+    """The library, or why there is none. PIXELTUI_COMPILED=0 in the environment turns it off."""
+    if os.environ.get("PIXELTUI_COMPILED") == "0":
+        return "turned off by PIXELTUI_COMPILED=0"
     spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.origin is None:
         return "not built"
