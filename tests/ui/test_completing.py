@@ -41,6 +41,18 @@ def test_an_image_is_completed_below_the_row_one_moves(runs_copy: Path) -> None:
     on_screen(runs_copy, script)
 
 
+def test_where_there_is_little_room_completions_take_the_screen(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await pilot.press("2")
+        await until(pilot, lambda: drawn(screen, "complete") and screen.gallery.size.width == 78)
+        await pilot.press("slash")
+        await until(pilot, lambda: screen.query_one("#keeps", Input).region.width > 0)
+        await pilot.press("escape", "1")
+        await until(pilot, lambda: screen.query_one("#count", Input).region.width > 0)
+
+    on_screen(runs_copy, script, size=(80, 24))
+
+
 def test_what_is_filled_in_is_a_box_or_what_a_mask_says(runs_copy: Path, tmp_path: Path) -> None:
     data = load(RunDir.open(runs_copy / "done").config().data)
     mask = np.random.default_rng(0).random((6, 5)) < 0.5

@@ -12,6 +12,8 @@ from pixeltui.errors import printable
 from pixeltui.ui.sheets import ImageShape
 from pixeltui.ui.widgets.gallery import Gallery, Picture
 
+NARROW: Final = 100
+"""columns under which an image and its completions take the whole screen: the fields would leave room for two"""
 Mode = Literal["draw", "complete", "earlier"]
 TITLES: Final[dict[Mode, str]] = {"draw": "1 Images", "complete": "2 Complete", "earlier": "3 Earlier"}
 EMPTY: Final = {"draw": "n draws", "complete": "an image of the data comes", "earlier": "nothing kept yet"}

@@ -29,7 +29,7 @@ class Completing:
         image, keeps = draft.values["image"], draft.values["keeps"]
         kept = completion.described(keeps, draft.shape.height) if draft.shape else ""
         size = draft.sizes.get(image.partition(":")[0])
-        return f"{kept} · {image}{f' of {size}' if size else ''}"
+        return f"{kept}, {image}{f' of {size}' if size else ''}"
 
     def find(self) -> None:
         """Asks for the image and, where a file says what is kept, for its mask."""

@@ -17,7 +17,7 @@ from pixeltui.ui.draft import Draft
 from pixeltui.ui.drawings import Earlier, Easel, HeatMap
 from pixeltui.ui.keys import Scope, bindings, in_scope
 from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
-from pixeltui.ui.screens.canvas import Canvas, Mode
+from pixeltui.ui.screens.canvas import NARROW, Canvas, Mode
 from pixeltui.ui.screens.completing import Completing
 from pixeltui.ui.screens.draw_form import DrawForm
 from pixeltui.ui.screens.studio import Drawing, StudioScreen
@@ -163,8 +163,7 @@ class SamplingScreen(StudioScreen):
             self.canvas.zoomed = False
             self.show(fit=True)
         self.query_one(ProgressLine).show(0.0, "accent", "")
-        warm = self.app.studio.warm
-        self.say("drawing …" if warm else "starting torch: the first rows take a few seconds …")
+        self.say("drawing …" if self.app.studio.warm else "starting torch: the first rows take a few seconds …")
 
     def action_draw_now(self) -> None:
         self.draft.look()
@@ -211,6 +210,7 @@ class SamplingScreen(StudioScreen):
     def action_mode(self, mode: Mode) -> None:
         self.mode, self.heat = mode, None
         self.form.completes(mode == "complete")
+        self.set_class(mode == "complete" and self.size.width < NARROW, "-full")
         self.canvas.zoomed = False
         self.gallery.focus()
         if mode == "earlier" and self.draft.run is not None:
