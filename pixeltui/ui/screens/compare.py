@@ -64,6 +64,7 @@ class CompareScreen(Screen[None]):
             pane.border_title = Text(printable(watch.session.run.name)) if watch.session.run else ""
             pane.remove_class("pane")
             pane.add_class("sheet")
+            pane.gallery.shows_cursor = False
         self.query_one(CurvesPane).main.focus()
         self._read()
 
@@ -83,17 +84,16 @@ class CompareScreen(Screen[None]):
         self.query_one(CurvesPane).compare([(s, w.curves) for s, w in zip(short, self._watches, strict=True)])
         theme = theme_for(self.app.current_theme.dark)
         table = self.query_one("#keys", DataTable)
-        first = 19
-        width = max((table.size.width - first - 4) // len(short) - 2, 8)
-        table.add_column(Text("", theme.muted), width=first)
+        rows = self._rows()
+        room = table.size.width - 2 * len(short) - 4
+        first = max(min(max(len(row[0]) for row in rows), room // (len(short) + 1) + 4), 12)
+        width = max((room - first) // len(short), 7)
+        table.add_column("", width=first)
         for i, name in enumerate(short):
-            table.add_column(Text(printable(name), f"bold {theme.resolve(f'series{i}')}", no_wrap=True), width=width)
-        for row in self._rows():
-            same = len(set(row[1:])) == 1
-            table.add_row(
-                Text(row[0], theme.muted),
-                *(Text(printable(cell), theme.muted if same else theme.text) for cell in row[1:]),
-            )
+            table.add_column(_cell(name, f"bold {theme.resolve(f'series{i % 6}')}", width), width=width)
+        for name, *values in rows:
+            style = theme.muted if len(set(values)) == 1 else theme.text
+            table.add_row(_cell(name, theme.muted, first), *(_cell(value, style, width) for value in values))
         for i, watch in enumerate(self._watches):
             sheets = [(sample.step, sample.path) for sample in watch.view.samples]
             self.query_one(f"#samples{i}", SamplesPane).show_run(watch.run, watch.shape, sheets, None)
@@ -142,6 +142,13 @@ def shortened(names: Sequence[str]) -> list[str]:
     while all(len(p) > same + 1 for p in parts) and len({p[same] for p in parts}) == 1:
         same += 1
     return ["-".join(p[same:])[:24] for p in parts]
+
+
+def _cell(text: str, style: str, width: int) -> Text:
+    """A table would wrap what is too long, and show the first line."""
+    found = Text(printable(text), style, no_wrap=True)
+    found.truncate(width, overflow="ellipsis")
+    return found
 
 
 def _bits(value: float | None) -> str:

@@ -110,6 +110,7 @@ class Figure:
         entries = []
         for i, (one, value) in enumerate(values):
             text = "–" if value is None else ("gap" if isnan(value) else format_value(value))
-            entries.append(Entry(one.name, text.rjust(5), i + 1, letter(i + 1) if self.letters else swatch))
+            mark = letter(i + 1) if self.letters else swatch
+            entries.append(Entry(one.name, text.rjust(5), i + 1, mark, one.dim))
         at = "" if self.cursor is None else f"{self.x_kind} {self.format_x(self.cursor)}"
         return legend_row(self.title + (" (log)" if self.y_view.log else ""), entries, at, width)

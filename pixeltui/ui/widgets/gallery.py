@@ -32,18 +32,21 @@ class _Status(Widget):
     """The line under the tiles."""
 
     DEFAULT_CSS = "_Status { height: 1; width: 1fr; dock: bottom; }"
-    text = ""
+    parts: tuple[str, ...] = ()
 
-    def show(self, text: str) -> None:
-        if text != self.text:
-            self.text = text
+    def show(self, *parts: str) -> None:
+        """The most important first: the last go where there is no room."""
+        if parts != self.parts:
+            self.parts = parts
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         theme = theme_for(self.app.current_theme.dark)
         style = Style(color=theme.muted, bgcolor=self.background_colors[1].hex6)
-        width = self.size.width
-        return Strip([Segment(self.text[:width].center(width), style)], width)
+        width, parts = self.size.width, self.parts
+        while len(text := "   ".join(parts)) > width - 2 and parts:
+            parts = parts[:-1]
+        return Strip([Segment(text.center(width), style)], width)
 
 
 class Gallery(Widget, can_focus=True):
@@ -91,6 +94,7 @@ class Gallery(Widget, can_focus=True):
         self.empty = empty
         self.index = 0
         self.columns = self.rows = 1
+        self.shows_cursor = True
         self.most_columns: int | None = None
         """images that belong in one row, where some do"""
         self._tiles: list[ImageTile] = []
@@ -238,8 +242,8 @@ class Gallery(Widget, can_focus=True):
     def _mark(self) -> None:
         place = self.index - self.page * self.page_size
         for i, tile in enumerate(self._tiles):
-            tile.selected = i == place
+            tile.selected = i == place and self.shows_cursor
         start, shown = self.page * self.page_size, len(self._tiles)
         size = f"{self.shown_scale}:1" if self.shown_scale >= 1 else f"1:{2 ** (1 - self.shown_scale)}"
-        pages = f"   page {self.page + 1} of {self.pages}" if self.pages > 1 else ""
-        self.query_one(_Status).show(f"{start + 1}–{start + shown} of {len(self.pictures)}{pages}   {size}")
+        pages = [f"page {self.page + 1} of {self.pages}"] * (self.pages > 1)
+        self.query_one(_Status).show(f"{start + 1}–{start + shown} of {len(self.pictures)}", *pages, size)

@@ -29,6 +29,7 @@ class Entry:
     value: str
     style: int
     swatch: str
+    dim: bool = False
 
 
 def plot_rows(
@@ -128,13 +129,15 @@ def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, scale: float, label_w
 
 
 def legend_row(title: str, entries: Sequence[Entry], at: str, width: int) -> Runs:
-    """Title on the left, series with their values on the right; names go first where the row is too short, then the
-    last series. at: where the values are read ("" for the newest)."""
+    """Title on the left, series with their values on the right; where the row is too short dim ones go first, then
+    names, then the last series. at: where the values are read ("" for the newest)."""
     head = f" {title} "
     prefix = f"{at}  " if at else ""
     shown = list(entries)
     if len(head) + len(prefix) + _length(shown) > width:
-        shown = [Entry("", e.value, e.style, e.swatch) for e in entries]
+        shown = [e for e in entries if not e.dim] or shown
+    if len(head) + len(prefix) + _length(shown) > width:
+        shown = [Entry("", e.value, e.style, e.swatch) for e in shown]
     while shown and len(head) + len(prefix) + _length(shown) > width:
         shown.pop()
     runs = [(head, TITLE)]
