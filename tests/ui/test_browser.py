@@ -100,7 +100,7 @@ def test_filtering_as_one_types(runs: Path) -> None:
 
 def test_deleting_asks_and_moves_to_the_trash(runs: Path) -> None:
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("o", "n", "D")
+        await pilot.press("o", "n", "g", "D")
         await until(pilot, lambda: isinstance(app.screen, Ask))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
@@ -115,25 +115,33 @@ def test_deleting_asks_and_moves_to_the_trash(runs: Path) -> None:
     drive(runs, script)
 
 
+async def type_in(app: Console, pilot: Pilot, key: str, text: str) -> None:  # type: ignore[type-arg]
+    """Answers the question that a key asks."""
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(app.screen, Prompt) and app.screen.query(Input))
+    app.screen.query_one(Input).value = text
+    await pilot.press("enter")
+
+
 def test_rename_tags_and_note(runs: Path) -> None:
+    def meta() -> dict:  # type: ignore[type-arg]
+        return json.loads((runs / "aardvark" / "meta.json").read_text())
+
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("o", "n", "r")
-        assert isinstance(app.screen, Prompt)
-        app.screen.query_one(Input).value = "no way"
-        await pilot.press("enter")
+        await pilot.press("o", "n", "g")
+        await type_in(app, pilot, "r", "no way")
         assert isinstance(app.screen, Prompt), "what cannot be a name is not taken"
         app.screen.query_one(Input).value = "aardvark"
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "aardvark" in names(app))
-        await pilot.press("g", "number_sign")
-        app.screen.query_one(Input).value = "one two one"
-        await pilot.press("enter")
-        await pilot.press("e")
-        app.screen.query_one(Input).value = HOSTILE.replace("\x1b", "")
-        await pilot.press("enter")
-        meta = json.loads((runs / "aardvark" / "meta.json").read_text())
-        assert meta["tags"] == ["one", "two"]
-        assert meta["note"] == "[red][2Jnote[/red]"
+        await pilot.press("g")
+        await type_in(app, pilot, "number_sign", "one two one")
+        await until(pilot, lambda: meta()["tags"] == ["one", "two"])
+        await type_in(app, pilot, "e", HOSTILE.replace("\x1b", ""))
+        await until(pilot, lambda: meta().get("note") == "[red][2Jnote[/red]")
+        line = app.screen.query_one("#preview #note")
+        await until(pilot, lambda: "[red][2Jnote[/red]" in "".join(line.render_line(0).text))
+        assert line.display, "the note is seen with its run"
 
     drive(runs, script)
 
@@ -152,7 +160,7 @@ def test_the_preview_follows_the_cursor(runs: Path) -> None:
 
 def test_marked_runs_against_each_other(runs: Path) -> None:
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("o", "n", "v")
+        await pilot.press("o", "n", "g", "v")
         assert isinstance(app.screen, BrowserScreen), "nothing is marked yet"
         await pilot.press("space", "space", "v")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
@@ -171,7 +179,7 @@ def test_marked_runs_against_each_other(runs: Path) -> None:
 
 def test_opening_a_run_and_coming_back(runs: Path) -> None:
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("o", "n", "enter")
+        await pilot.press("o", "n", "g", "enter")
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         await pilot.press("3")
         await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
@@ -228,3 +236,38 @@ def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp
         assert [step.step for step in app.training.view.steps] == [3, 4]
 
     drive(folder, script)
+
+
+def test_a_thousand_rows_make_only_those_in_view(runs: Path) -> None:
+    """The cursor stays in view and on its run, and short names leave their heading whole."""
+    for number in range(60):
+        shutil.copytree(runs / "gamma", runs / f"r{number:02}")
+    for name in ("alpha", "beta", "gamma", "junk[bold]"):
+        shutil.move(runs / name, runs.parent / name)
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: len(names(app)) == 60)
+        table = app.screen.query_one(RunTable)
+        await pilot.press("o", "n", "g")
+        lines = cells(app).splitlines()
+        assert len(lines) == table.size.height < 60
+        assert lines[0].split()[:3] == ["name▼", "state", "data"]
+        assert lines[1].split()[0] == "r00"
+        await pilot.press("G", "k")
+        assert "r58" in cells(app)
+        assert table.current is not None
+        assert table.current.name == "r58"
+        await pilot.press("o", "N")
+        assert table.current.name == "r58", "on its run in another order"
+        assert table.cursor_row == 1
+        assert "┃" in cells(app)
+        await pilot.press("slash", "r", "3")
+        await until(pilot, lambda: len(names(app)) == 10)
+        assert table.current.name.startswith("r3")
+        await pilot.press("enter", "escape", "g")
+        await pilot.click(RunTable, offset=(5, 4))
+        assert table.cursor_row == 2
+        await pilot.click(RunTable, offset=(5, 1))
+        assert names(app)[0] == "r00", "a click on a heading sorts"
+
+    drive(runs, script)

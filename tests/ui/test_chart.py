@@ -332,3 +332,10 @@ def test_legend_gives_up_names_and_then_series() -> None:
     assert "train" not in texts[1]
     assert "2.500" in texts[2]
     assert "2.600" not in texts[2]
+
+
+def test_faint_series_leave_a_short_legend_first() -> None:
+    entries = [Entry("train, raw", "2.500", 1, "━━", dim=True), Entry("val", "2.600", 2, "━━")]
+    text = "".join(run[0] for run in legend_row("loss", entries, "", 30))
+    assert "val 2.600" in text
+    assert "2.500" not in text

@@ -86,6 +86,8 @@ class BrowserScreen(RunActions):
             self._runs, self._loaded = runs, True
             self.app.marked &= {run.path for run in runs}
             self._fill()
+        else:
+            self.query_one(Preview).want(self.current)  # its note may have changed
 
     def _fill(self) -> None:
         """The rows as they are to be now, the cursor on the run that it was on."""
