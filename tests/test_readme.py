@@ -12,6 +12,7 @@ from PIL import Image
 
 from pixeltui.cli import COMMANDS, main, make_parser
 from pixeltui.ui.keys import keys_page
+from pixeltui.ui.readme_keys import with_block
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -116,6 +117,11 @@ def test_conversion_of_images_gives_a_data_set(tmp_path: Path, monkeypatch: pyte
 
 def test_keys_page_is_the_table_of_the_console() -> None:
     assert (ROOT / "docs" / "KEYS.md").read_text() == keys_page(), "run: python -m pixeltui.ui.keys > docs/KEYS.md"
+
+
+def test_keys_of_the_readme_are_those_of_the_console() -> None:
+    assert with_block(README) == README, "run: python -m pixeltui.ui.readme_keys README.md"
+    assert "`p` pause" in README
 
 
 def make_photos(folder: Path, *, size: tuple[int, int] = (6, 6), suffix: str = "png") -> None:

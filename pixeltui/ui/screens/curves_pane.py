@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
@@ -17,6 +18,7 @@ from pixeltui.curves.points import METRICS, Curves
 from pixeltui.curves.ticks import XKind
 from pixeltui.errors import printable
 from pixeltui.store.files import write_atomic
+from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
 from pixeltui.ui.curves import SMOOTHING, Drawn
@@ -99,11 +101,11 @@ class CurvesPane(Bordered, Vertical):
         self._runs = [("", Curves()), *runs]
         self.rebuild()
 
-    def rebuild(self) -> None:
-        """All series anew: after another metric, axis or smoothing, or where points went away."""
+    def rebuild(self, *charts: Chart) -> None:
+        """The series of these charts, or of all, anew: after another metric, axis or smoothing, or points that went."""
         if not self.is_mounted:
             return
-        for chart in self.charts:
+        for chart in charts or self.charts:
             metric = self._metric if chart.id == "main" else str(chart.id)
             self._drawn[str(chart.id)] = drawn = self._series_of(metric)
             chart.figure.title = METRICS[metric].title
@@ -159,7 +161,7 @@ class CurvesPane(Bordered, Vertical):
 
     def action_metric(self, by: int) -> None:
         self._metric = ORDER[(ORDER.index(self._metric) + by) % len(ORDER)]
-        self.rebuild()
+        self.rebuild(self.main)
 
     def action_x_kind(self) -> None:
         self._kind = KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]
@@ -197,11 +199,7 @@ class CurvesPane(Bordered, Vertical):
 
     @work(thread=True, exclusive=True, group="overlay")
     def _read_others(self, paths: Sequence[Path]) -> None:
-        found = []
-        for path in paths:
-            curves = Curves()
-            curves.fold(RunDir(path).read_events()[0])
-            found.append((path.name, curves))
+        found = [(path.name, _read_curves(RunDir(path), Curves())) for path in paths]
         if not get_current_worker().is_cancelled:
             self.app.call_from_thread(self.lay_over, found)
 
@@ -232,13 +230,39 @@ class CurvesPane(Bordered, Vertical):
     def action_export(self) -> None:
         if self.run is None:
             return
-        path = self.run.path / "curves.csv"
-        try:
-            write_atomic(path, curves_csv(self._runs[0][1]).encode())
-        except OSError as error:
-            self.notify(f"{path} could not be written: {error.strerror}", severity="warning", markup=False)
-            return
-        self.notify(printable(str(path)), title="curves written", markup=False)
+        curves = self._runs[0][1]
+        if all(points.per == 1 for points in curves.points.values()):
+            self._written(*_write_csv(self.run, curves))
+        else:
+            self._export_all(self.run)
+
+    @work(thread=True, group="export")
+    def _export_all(self, run: RunDir) -> None:
+        """Of a long run every point, where the charts have their sums."""
+        path, problem = _write_csv(run, _read_curves(run, Curves(most=sys.maxsize)))
+        self.app.call_from_thread(self._written, path, problem)
+
+    def _written(self, path: Path, problem: str) -> None:
+        if problem:
+            self.notify(printable(f"{path} could not be written: {problem}"), severity="warning", markup=False)
+        else:
+            self.notify(printable(str(path)), title="curves written", markup=False)
+
+
+def _read_curves(run: RunDir, curves: Curves) -> Curves:
+    for events in EventReader(run.events_path).pieces():
+        curves.fold(events)
+    return curves
+
+
+def _write_csv(run: RunDir, curves: Curves) -> tuple[Path, str]:
+    """The path, and what is wrong with it."""
+    path = run.path / "curves.csv"
+    try:
+        write_atomic(path, curves_csv(curves).encode())
+    except OSError as error:
+        return path, error.strerror or str(error)
+    return path, ""
 
 
 def curves_csv(curves: Curves) -> str:
