@@ -36,7 +36,8 @@ class PseudoTerminal:
         """when the program was started, or the last key pressed"""
         self.written = 0
         """bytes, of all of its output"""
-        self._fresh = b""
+        self.fresh = b""
+        """what was written since then"""
         self._process = subprocess.Popen(
             words, stdin=inner, stdout=inner, stderr=inner, env={**environ, **own}, start_new_session=True
         )
@@ -62,16 +63,16 @@ class PseudoTerminal:
             said = printable(self.text().strip()[-300:])
             raise UserError(f"the console ended before it was measured: {said}")
         self.written += len(piece)
-        self._fresh += piece
+        self.fresh += piece
         return True
 
     def text(self) -> str:
         """What was written since the last key, in the order of writing, without control sequences."""
-        return _SEQUENCES.sub(b"", self._fresh).decode(errors="replace")
+        return _SEQUENCES.sub(b"", self.fresh).decode(errors="replace")
 
     def press(self, keys: str) -> None:
         """What came before is not looked at any more."""
-        self._fresh = b""
+        self.fresh = b""
         self.since = time.perf_counter()
         os.write(self._fd, keys.encode())
 
@@ -81,15 +82,15 @@ class PseudoTerminal:
         while not wanted.search(self.text()):
             if not self._read(end - time.perf_counter()):
                 raise UserError(f"the console did not show {pattern!r} within {seconds:g} s")
-            if len(self._fresh) > 64 * _UNFINISHED and not wanted.search(self.text()):
-                self._fresh = self._fresh[-_UNFINISHED:]
+            if len(self.fresh) > 64 * _UNFINISHED and not wanted.search(self.text()):
+                self.fresh = self.fresh[-_UNFINISHED:]
         return time.perf_counter() - self.since
 
     def read_for(self, seconds: float) -> int:
         """Bytes written in that time."""
         before, end = self.written, time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
-            self._fresh = b""
+            self.fresh = b""
             self._read(left)
         return self.written - before
 
@@ -110,7 +111,7 @@ class PseudoTerminal:
         while self._process.poll() is None and time.perf_counter() < end:
             with contextlib.suppress(UserError):
                 if self._read(0.1):
-                    self._fresh = b""
+                    self.fresh = b""
                     continue
             time.sleep(0.02)
         with contextlib.suppress(ProcessLookupError):

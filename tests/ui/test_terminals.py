@@ -1,0 +1,90 @@
+"""The whole console where people have it: in tmux, in few colours, in none, over a line where bytes count."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pixeltui.commands.pseudo_terminal import PseudoTerminal
+
+SECONDS = 60.0
+
+
+def start(runs: Path, environ: dict[str, str], *words: str) -> PseudoTerminal:
+    program = [sys.executable, "-m", "pixeltui", "--runs-dir", str(runs), *words]
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLORTERM", "NO_COLOR")}
+    return PseudoTerminal(program, {**kept, "TEXTUAL_ANIMATIONS": "none"} | environ, size=(100, 30))
+
+
+@pytest.mark.parametrize(
+    ("flag", "there", "never"),
+    [
+        ("truecolor", rb"\x1b\[[0-9;]*38;2;", rb"38;5;"),
+        ("256", rb"\x1b\[[0-9;]*38;5;", rb"[34]8;2;"),
+        ("none", rb"\x1b\[\?1049h", rb"\x1b\[[0-9;]*[34]8;|\x1b\[[0-9;]*3[1-7][;m]"),
+    ],
+)
+def test_colours_are_those_the_terminal_has(flag: str, there: bytes, never: bytes, finished_runs: Path) -> None:
+    with start(finished_runs, {}, "--color", flag) as terminal:
+        terminal.until("1 run")
+        terminal.until("done")
+        terminal.settled(1.0)
+        said = terminal.fresh
+    assert re.search(there, said)
+    assert not re.search(never, said)
+    assert ("▀" in said.decode()) == (flag != "none"), "half blocks are nothing without colours"
+
+
+def test_a_screen_on_which_nothing_happens_sends_nothing(finished_runs: Path) -> None:
+    with start(finished_runs, {}) as terminal:
+        terminal.until("1 run")
+        terminal.settled(2.0)
+        assert terminal.read_for(2.5) == 0, "over a look at the folder"
+        terminal.press("\r")
+        terminal.until("finished")
+        terminal.settled(2.0)
+        assert terminal.read_for(2.0) == 0
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """tmux on a server of its own, which is ended."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    socket = str(tmp_path / "socket")
+    environ = {name: value for name, value in os.environ.items() if name not in ("TMUX", "COLORTERM", "NO_COLOR")}
+
+    def call(*words: str) -> str:
+        command = ["tmux", "-u", "-S", socket, "-f", os.devnull, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environ, timeout=30).stdout
+
+    yield call
+    subprocess.run(["tmux", "-S", socket, "kill-server"], capture_output=True, check=False)
+
+
+def test_in_tmux(tmux: Callable[..., str], finished_runs: Path) -> None:
+    def until(met: Callable[[str], object], *flags: str) -> str:
+        deadline = time.monotonic() + SECONDS
+        while not met(seen := tmux("capture-pane", "-p", "-t", "one", *flags)):
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.1)
+        return seen
+
+    tmux("new-session", "-d", "-s", "one", "-x", "100", "-y", "30", "sh")
+    program = f"{sys.executable} -m pixeltui --runs-dir {finished_runs}; echo back in the shell"
+    tmux("send-keys", "-t", "one", program, "Enter")
+    until(lambda seen: "1 run" in seen and "finished" in seen)
+    assert "[38;5;" in until(lambda seen: "▀" in seen, "-e"), "tmux says 256 colours"
+    tmux("send-keys", "-t", "one", "Enter")
+    until(lambda seen: "gradient norm" in seen)
+    tmux("resize-window", "-t", "one", "-x", "80", "-y", "24")
+    seen = until(lambda seen: len(seen.rstrip("\n").split("\n")) == 24 and "leave" in seen.rstrip("\n").split("\n")[-1])
+    assert "bits/dim" in seen
+    tmux("send-keys", "-t", "one", "q")
+    assert "pause" not in until(lambda seen: "\nback in the shell" in seen)
