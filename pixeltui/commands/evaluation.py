@@ -118,8 +118,6 @@ def _raw_report(ema: Tensor, raw: Tensor, split: Split, data: DataSet) -> dict[s
 
 
 def _classification(loaded: LoadedModel, split: Split, data: DataSet, args: argparse.Namespace) -> dict[str, Any]:
-    from pixeltui.commands.progress import bar
-
     model = loaded.model
     with bar(f"scoring {len(split)} images as each of {model.num_classes} classes") as progress:
         log_probs = class_log_probs(model, split.images, batch_size=_batch_size(loaded, args), progress=progress)
@@ -132,19 +130,13 @@ def _classification(loaded: LoadedModel, split: Split, data: DataSet, args: argp
 def _samples(loaded: LoadedModel, data: DataSet, args: argparse.Namespace) -> dict[str, Any]:
     held_out, train = judge.comparable(data, args.split, args.samples)
     labels = held_out.labels.tolist() if held_out.labels is not None and loaded.model.num_classes else []
-    settings = {
-        "temperature": args.temperature or 1.0,
-        "top_p": 1.0 if args.top_p is None else args.top_p,
-        "guidance": 1.0 if args.guidance is None else args.guidance,
-        "seed": args.seed or 0,
-    }
     plan = Plan(
         count=len(held_out),
         labels=labels,
-        temperatures=(settings["temperature"],),
-        top_p=settings["top_p"],
-        guidance=settings["guidance"],
-        seed=int(settings["seed"]),
+        temperatures=(args.temperature or 1.0,),
+        top_p=1.0 if args.top_p is None else args.top_p,
+        guidance=1.0 if args.guidance is None else args.guidance,
+        seed=args.seed or 0,
     )
     images = drawing.drawn(loaded, plan).to(held_out.images.device)
     with bar("looking for the nearest training images") as progress:
@@ -152,7 +144,10 @@ def _samples(loaded: LoadedModel, data: DataSet, args: argparse.Namespace) -> di
         found = judge.copies(images, held_out.images, data, mirrored=mirrored, progress=progress)
     report = {
         "images": len(images),
-        **settings,
+        "temperature": plan.temperatures[0],
+        "top_p": plan.top_p,
+        "guidance": plan.guidance,
+        "seed": plan.seed,
         "wasserstein": judge.wasserstein(images, held_out.images, train.images),
         "nearest": found.figures(),
     }

@@ -3,15 +3,17 @@
 The file holds what the images take given their classes, which the reader has to know too: the likelihood that `eval`
 reports is given them. Writer and reader must have the same distributions bit for bit, as a difference in the last place
 moves the borders of the levels, and then all that follows is read wrong; rounding probabilities would make such
-differences rarer, not impossible. So both run the same steps (core.sequence) on the same batches. On another processor,
-library or number of threads floats may differ: a file is to be read where it was written, and its checksum tells.
+differences rarer, not impossible. So both run the same steps (core.sequence) on the same batches, on the CPU in one
+thread. On another processor or by another library floats may differ: a file is to be read where it was written, and its
+checksum tells.
 
     b"PXT1" | number of images, batch size: varints | CRC-32 of the images, little-endian | the coder's 32-bit words
 """
 
+import contextlib
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -119,7 +121,7 @@ def _walk(
     for first in range(0, count, batch_size):
         batch = min(batch_size, count - first)
         pixels = torch.empty(sub_pixels, batch, dtype=torch.uint8)
-        with fp32(device):
+        with fp32(device), _one_thread():
             steps = distributions(model, batch, None if labels is None else labels[first : first + batch].to(device))
             log_probs = next(steps)
             for step in range(sub_pixels):
@@ -131,6 +133,17 @@ def _walk(
                     progress(first * height + (step + 1) // (width * channels) * batch, count * height)
         parts.append(pixels.view(height, width, channels, batch).permute(3, 2, 0, 1))
     return torch.cat(parts).contiguous()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """How many share a matrix product decides in which order its sums are taken."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check(model: "ConditionalPixelCNN", images: Tensor) -> None:

@@ -69,6 +69,20 @@ def test_every_model_decodes_what_it_encoded(
     assert 8 * len(written.data) < 1.05 * written.ideal_bits
 
 
+def test_the_number_of_threads_changes_nothing(tiny: Build) -> None:
+    """Products of 64 images x 32 columns are large enough to be shared."""
+    model = tiny((3, 4, 32), channels=64, blocks=1)
+    images = images_of(model, 64)
+    torch.set_num_threads(2)
+    try:
+        written = compress(model, images)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(decompress(model, written.data), images)
+    assert written == compress(model, images)
+
+
 def test_grey_images_of_two_levels_and_no_classes(tiny: Build) -> None:
     model = tiny((1, 1, 7), levels=2, classes=0, first_kernel=5)
     images = images_of(model, 300)
