@@ -165,3 +165,16 @@ def test_no_override_crashes(overrides: list[str]) -> None:
         load_config(overrides=overrides)
     except ConfigError as error:
         assert "--set" in str(error)
+
+
+def test_a_config_without_end_or_bottom_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    for load in (load_config, load_saved_config):
+        with pytest.raises(ConfigError, match="larger than 1024 KiB"):
+            load(path)
+    path.write_text("[train]\nbetas = " + "[" * 100_000)
+    for load in (load_config, load_saved_config):
+        with pytest.raises(ConfigError, match="cannot be read as TOML"):
+            load(path)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from pixeltui.config import Config, as_dict
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
-from pixeltui.store.files import replacing, write_atomic
+from pixeltui.store.files import open_regular, replacing, write_atomic
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunView
 from pixeltui.train.load import LoadedModel, load_model
@@ -67,6 +68,9 @@ def export(
     run: RunDir, out: Path, *, checkpoint: str, weights: Literal["ema", "raw"], warn: Callable[[str], None]
 ) -> Path:
     """Writes the weights to `out` and the card beside it; returns the card's path. Raises UserError, OSError."""
+    card = out.with_suffix(".md")
+    if os.path.lexists(card) and not _is_card(card):
+        raise UserError(f"{printable(card)} is there, and no model card of an export: choose another --out")
     loaded = load_model(run, checkpoint=checkpoint, weights=weights, device=torch.device("cpu"), warn=warn)
     config = as_dict(loaded.config)
     about = {
@@ -85,7 +89,6 @@ def export(
             save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
     except SafetensorError as error:
         raise UserError(f"{printable(out)} could not be written: {error}") from None
-    card = out.with_suffix(".md")
     write_atomic(card, _card(run, loaded, out.name).encode())
     return card
 
@@ -132,6 +135,15 @@ def _card(run: RunDir, loaded: LoadedModel, file: str) -> str:
         names=", ".join(map(printable, loaded.classes)) or "none",
         facts="\n".join(f"- {name}: {printable(value)}" for name, value in _facts(run, loaded).items()),
     )
+
+
+def _is_card(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            beginning = CARD[: CARD.index("pipeline_tag")].encode()  # so far all cards are alike
+            return file.read(len(beginning)) == beginning
+    except OSError:
+        return False
 
 
 def _figures(run: RunDir, loaded: LoadedModel) -> list[str]:

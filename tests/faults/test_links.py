@@ -152,3 +152,15 @@ def test_a_run_with_links_in_it_is_moved_to_the_trash_whole(
     assert main(["--runs-dir", str(run.path.parent), "runs", "delete", "run", "--yes"]) == 0
     assert contents(others) == before
     assert (run.path.parent / ".trash" / "run" / "samples").is_symlink()
+
+
+def test_a_resume_does_not_wait_for_a_config_that_is_a_pipe(
+    tiny_train: Callable[..., int], tmp_path: Path, capsys
+) -> None:
+    assert tiny_train("--set", "train.steps=2", "--name", "run") == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    run.config_path.unlink()
+    os.mkfifo(run.config_path)
+    capsys.readouterr()
+    assert main(["--no-ui", "--runs-dir", str(run.path.parent), "train", "--resume", "run"]) == 1
+    assert "run run is damaged: config.toml" in capsys.readouterr().err

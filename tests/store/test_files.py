@@ -13,7 +13,16 @@ import pytest
 
 from pixeltui.errors import UserError
 from pixeltui.store import files
-from pixeltui.store.files import Lock, holder, is_locked, open_regular, read_regular, remove_leftovers, replacing
+from pixeltui.store.files import (
+    Lock,
+    holder,
+    is_locked,
+    open_regular,
+    read_regular,
+    remove_leftovers,
+    replacing,
+    write_atomic,
+)
 
 HOLD = "from pathlib import Path; from pixeltui.store.files import Lock; import sys, time\n"
 HOLD += "lock = Lock.acquire(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -171,3 +180,34 @@ def test_a_lock_file_full_of_nonsense_is_another_process(content: bytes, tmp_pat
 def test_a_host_name_reaches_no_terminal_raw(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(json.dumps({"pid": 1, "host": "a\x1b[31m", "since": 1e300}))
     assert files.describe_holder(tmp_path) == "process 1 on a?[31m"
+
+
+def test_what_is_replaced_stays_whole_for_whoever_reads_it(tmp_path: Path) -> None:
+    """A rename, no writing over it: a death in the middle leaves the old content."""
+    path = tmp_path / "meta.json"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        write_atomic(path, b"new and longer")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+
+
+def test_a_replaced_file_is_on_the_disk_before_its_name_and_its_name_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+    sync, replace = os.fsync, Path.replace
+
+    def note_sync(handle: int) -> None:
+        sync(handle)
+        calls.append(("fsync", os.fstat(handle).st_ino))
+
+    def note_replace(self: Path, target: Path) -> Path:
+        calls.append(("replace", self.stat().st_ino))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    write_atomic(tmp_path / "a", b"content")
+    file = (tmp_path / "a").stat().st_ino
+    assert calls == [("fsync", file), ("replace", file), ("fsync", tmp_path.stat().st_ino)]

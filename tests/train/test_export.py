@@ -97,3 +97,15 @@ def test_only_safetensors_is_written(finished_runs: Path, tmp_path: Path) -> Non
     words = ["runs", "export", "done", "--out", str(tmp_path / "mine.pt")]
     assert main(["--runs-dir", str(finished_runs), *words]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_replaces_its_own_card_and_nothing_else(exported: Path, finished_runs: Path, capsys) -> None:
+    again = ["--runs-dir", str(finished_runs), "runs", "export", "done", "--out"]
+    assert main([*again, str(exported)]) == 0, "over an export of before"
+    readme = exported.with_name("README.md")
+    readme.write_text("# My project")
+    capsys.readouterr()
+    assert main([*again, str(exported.with_name("README.safetensors"))]) == 1
+    assert "README.md is there, and no model card" in capsys.readouterr().err
+    assert readme.read_text() == "# My project"
+    assert not exported.with_name("README.safetensors").exists()
