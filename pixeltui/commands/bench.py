@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pixeltui.commands import options
-from pixeltui.errors import UsageError
+from pixeltui.errors import UsageError, printable_lines
 
 BATCHES = {"train": "16", "sample": "1,16,64"}
 
@@ -92,7 +92,7 @@ def _codec(args: argparse.Namespace) -> int:
     from pixeltui.commands import codec_size
 
     result = codec_size.measure(args)
-    print(json.dumps(result, indent=2) if args.json else codec_size.as_text(result))
+    print(json.dumps(result, indent=2) if args.json else printable_lines(codec_size.as_text(result)))
     return 0
 
 

@@ -17,7 +17,7 @@ from pixeltui.commands.progress import bar
 from pixeltui.config import load_config
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.data import DataSet, Split, load
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 from pixeltui.store.rundir import find_run
 from pixeltui.store.summary import list_runs
 from pixeltui.train.codec import NotDecoded, compress, decompress
@@ -115,7 +115,7 @@ def _of_digits(device: torch.device) -> tuple[ConditionalPixelCNN, DataSet, dict
 
 
 def _say(message: str) -> None:
-    print(f"pixeltui: {message}", file=sys.stderr)
+    print(f"pixeltui: {printable(message)}", file=sys.stderr)
 
 
 def other_sizes(images: Tensor) -> dict[str, int]:

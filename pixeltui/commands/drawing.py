@@ -79,17 +79,15 @@ def out_file(args: argparse.Namespace, run_dir: "RunDir", command: str) -> Path 
 def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
     """Images uint8 [N, C, H, W] on the CPU, with progress on a terminal."""
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
+    from pixeltui.commands.progress import bar
     from pixeltui.train.draw import draw
 
     images = torch.zeros(0)
-    with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"drawing {plan.count * len(plan.temperatures)} images", total=None)
+    with bar(f"drawing {plan.count * len(plan.temperatures)} images") as progress:
         for partial, done, total in draw(loaded, plan):
             images = partial
-            progress.update(task, completed=done, total=total)
+            progress(done, total)
     return images
 
 
