@@ -77,7 +77,9 @@ PYTHON
 repeat() {
     local same=(--preset quick --set train.deterministic=true --set train.epochs=1 --set sample.every=0)
     headless "${same[@]}" --name whole && headless "${same[@]}" --name again || return 1
-    headless "${same[@]}" --name killed --set train.checkpoint_every=10 &
+    # not by a function, whose own process would be killed instead
+    python -m pixeltui --no-ui --runs-dir "$RUNS" train --set train.device="$DEVICE" "${same[@]}" --name killed \
+        --set train.checkpoint_every=10 &
     local killed=$!
     until ls "$RUNS"/killed/checkpoints/*10*.safetensors > /dev/null 2>&1; do kill -0 $killed || break; sleep 0.2; done
     kill -9 $killed 2> /dev/null
