@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,17 @@ def test_images_appear_and_are_kept_with_what_produced_them(runs_copy: Path) -> 
         rows = screen.easels["draw"].rows
         assert rows is not None
         assert rows.shape[0] == 12, "four temperatures, three classes"
+
+    on_screen(runs_copy, script)
+
+
+def test_where_nothing_was_kept_it_says_so(runs_copy: Path) -> None:
+    shutil.rmtree(runs_copy / "done" / "samples")
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        await pilot.press("2", "3")
+        assert [line.parts for line in screen.gallery.children if hasattr(line, "parts")] == [("nothing kept yet",)]
 
     on_screen(runs_copy, script)
 

@@ -33,13 +33,12 @@ class Canvas(Vertical):
 
     def name_it(self, mode: Mode, *, of_bits: bool) -> None:
         """What is seen here, and what else can be."""
-        self.gallery.empty = EMPTY[mode]
         tabs = "  ".join(f"▸ {title}" if one == mode else title for one, title in TITLES.items())
         self.border_title = "Bits per pixel · ← → other images · esc back" if of_bits else tabs
 
-    def hang(self, pictures: Sequence[Picture], columns: int | None, *, note: str, fit: bool) -> None:
+    def hang(self, mode: Mode, pictures: Sequence[Picture], columns: int | None, *, note: str, fit: bool) -> None:
         """columns: of pictures that belong side by side. fit: to the window, unless somebody has zoomed."""
-        self.gallery.most_columns = columns
+        self.gallery.most_columns, self.gallery.empty = columns, EMPTY[mode]
         self.gallery.set_pictures(pictures)
         if fit:
             self.refit()

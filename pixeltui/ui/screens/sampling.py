@@ -132,7 +132,7 @@ class SamplingScreen(StudioScreen):
             easel = self.easels[self.mode]
             pictures, columns = easel.pictures(), easel.columns
             note = self.completing.note if self.mode == "complete" else ""
-        self.canvas.hang(pictures, columns, note=note.partition(" · ")[0], fit=fit)
+        self.canvas.hang(self.mode, pictures, columns, note=note.partition(" · ")[0], fit=fit)
         self._noted = note
         self._show_title()
 
