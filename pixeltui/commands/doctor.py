@@ -157,11 +157,13 @@ def _compiler() -> Iterator[Check]:
 
 
 def _sampling() -> Iterator[Check]:
-    from pixeltui.core.native.library import load
+    from pixeltui.core.native.library import TURNED_OFF, load
 
     library = load()
     if isinstance(library, str):
         remedy = "install a C compiler such as gcc, then pip install --force-reinstall --no-deps pixeltui"
+        if library == TURNED_OFF:
+            remedy = "unset PIXELTUI_COMPILED"
         yield Check("sampling", "warn", f"in torch, on a CPU up to 4 times slower: compiled steps {library}", remedy)
     else:
         yield Check("sampling", "ok", f"compiled steps, vectors of {library.lanes} floats")

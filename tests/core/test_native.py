@@ -242,7 +242,7 @@ def test_a_library_of_another_version_is_refused(built: library.Library, monkeyp
 
 def test_the_environment_turns_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIXELTUI_COMPILED", "0")
-    assert library.load.__wrapped__() == "turned off by PIXELTUI_COMPILED=0"
+    assert library.load.__wrapped__() == library.TURNED_OFF
 
 
 def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ KINDS = (
     *("softmax_draw", "log_softmax", "logs_draw", "table_add"),
 )
 """of steps, in the order of steps.h"""
+TURNED_OFF = "turned off by PIXELTUI_COMPILED=0"
 MOST_MIXTURES = 256
 MOST_PIXELS = 4096
 """of an image with attention"""
@@ -91,7 +92,7 @@ class Library:
 def load() -> Library | str:
     """The library, or why there is none. PIXELTUI_COMPILED=0 in the environment turns it off."""
     if os.environ.get("PIXELTUI_COMPILED") == "0":
-        return "turned off by PIXELTUI_COMPILED=0"
+        return TURNED_OFF
     spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.origin is None:
         return "not built"
