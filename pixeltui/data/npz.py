@@ -214,5 +214,6 @@ def _levels(where: str, levels: Array | None) -> int:
     if levels is None:
         return 0
     if levels.size != 1 or levels.dtype.kind not in "iu" or not 2 <= int(levels.reshape(-1)[0]) <= 256:
-        raise UserError(f"{where}: levels: expected one integer from 2 to 256, got {printable(levels)[:40]}")
+        got = str(levels.reshape(-1)[0]) if levels.size == 1 and levels.dtype.kind in "iuf" else list(levels.shape)
+        raise UserError(f"{where}: levels: expected one integer from 2 to 256, got {got} ({levels.dtype})")
     return int(levels.reshape(-1)[0])
