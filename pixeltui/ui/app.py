@@ -1,7 +1,7 @@
 """The console: which screen one is on, the training of this process, and how one leaves."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import DARK, LIGHT, current_depth
 from pixeltui.ui.driver import HANGUP, HangupDriver
-from pixeltui.ui.keys import BY_ID, KEYS, Scope, bindings, unknown_ids
+from pixeltui.ui.keys import BY_ID, KEYS, Key, Scope, bindings, unknown_ids
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help
 from pixeltui.ui.screens.sampling import SamplingScreen
@@ -187,7 +187,7 @@ class Console(App[Exit], inherit_bindings=False):
             except UserError:
                 self.exit("stopped")
 
-    def detach(self) -> None:
+    def action_detach(self) -> None:
         """The console ends, training goes on."""
         self.exit("detach" if self.trains else "quit")
 
@@ -215,15 +215,20 @@ class Console(App[Exit], inherit_bindings=False):
 
     def action_show_help(self) -> None:
         scopes: list[Scope] = getattr(self.screen, "scopes", ["everywhere"])
-        self.push_screen(Help(scopes, self.keymap))
+        self.push_screen(Help(scopes, self.keymap, getattr(self.screen, "offers", self.offers)))
+
+    def offers(self, key: Key) -> bool:
+        """Whether a key does anything, on a screen that says nothing of its own."""
+        return key.id != "detach" or self.trains
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen and of its focused pane, by name."""
         scopes: list[Scope] = getattr(screen, "scopes", ["everywhere"])
+        offers: Callable[[Key], bool] = getattr(screen, "offers", self.offers)
         focused = screen.focused
         spaces = [*(focused.ancestors_with_self if focused else ()), screen, self]
         for key in KEYS:
-            if key.scope in scopes and key.palette and key.id != "palette":
+            if key.scope in scopes and key.palette and key.id != "palette" and offers(key):
                 title = f"{key.label[:1].upper()}{key.label[1:]}  ({key.shown(self.keymap)})"
                 yield SystemCommand(title, key.meaning, self._runner(key.action, spaces))
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pixeltui.session.wishes import Draw, Found, Rows, Score, Scored
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.draft import Draft
-from pixeltui.ui.sheets import ImageShape, sheet_pictures
+from pixeltui.ui.sheets import ImageShape, image_levels, sheet_pictures
 from pixeltui.ui.widgets.gallery import Picture
 from pixeltui.ui.widgets.pixels import to_rgb
 
@@ -190,8 +190,7 @@ class Earlier:
         rows = self._settings.get("rows", height)
         if not isinstance(rows, int) or not 0 < rows <= height:
             return None
-        back = bytes(min(levels - 1, round(value * (levels - 1) / 255)) for value in range(256))
-        planes = b"".join(rgb[channel::3] for channel in range(shape[0])).translate(back)
+        planes = image_levels(rgb, levels, shape[0])
         return Score(id=0, model=draft.model, pixels=planes, rows=rows, label=self._label(index, draft))
 
     def _label(self, index: int, draft: Draft) -> int | None:

@@ -59,6 +59,7 @@ KEYS: Final[tuple[Key, ...]] = (
         ("help", "question_mark,f1", "app.show_help", "help", "the keys of this screen", 98),
         ("palette", "ctrl+p,colon", "app.command_palette", "commands", "every action, by name", 97),
         ("quit", "q,ctrl+c,ctrl+z", "app.leave", "leave", "leave; asks while this console trains", 99),
+        ("detach", "d", "app.detach", "detach", "leave; training goes on without a terminal", 5),
         ("theme", "T", "app.toggle_dark", "theme", "dark or light"),
         ("back", "escape", "app.back", "back", "one layer out"),
     ),
@@ -69,9 +70,9 @@ KEYS: Final[tuple[Key, ...]] = (
         ("sample", "n", "screen.sample", "sample", "draw samples now", 2),
         ("evaluate", "e", "screen.evaluate", "evaluate", "score the validation split now", 3),
         ("learning-rate", "L", "screen.learning_rate", "rate", "change the learning rate (asks)", 4),
-        ("detach", "d", "screen.detach", "detach", "leave; training goes on without a terminal", 5),
         ("full", "z", "screen.full", "zoom", "this pane over the whole screen, and back", 6),
         ("draw", "t", "screen.draw", "try out", "draw images with this run's weights: the sampling screen", 7),
+        ("filter-log", "slash", "screen.filter_log", "filter", "only the log's lines with these words"),
         ("pane-curves", "1", "screen.pane('curves')", "curves", "to the curves"),
         ("pane-samples", "2", "screen.pane('samples')", "samples", "to the samples"),
         ("pane-runs", "3", "screen.pane('runs')", "runs", "to the run browser; training goes on"),
@@ -113,21 +114,27 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     *_keys(
         "samples",
+        ("enlarge", "enter", "enlarge", "enlarge", "one image in large, and the bits of each of its pixels; back", 11),
         ("renderer", "i", "renderer", "blocks", "half blocks or quadrants", 12),
         ("cooler", "left_square_bracket", "temperature(-0.05)", "cooler", "lower temperature for the next sample", 13),
         ("warmer", "right_square_bracket", "temperature(0.05)", "warmer", "higher temperature for the next sample", 14),
         ("copy-sample", "c", "copy", "copy", "copy the path of these samples"),
+        ("export-sample", "E", "export", "png", "write the image with the frame as a PNG file into the run"),
     ),
     *_moves(
         "samples",
-        ("earlier", "h,left", "show(-1)", "earlier", "earlier samples"),
-        ("later", "l,right", "show(1)", "later", "later samples"),
+        ("earlier", "h", "show(-1)", "earlier", "earlier samples"),
+        ("later", "l", "show(1)", "later", "later samples"),
         ("much-earlier", "H,shift+left", "show(-10)", "earlier", "ten earlier"),
-        ("much-later", "shift+right", "show(10)", "later", "ten later"),
+        ("much-later", "L,shift+right", "show(10)", "later", "ten later, while earlier ones are shown"),
         ("first", "home,g", "show(-1000000)", "first", "the first samples"),
         ("latest", "end,G", "show(1000000)", "latest", "the latest samples, and those in progress"),
-        ("next-page", "j,down,pagedown", "page(1)", "page", "next page of tiles"),
-        ("previous-page", "k,up,pageup", "page(-1)", "page", "previous page of tiles"),
+        ("next-page", "j,pagedown", "page(1)", "page", "next page of tiles"),
+        ("previous-page", "k,pageup", "page(-1)", "page", "previous page of tiles"),
+        ("frame-left", "left", "move(-1, 0)", "left", "the frame to the image on the left"),
+        ("frame-right", "right", "move(1, 0)", "right", "the frame to the image on the right"),
+        ("frame-up", "up", "move(0, -1)", "up", "the frame to the image above"),
+        ("frame-down", "down", "move(0, 1)", "down", "the frame to the image below"),
         ("larger", "plus,equals_sign", "zoom(1)", "larger", "larger tiles"),
         ("smaller", "minus", "zoom(-1)", "smaller", "smaller tiles"),
     ),
@@ -165,7 +172,7 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     *_keys(
         "text",
-        ("text-filter", "slash", "filter", "filter", "only the log's lines with these words", 10),
+        ("text-filter", "slash", "filter", "filter", "only the lines with these words", 10),
     ),
     *_moves(
         "text",
@@ -266,6 +273,10 @@ def in_scope(*scopes: Scope) -> list[Key]:
 def bindings(*scopes: Scope) -> list[Binding]:
     """What a class of these scopes binds."""
     return [key.binding for key in in_scope(*scopes)]
+
+
+STEERING: Final = {"pause", "checkpoint", "sample", "evaluate", "learning-rate", "cooler", "warmer"}
+"""of use only where a run can be told what to do"""
 
 
 def unknown_ids(keymap: Iterable[str]) -> list[str]:

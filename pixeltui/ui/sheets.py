@@ -87,6 +87,12 @@ def sheet_pictures(path: Path, shape: ImageShape, most: int = 256) -> list[Pictu
     return pictures
 
 
+def image_levels(rgb: bytes, levels: int, channels: int) -> bytes:
+    """The levels [C, H, W] that a picture shows: a PNG holds them exactly."""
+    back = bytes(min(levels - 1, round(value * (levels - 1) / 255)) for value in range(256))
+    return b"".join(rgb[channel::3] for channel in range(channels)).translate(back)
+
+
 def _beside(path: Path, shape: ImageShape) -> tuple[list[str], int]:
     """Class names and the number of images, from the settings beside the sheet."""
     try:

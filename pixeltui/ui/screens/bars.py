@@ -1,6 +1,6 @@
 """The lines at the top and the bottom of a screen: title, progress, keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -92,7 +92,8 @@ class KeyBar(Widget):
         self._places: list[tuple[int, int, Key]] = []
 
     def show(self, keys: Sequence[Key]) -> None:
-        found = sorted((key for key in keys if key.bar is not None), key=lambda key: key.bar or 0)
+        offers: Callable[[Key], bool] = getattr(self.screen, "offers", getattr(self.app, "offers", lambda key: True))
+        found = sorted((key for key in keys if key.bar is not None and offers(key)), key=lambda key: key.bar or 0)
         if list(self._keys) != found:
             self._keys = found
             self.refresh()

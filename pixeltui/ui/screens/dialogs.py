@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
-from pixeltui.ui.keys import TITLES, Scope, in_scope
+from pixeltui.ui.keys import TITLES, Key, Scope, in_scope
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,12 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q,enter", "dismiss(None)", show=False)]
 
-    def __init__(self, scopes: Sequence[Scope], keymap: dict[str, str]) -> None:
+    def __init__(
+        self, scopes: Sequence[Scope], keymap: dict[str, str], offers: Callable[[Key], bool] = lambda key: True
+    ) -> None:
+        """offers: which keys do anything now."""
         super().__init__()
-        self._scopes, self._keymap = scopes, keymap
+        self._scopes, self._keymap, self._offers = scopes, keymap, offers
 
     def compose(self) -> ComposeResult:
         theme = theme_for(self.app.current_theme.dark)
@@ -108,7 +111,7 @@ class Help(ModalScreen[None]):
         for scope in self._scopes:
             table.add_row("", "")
             table.add_row("", Text(TITLES[scope], f"bold {theme.text}"))
-            for key in in_scope(scope):
+            for key in filter(self._offers, in_scope(scope)):
                 table.add_row(Text(key.shown(self._keymap)), Text(key.meaning, theme.text))
         with Vertical(classes="dialog tall") as box:
             box.border_title = "Keys"

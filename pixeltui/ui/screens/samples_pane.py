@@ -1,27 +1,49 @@
 """Samples of a run: those that are being drawn, row by row, and all that were drawn before."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.message import Message
+from textual.timer import Timer
 
-from pixeltui.errors import printable
+from pixeltui.errors import UserError, printable
 from pixeltui.events import Frame
+from pixeltui.session.wishes import Progress, Refused, Scored
 from pixeltui.store.rundir import RunDir
+from pixeltui.ui.drawings import HeatMap
+from pixeltui.ui.enlarged import wish_for_bits, write_png
 from pixeltui.ui.keys import Scope, bindings
 from pixeltui.ui.sheets import ImageShape, frame_pictures, sheet_pictures
 from pixeltui.ui.widgets.bordered import Bordered
 from pixeltui.ui.widgets.gallery import Gallery, Picture
 
+if TYPE_CHECKING:
+    from pixeltui.ui.app import Console
+
 COOLEST, WARMEST = 0.1, 2.0
+ENOUGH = 4
+"""tiles on a page"""
+LOOK_SECONDS = 0.2
 
 
 class SamplesPane(Bordered, Vertical):
     """A gallery of one sheet of samples, or of the frame in progress."""
 
+    class Enlarged(Message):
+        """One sample is shown in large, or all of them again."""
+
+        def __init__(self, pane: "SamplesPane", one: bool) -> None:
+            super().__init__()
+            self.pane = pane
+            self.one = one
+
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("samples")]
     scope: Scope = "samples"
+
+    app: "Console"
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes="pane")
@@ -34,6 +56,14 @@ class SamplesPane(Bordered, Vertical):
         self._index: int | None = None  # None: the newest, and what is in progress
         self._frame: Frame | None = None
         self._shown: object = None
+        self._pictures: list[Picture] = []
+        self._step = 0
+        """of the weights that drew them"""
+        self._zoomed = False
+        self.heat: HeatMap | None = None
+        """of the one that is enlarged"""
+        self._asked = 0
+        self._look_again: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Gallery(empty="no samples yet")
@@ -50,7 +80,7 @@ class SamplesPane(Bordered, Vertical):
         self.update_data()
 
     def update_data(self) -> None:
-        if not self.is_mounted:
+        if not self.is_mounted or self.heat is not None:
             return
         frame = self._frame
         newest = self._sheets[-1] if self._sheets else None
@@ -60,21 +90,20 @@ class SamplesPane(Bordered, Vertical):
             self._show_sheet(self._index if self._index is not None else len(self._sheets) - 1)
         elif self._shown is not None:
             self._shown = None
-            self.gallery.set_pictures([])
+            self._hang([])
             self.set_remark("")
 
     def _show_frame(self, frame: Frame) -> None:
         if frame is self._shown:
             return
         pictures = frame_pictures(frame)
-        gallery = self.gallery
-        before = self._shown
-        self._shown = frame
+        before, self._shown, self._step = self._shown, frame, frame.step
         if isinstance(before, Frame) and before.step == frame.step and before.shape == frame.shape:
+            self._pictures = pictures
             for i, picture in enumerate(pictures):
-                gallery.set_rows(i, picture.rgb, frame.rows_done)
+                self.gallery.set_rows(i, picture.rgb, frame.rows_done)
         else:
-            gallery.set_pictures(pictures)
+            self._hang(pictures)
         height = frame.shape[2]
         rows = f"row {frame.rows_done} of {height}" if frame.rows_done < height else "newest"
         self.set_remark(f"step {frame.step} · {rows}{self._next()}")
@@ -85,15 +114,33 @@ class SamplesPane(Bordered, Vertical):
         wanted = (self._run.path if self._run else None, relative, index, len(self._sheets), self.temperature)
         if wanted == self._shown:
             return
-        self._shown = wanted
-        pictures: list[Picture] = []
+        self._shown, self._step = wanted, step
         path = self._path(relative)
-        if path is not None and self._shape is not None:
-            pictures = sheet_pictures(path, self._shape)
-        self.gallery.set_pictures(pictures)
+        self._hang(sheet_pictures(path, self._shape) if path is not None and self._shape is not None else [])
         self.set_remark(f"step {step} · {index + 1} of {len(self._sheets)}{self._next()}")
 
-    def _path(self, relative: str):  # type: ignore[no-untyped-def]
+    def _hang(self, pictures: list[Picture]) -> None:
+        others = [(p.width, p.height) for p in pictures] != [(p.width, p.height) for p in self._pictures]
+        self._pictures = pictures
+        self.gallery.set_pictures(pictures)
+        if others:
+            self._refit()
+
+    def _refit(self) -> None:
+        """As large as all of them fit; where they do not, pixel by pixel if four do, else at half that."""
+        if self._zoomed:
+            return
+        gallery = self.gallery
+        gallery.fit()
+        if gallery.shown_scale < 1 and self.heat is None:
+            gallery.set_scale(1)
+            if gallery.shown_scale < 1 or gallery.page_size < ENOUGH:
+                gallery.set_scale(0)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._refit)
+
+    def _path(self, relative: str) -> Path | None:
         """The sheet's path, where it is within the run."""
         if self._run is None:
             return None
@@ -103,7 +150,75 @@ class SamplesPane(Bordered, Vertical):
     def _next(self) -> str:
         return "" if self.temperature is None else f" · next at {self.temperature:.2f}"
 
+    # -- one of them, and the bits of its pixels -------------------------------------------------------------------
+
+    def _enlarge(self, index: int) -> None:
+        if not 0 <= index < len(self._pictures) or self._run is None:
+            return
+        picture = self._pictures[index]
+        classes = self._shape.classes if self._shape else ()
+        rows = picture.height if picture.rows_done is None else picture.rows_done
+        first = self.heat is None
+        given = picture.label if picture.label in classes else ""
+        self.heat = HeatMap(index, picture, rows, given)
+        try:
+            self._asked = self.app.studio.ask(wish_for_bits(self._run, picture, classes))
+        except UserError as error:
+            self._asked = 0
+            self.heat.note = str(error)
+        if first:
+            self.border_title = "One sample, and the bits of its pixels"
+            self.post_message(self.Enlarged(self, True))
+            self._look_again = self.set_interval(LOOK_SECONDS, self._look)
+        self._show_heat()
+
+    def _show_heat(self) -> None:
+        if self.heat is None:
+            return
+        self.gallery.set_pictures(self.heat.pictures())
+        self._refit()
+        place = f"{self.heat.index + 1} of {len(self._pictures)}"
+        self.set_remark(f"step {self._step} · {place} · {self.heat.note}")
+
+    def _look(self) -> None:
+        """What the process that scores has to say, while nobody else hears it."""
+        if self.app.screen is not self.screen or self.heat is None:
+            return
+        if self.app.trains or (self._run is not None and self._run.is_locked()):
+            self.app.studio.be_gentle()
+        for answer in self.app.studio.poll():
+            match answer:
+                case Progress(id=number, text=text) if number == self._asked:
+                    self.heat.note = f"{text} …"
+                case Scored(id=number) if number == self._asked:
+                    self.heat.take(answer)
+                case Refused(message=message):
+                    self.heat.note = message
+                case _:
+                    continue
+            self._show_heat()
+
+    def leave_one(self) -> bool:
+        """Back to all of them; whether one was shown."""
+        if self.heat is None:
+            return False
+        index, self.heat = self.heat.index, None
+        if self._look_again is not None:
+            self._look_again.stop()
+        self.border_title = "Samples"
+        self._shown = None
+        self._pictures, pictures = [], self._pictures
+        self._hang(pictures)
+        self.gallery.move_to(index)
+        self.update_data()
+        self.post_message(self.Enlarged(self, False))
+        return True
+
     # -- actions ---------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """L is the learning rate's, but while an earlier sheet is shown."""
+        return not (action == "show" and parameters == (10,) and self._index is None)
 
     def action_show(self, by: int) -> None:
         if not self._sheets:
@@ -112,15 +227,32 @@ class SamplesPane(Bordered, Vertical):
         index = max(0, (last if self._index is None else self._index) + by)
         self._index = None if index >= last and by > 0 else min(index, last)
         self._shown = None if self._index is None else self._shown
+        heat, self.heat = self.heat, None
         self.update_data()
+        if heat is not None:  # the same place on another sheet
+            self.heat = heat
+            self._enlarge(min(heat.index, len(self._pictures) - 1))
+
+    def action_move(self, columns: int, rows: int) -> None:
+        """The frame around one of the tiles; while one is enlarged, another one."""
+        if self.heat is None:
+            self.gallery.action_move(columns, rows)
+        else:
+            self._enlarge(self.heat.index + (columns or rows))
+
+    def action_enlarge(self) -> None:
+        if not self.leave_one():
+            self._enlarge(self.gallery.index)
 
     def action_page(self, by: int) -> None:
         self.gallery.action_page(by)
 
     def action_zoom(self, by: int) -> None:
+        self._zoomed = True
         self.gallery.action_zoom(by)
 
     def action_renderer(self) -> None:
+        self._zoomed = True
         self.gallery.action_toggle_renderer()
 
     def action_temperature(self, by: float) -> None:
@@ -133,3 +265,21 @@ class SamplesPane(Bordered, Vertical):
         if self._sheets and (path := self._path(self._sheets[-1 if self._index is None else self._index][1])):
             self.app.copy_to_clipboard(str(path))
             self.notify(printable(str(path)), title="copied", markup=False)
+
+    def action_export(self) -> None:
+        """The tile with the frame as a PNG file; while it is enlarged, with its bits beside it."""
+        index = self.gallery.index if self.heat is None else self.heat.index
+        if self._run is None or not 0 <= index < len(self._pictures):
+            return
+        pictures = [self._pictures[index]] if self.heat is None else self.heat.pictures()
+        if any(one.rows_done is not None and one.rows_done < one.height for one in pictures):
+            self.notify("it is not all there yet", severity="warning", timeout=3)
+            return
+        bits = "" if self.heat is None else "-bits"
+        path = self._run.path / "images" / f"step-{self._step:08d}-{index + 1:03d}{bits}.png"
+        try:
+            write_png(path, pictures)
+        except OSError as error:
+            self.notify(printable(f"{path} could not be written: {error.strerror}"), severity="warning", markup=False)
+            return
+        self.notify(printable(str(path)), title="image written", markup=False)

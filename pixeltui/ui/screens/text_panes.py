@@ -29,12 +29,24 @@ class TextPane(Bordered, RichLog, inherit_bindings=False):
     def recolor(self) -> None:
         """Lines in the colours of another theme."""
 
+    def filter_by(self, words: str) -> None:
+        """Only the lines with these words."""
+        self.words = words
+        self.set_remark(words)
+        self.recolor()
+
     def action_filter(self) -> None:
-        """Only a log has lines to leave out."""
+        def show(words: str | None) -> None:
+            if words is not None:
+                self.filter_by(words)
+
+        title = f"Filter the {str(self.border_title).lower()}"
+        self.app.push_screen(Prompt(title, self.words, hint="words of its lines; empty: all lines"), show)
 
     def __init__(self, title: str, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes="pane", max_lines=5000, wrap=True, markup=False, min_width=10)
         self.border_title = title
+        self.words = ""
 
 
 class LogPane(TextPane):
@@ -42,7 +54,6 @@ class LogPane(TextPane):
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002
         super().__init__("Log", id)
-        self._filter = ""
         self._lines: list[tuple[str, str]] = []
         self._folded = 0
 
@@ -52,31 +63,19 @@ class LogPane(TextPane):
         colors = {"warning": theme.warn, "error": theme.bad, "state": theme.accent}
         for level, text in lines:
             self._lines.append((level, text))
-            if self._filter.lower() in text.lower():
+            if self.words.lower() in text.lower():
                 stamp, _, rest = printable(text).partition("  ")
                 line = Text(f"{stamp} ", theme.muted)
                 self.write(line.append(rest, colors.get(level, theme.text)))
         del self._lines[:-5000]
 
-    def action_filter(self) -> None:
-        def show(words: str | None) -> None:
-            if words is not None:
-                self.filter_by(words)
-
-        self.app.push_screen(Prompt("Filter the log", self._filter, hint="words of its lines; empty: all lines"), show)
-
     def on_resize(self, event: Resize) -> None:
         """Lines are folded anew."""
         if event.size.width and event.size.width != self._folded:
             self._folded = event.size.width
-            self.filter_by(self._filter)
+            self.recolor()
 
     def recolor(self) -> None:
-        self.filter_by(self._filter)
-
-    def filter_by(self, words: str) -> None:
-        self._filter = words
-        self.set_remark(words)
         self.clear()
         kept, self._lines = self._lines, []
         self.add(kept)
@@ -112,6 +111,8 @@ class ConfigPane(TextPane):
         default = flat(msgspec.to_builtins(Config()))
         table = ""
         for key, value in flat(msgspec.to_builtins(config)).items():
+            if self.words.lower() not in key.lower():
+                continue
             head, _, name = key.rpartition(".")
             if head != table:
                 table = head

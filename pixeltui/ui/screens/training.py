@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events as textual_events
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -13,7 +14,7 @@ from textual.widget import Widget
 from pixeltui import events
 from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand, AnyEvent
-from pixeltui.ui.keys import Scope, bindings, in_scope
+from pixeltui.ui.keys import STEERING, Key, Scope, bindings, in_scope
 from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Prompt
@@ -49,6 +50,8 @@ class TrainingScreen(Screen[None]):
         self._lines_shown = 0
         self._rewinds = -1
         self._due: dict[str, float] = {}
+        self._steers = True
+        self._full_for_one = False
         self._named = False
 
     def compose(self) -> ComposeResult:
@@ -74,8 +77,22 @@ class TrainingScreen(Screen[None]):
         self._tick()
 
     def on_descendant_focus(self, event: textual_events.DescendantFocus) -> None:
-        scope: Scope | None = self.focused_scope
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        self._steers = self._can_steer
+        scope = self.focused_scope
         self.query_one(KeyBar).show(in_scope("everywhere", "training", *((scope,) if scope else ())))
+
+    @property
+    def _can_steer(self) -> bool:
+        return not self.watched.session.read_only
+
+    def offers(self, key: Key) -> bool:
+        """What steers a run is of no use where nothing trains, or one only looks on."""
+        if key.id == "detach":
+            return self.watched.session.alive
+        return self._can_steer or key.id not in STEERING
 
     @property
     def focused_scope(self) -> Scope | None:
@@ -133,6 +150,8 @@ class TrainingScreen(Screen[None]):
             remark = "read only"
         self.query_one(TitleBar).show(name, remark)
         self.query_one(CurvesPane).run = watch.run
+        if self._steers != self._can_steer:
+            self._show_keys()
         if not self._named and watch.config is not None:
             self._named = True
             self.query_one(ConfigPane).show(watch.config)
@@ -202,9 +221,6 @@ class TrainingScreen(Screen[None]):
         if self.watched.run is not None:
             self.app.open_sampling(self.watched.run)
 
-    def action_detach(self) -> None:
-        self.app.detach()
-
     # -- panes -----------------------------------------------------------------------------------------------------
 
     def action_pane(self, name: str) -> None:
@@ -225,6 +241,20 @@ class TrainingScreen(Screen[None]):
             target = pane.query_one(Gallery)
         target.focus()
 
+    @on(SamplesPane.Enlarged)
+    def _one_sample(self, event: SamplesPane.Enlarged) -> None:
+        """One sample has the whole screen, and gives it back."""
+        if event.one and not self.has_class("-full"):
+            self._full_for_one = True
+            self._fill(event.pane)
+        elif not event.one and self._full_for_one:
+            self._full_for_one = False
+            self._fill(None)
+
+    def action_filter_log(self) -> None:
+        self.action_pane("log")
+        self.query_one(LogPane).action_filter()
+
     def action_full(self) -> None:
         focused = self.focused
         while focused is not None and not focused.has_class("pane"):
@@ -243,6 +273,8 @@ class TrainingScreen(Screen[None]):
     def go_back(self) -> bool:
         """esc: the cursor away, then the full pane; whether there was something to leave."""
         curves = self.query_one(CurvesPane)
+        if self.query_one(SamplesPane).leave_one():
+            return True
         if self.has_class("-full"):
             self._fill(None)
             return True
