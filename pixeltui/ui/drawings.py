@@ -215,6 +215,11 @@ class HeatMap:
         self._picture = picture
         self._colors: bytes | None = None
         self._bits = 0.0
+        self._label = "scoring"
+
+    def refuse(self, why: str) -> None:
+        """There will be no bits."""
+        self.note, self._label = why, "no bits"
 
     def take(self, scored: Scored) -> None:
         self._colors = scored.colors
@@ -228,9 +233,9 @@ class HeatMap:
 
     def pictures(self) -> list[Picture]:
         one = self._picture
-        image = Picture(one.rgb, one.width, one.height, one.label)
+        image = Picture(one.rgb, one.width, one.height, one.label, None if self._rows == one.height else self._rows)
         if self._colors is None:
-            return [image, Picture(bytes(len(one.rgb)), one.width, one.height, "scoring", 0)]
+            return [image, Picture(bytes(len(one.rgb)), one.width, one.height, self._label, 0)]
         return [image, Picture(self._colors, one.width, one.height, f"{self._bits:.2f} bits/dim")]
 
 

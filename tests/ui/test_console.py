@@ -447,3 +447,19 @@ def test_what_is_in_a_remark_is_no_markup(finished: Path) -> None:
         assert log.remark == "[/red] [x"
 
     drive(app, script)
+
+
+def test_lines_that_came_while_the_log_was_hidden_fill_its_width(finished: Path) -> None:
+    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        log = screen_of(app).query_one(LogPane)
+        await pilot.press("2", "z")
+        await pilot.pause()
+        assert not log.region.area, "the samples have the whole screen"
+        log.add([("info", "12:00:00  " + "word " * 12)])
+        await pilot.press("escape")
+        await until(pilot, lambda: any(line.text.count("word") == 12 for line in log.lines))
+        assert all(line.cell_length >= 40 for line in log.lines if "word" in line.text)
+
+    drive(app, script)

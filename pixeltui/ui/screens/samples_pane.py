@@ -165,7 +165,7 @@ class SamplesPane(Bordered, Vertical):
             self._asked = self.app.studio.ask(wish_for_bits(self._run, picture, classes))
         except UserError as error:
             self._asked = 0
-            self.heat.note = str(error)
+            self.heat.refuse(str(error))
         if first:
             self.border_title = "One sample, and the bits of its pixels"
             self.post_message(self.Enlarged(self, True))
@@ -193,7 +193,7 @@ class SamplesPane(Bordered, Vertical):
                 case Scored(id=number) if number == self._asked:
                     self.heat.take(answer)
                 case Refused(message=message):
-                    self.heat.note = message
+                    self.heat.refuse(message)
                 case _:
                     continue
             self._show_heat()

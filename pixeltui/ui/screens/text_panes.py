@@ -47,6 +47,23 @@ class TextPane(Bordered, RichLog, inherit_bindings=False):
         super().__init__(id=id, classes="pane", max_lines=5000, wrap=True, markup=False, min_width=10)
         self.border_title = title
         self.words = ""
+        self._folded = 0
+
+    def on_resize(self, event: Resize) -> None:
+        self._fold()
+
+    def on_show(self) -> None:
+        self._fold()
+
+    def _fold(self) -> None:
+        """Breaks lines anew where the pane has another width; while it is not seen it has none."""
+        width = self.size.width if self.is_on_screen else 0
+        if width and width != self._folded:
+            self._folded = width
+            self.recolor()
+
+    def on_hide(self) -> None:
+        self._folded = 0
 
 
 class LogPane(TextPane):
@@ -55,7 +72,6 @@ class LogPane(TextPane):
     def __init__(self, id: str | None = None) -> None:  # noqa: A002
         super().__init__("Log", id)
         self._lines: list[tuple[str, str]] = []
-        self._folded = 0
 
     def add(self, lines: Iterable[tuple[str, str]]) -> None:
         """(level, text) each."""
@@ -68,12 +84,6 @@ class LogPane(TextPane):
                 line = Text(f"{stamp} ", theme.muted)
                 self.write(line.append(rest, colors.get(level, theme.text)))
         del self._lines[:-5000]
-
-    def on_resize(self, event: Resize) -> None:
-        """Lines are folded anew."""
-        if event.size.width and event.size.width != self._folded:
-            self._folded = event.size.width
-            self.recolor()
 
     def recolor(self) -> None:
         self.clear()
@@ -88,13 +98,6 @@ class ConfigPane(TextPane):
         super().__init__("Config", id)
         self.auto_scroll = False
         self._shown: Config | None = None
-        self._folded = 0
-
-    def on_resize(self, event: Resize) -> None:
-        """Lines are folded anew."""
-        if event.size.width and event.size.width != self._folded:
-            self._folded = event.size.width
-            self.recolor()
 
     def recolor(self) -> None:
         shown, self._shown = self._shown, None
