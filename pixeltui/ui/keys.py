@@ -114,7 +114,7 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     *_keys(
         "samples",
-        ("enlarge", "enter", "enlarge", "enlarge", "one image in large, and the bits of each of its pixels; back", 11),
+        ("enlarge", "enter", "enlarge", "enlarge", "one image in large with the bits of its pixels, and back", 11),
         ("renderer", "i", "renderer", "blocks", "half blocks or quadrants", 12),
         ("cooler", "left_square_bracket", "temperature(-0.05)", "cooler", "lower temperature for the next sample", 13),
         ("warmer", "right_square_bracket", "temperature(0.05)", "warmer", "higher temperature for the next sample", 14),

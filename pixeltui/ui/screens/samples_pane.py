@@ -13,6 +13,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.events import Frame
 from pixeltui.session.wishes import Progress, Refused, Scored
 from pixeltui.store.rundir import RunDir
+from pixeltui.ui.colors import current_depth
 from pixeltui.ui.drawings import HeatMap
 from pixeltui.ui.enlarged import wish_for_bits, write_png
 from pixeltui.ui.keys import Scope, bindings
@@ -134,6 +135,8 @@ class SamplesPane(Bordered, Vertical):
         gallery.fit()
         if gallery.shown_scale < 1 and self.heat is None:
             gallery.set_scale(1)
+            if current_depth() == "16":
+                return  # half blocks are dithered, quadrants of 16 colours are next to nothing
             if gallery.shown_scale < 1 or gallery.page_size < ENOUGH:
                 gallery.set_scale(0)
 
