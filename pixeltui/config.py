@@ -180,7 +180,7 @@ class Ui(Table, frozen=True, kw_only=True):
     curves_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of curves")] = 4.0
     images_per_second: Annotated[float, Meta(gt=0, le=30, description="largest refresh rate of samples")] = 2.0
     low_bandwidth: Annotated[
-        bool, Meta(description="for slow connections: updates every 5 s, images every 15 s, 256 colours")
+        bool, Meta(description="for slow connections: updates every 7 s, images every 20 s, 256 colours")
     ] = False
     graph_symbol: Annotated[
         Literal["auto", "braille", "block", "ascii"],

@@ -33,9 +33,9 @@ from pixeltui.ui.widgets.palette import depth_filters, textual_theme
 
 Exit = Literal["quit", "detach", "stopped", "hangup", "signal"]
 
-SLOW_SECONDS: Final = 5.0
+SLOW_SECONDS: Final = 7.0
 """between two updates over a slow connection"""
-SLOW_IMAGE_SECONDS: Final = 15.0
+SLOW_IMAGE_SECONDS: Final = 20.0
 """an image of 32x32 pixels is some 11 kB in 256 colours"""
 STATUS_SECONDS: Final = 0.5
 SWITCH_SECONDS: Final = 0.001
