@@ -339,3 +339,15 @@ def test_faint_series_leave_a_short_legend_first() -> None:
     text = "".join(run[0] for run in legend_row("loss", entries, "", 30))
     assert "val 2.600" in text
     assert "2.500" not in text
+
+
+@pytest.mark.parametrize("at", ["", "step 52"])
+def test_a_narrow_chart_keeps_a_value_to_the_last(at: str) -> None:
+    """Rather than the swatch, where it was read, or that the axis is logarithmic."""
+    entries = [Entry("raw", "0.6384", 1, "━━"), Entry("smoothed", "0.6841", 2, "━━")]
+    for width in (60, 40, 30, 25):
+        row = legend_row("gradient norm (log)", entries, at, width)
+        text = "".join(text for text, _ in row)
+        assert len(text) == width
+        assert "0.6384" in text, width
+    assert "(log)" not in text

@@ -5,7 +5,7 @@ from math import inf, isnan
 
 from pixeltui.curves.series import Series
 from pixeltui.curves.ticks import XKind, format_time, format_value, y_ticks
-from pixeltui.ui.widgets.plot import BLANK, Entry, Runs, axis_rows, legend_row, letter, plot_rows
+from pixeltui.ui.widgets.plot import BLANK, LOG, Entry, Runs, axis_rows, legend_row, letter, plot_rows
 from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
 from pixeltui.ui.widgets.viewport import XView, YView
 
@@ -113,4 +113,4 @@ class Figure:
             mark = letter(i + 1) if self.letters else swatch
             entries.append(Entry(one.name, text.rjust(5), i + 1, mark, one.dim))
         at = "" if self.cursor is None else f"{self.x_kind} {self.format_x(self.cursor)}"
-        return legend_row(self.title + (" (log)" if self.y_view.log else ""), entries, at, width)
+        return legend_row(self.title + (LOG if self.y_view.log else ""), entries, at, width)

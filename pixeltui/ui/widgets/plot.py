@@ -128,29 +128,42 @@ def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, scale: float, label_w
     return [((" " * (left - 1), BLANK), (corner + "".join(axis), GRID)), (("".join(text), LABEL),)]
 
 
+LOG: Final = " (log)"
+"""behind the title of a chart whose y axis is logarithmic"""
+
+
 def legend_row(title: str, entries: Sequence[Entry], at: str, width: int) -> Runs:
     """Title on the left, series with their values on the right; where the row is too short dim ones go first, then
-    names, then the last series. at: where the values are read ("" for the newest)."""
-    head = f" {title} "
-    prefix = f"{at}  " if at else ""
-    shown = list(entries)
-    if len(head) + len(prefix) + _length(shown) > width:
-        shown = [e for e in entries if not e.dim] or shown
-    if len(head) + len(prefix) + _length(shown) > width:
-        shown = [Entry("", e.value, e.style, e.swatch) for e in shown]
-    while shown and len(head) + len(prefix) + _length(shown) > width:
-        shown.pop()
+    names, the last series, where values are read, and the swatch. at: where the values are read ("" for the newest)."""
+    head, prefix, shown = _fitting(title, list(entries), f"{at}  " if at else "", width)
+    if len(head) > width:
+        return ((head[:width].ljust(width), TITLE),)
     runs = [(head, TITLE)]
     space = width - len(head) - len(prefix) - _length(shown)
-    if space < 0:
-        return ((head[:width].ljust(width), TITLE),)
     runs += [(" " * space, BLANK), (prefix, CURSOR)]
     for entry in shown:
-        runs.append((f" {entry.swatch} ", entry.style))
+        runs.append((f" {entry.swatch} " if entry.swatch else "", entry.style))
         runs.append((f"{entry.name} " if entry.name else "", LABEL))
         runs.append((f"{entry.value} ", VALUE))
     return tuple(run for run in runs if run[0])
 
 
+def _fitting(title: str, entries: list[Entry], prefix: str, width: int) -> tuple[str, str, list[Entry]]:
+    """Title, prefix and entries that fit, the first of ever shorter ways to write them: a value goes last."""
+    bright = [e for e in entries if not e.dim] or entries
+    unnamed = [Entry("", e.value, e.style, e.swatch) for e in bright]
+    bare = [Entry("", e.value.strip(), e.style, "") for e in bright[:1]]
+    ways = [(prefix, entries), (prefix, bright), *((prefix, unnamed[:n]) for n in range(len(unnamed), 0, -1))]
+    ways += [("", unnamed[:1]), ("", bare)]
+    heads = f" {title} ", f" {title.removesuffix(LOG)} "
+    for head in heads:
+        for before, shown in ways:
+            if len(head) + len(before) + _length(shown) <= width:
+                return head, before, shown
+    return heads[0], "", []
+
+
 def _length(entries: Sequence[Entry]) -> int:
-    return sum(len(e.swatch) + 2 + (len(e.name) + 1 if e.name else 0) + len(e.value) + 1 for e in entries)
+    return sum(
+        (len(e.swatch) + 2 if e.swatch else 0) + (len(e.name) + 1 if e.name else 0) + len(e.value) + 1 for e in entries
+    )
