@@ -78,6 +78,9 @@ class CachedSampler:
         """Yields (images so far, rows done) after each row."""
         try:
             yield from self._rows()
+        except Exception:
+            self.done = None  # what it has recorded may not be whole
+            raise
         finally:
             if self.done is not None:
                 self.done(self)
