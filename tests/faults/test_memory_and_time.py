@@ -22,6 +22,7 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
 from pixeltui.store.view import RunView
 from pixeltui.train import report
+from pixeltui.train.checkpoint import load
 from pixeltui.train.live import LiveSample
 from pixeltui.train.trainer import Trainer
 from pixeltui.train.update import Updater
@@ -160,6 +161,31 @@ def test_samples_and_scores_that_do_not_fit_do_not_end_training(
     _, roomy, _ = start(config, tmp_path / "b")
     scores = [[event.bits_per_dim for event in s.of(events.Evaluated)] for s in (sink, roomy)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+# -- numbers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_turns_nan_is_not_applied_and_training_stops_at_the_last_good_state(
+    tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    original = Updater._gradients
+
+    def turn(self: Updater, images: torch.Tensor, labels: torch.Tensor | None, step: int) -> torch.Tensor:
+        loss = original(self, images, labels, step)
+        return loss * float("nan") if step == 1 or step >= 4 else loss
+
+    monkeypatch.setattr(Updater, "_gradients", turn)
+    words = ("train.steps=40", "train.checkpoint_every=2", "train.eval_every=0")
+    assert tiny_train(*(w for word in words for w in ("--set", word)), "--name", "run") == 1
+    error = capsys.readouterr().err
+    assert "not finite for 10 steps in a row up to step 14; those steps were not applied" in error
+    assert "resume with a lower learning rate" in error
+    folder = tmp_path / "runs" / "run" / "checkpoints"
+    last, before = (load(folder / f"{name}.safetensors")[0] for name in ("last", "step-00000010"))
+    weights = [name for name in last if name.startswith(("model/", "optimizer/"))]
+    assert all(torch.equal(last[name], before[name]) for name in weights), "none of the ten was applied"
+    assert all(last[name].isfinite().all() for name in weights)
 
 
 # -- clocks --------------------------------------------------------------------------------------------------------
