@@ -81,7 +81,10 @@ class Model(Table, frozen=True, kw_only=True):
         str, Meta(description="layer or rms (both over the channels of a pixel), batch (BatchNorm) or none")
     ] = "layer"
     gate: Annotated[
-        str, Meta(description="of a block's two halves a, b: silu (a silu(b)) or tanh (tanh(a) sigmoid(b))")
+        str,
+        Meta(
+            description="none (silu(a)), or of two halves a, b of a block silu (a silu(b)) or tanh (tanh(a) sigmoid(b))"
+        ),
     ] = "silu"
     linear_skip: Annotated[
         Count, Meta(description="linear features of nearby pixels that reach the head past the blocks; 0: none")

@@ -27,8 +27,9 @@ NORMS = {
     "none": "torch.nn:Identity",
 }
 
-# model.gate: functions from twice as many features to features
+# model.gate: functions of features [B, n D, H, W], n being 1 or 2, to [B, D, H, W]
 GATES = {
+    "none": "pixeltui.core.layers:silu",
     "silu": "pixeltui.core.layers:silu_gate",
     "tanh": "pixeltui.core.fused:tanh_gate",
 }

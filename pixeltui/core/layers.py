@@ -28,9 +28,14 @@ def make_norm(name: str, channels: int) -> nn.Module:
 
 
 def make_gate(name: str) -> Callable[[Tensor], Tensor]:
-    """The gate that the config calls `name`: [B, 2 D, ...] to [B, D, ...]."""
+    """The gate that the config calls `name`: [B, n D, H, W] to [B, D, H, W]; see `gate_inputs`."""
     gate: Callable[[Tensor], Tensor] = registry.resolve(registry.GATES[name])
     return gate
+
+
+def gate_inputs(gate: Callable[[Tensor], Tensor]) -> int:
+    """How many features a gate takes for each that it gives: 2 where it gates, 1 where it only activates."""
+    return 4 // gate(torch.zeros(1, 4, 1, 1)).shape[1]
 
 
 class MaskedConv2d(nn.Module):
@@ -190,6 +195,11 @@ def silu_gate(x: Tensor) -> Tensor:
     return a * F.silu(b)
 
 
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x) (Elfwing et al. 2018, eq. 5): no gate, and half the products before it."""
+    return F.silu(x)
+
+
 class ClassBias(nn.Module):
     """A bias [B, C, 1, 1] for each label in [0, num_classes]; the last stands for "no label". Zero at the start."""
 
@@ -222,9 +232,10 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.gate_name, self.gate = gate, make_gate(gate)
-        self.conv = MaskedConv2d("B", channels, 2 * channels, kernel_size)
-        self.norm = make_norm(norm, 2 * channels)
-        self.class_bias = ClassBias(num_classes, 2 * channels) if num_classes else None
+        inner = gate_inputs(self.gate) * channels
+        self.conv = MaskedConv2d("B", channels, inner, kernel_size)
+        self.norm = make_norm(norm, inner)
+        self.class_bias = ClassBias(num_classes, inner) if num_classes else None
         self.dropout = Dropout(dropout, channels)
         self.out = MaskedConv2d("B", channels, channels, 1)
 

@@ -15,7 +15,7 @@ Norm = Callable[[Tensor, Tensor], object]
 """From features [M, D] to normed features, written into the second argument [M, D]."""
 
 
-PACKED_GATES = ("tanh", "silu")
+PACKED_GATES = ("tanh", "silu", "none")
 
 
 def taps(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
@@ -132,18 +132,17 @@ def scaled_rows(matrix: Tensor, factors: Tensor | None) -> Tensor:
 
 
 class Gate:
-    """The gate called `name` of `both` [M, 2 D], then a matrix, added to a residual.
+    """The gate called `name` of `both` [M, n D], then a matrix, added to a residual.
 
     tanh and nothing made of exponentials in its place: where features are small, as in the corner of the image, a norm
     makes much of what cancellation would leave.
     """
 
-    def __init__(self, name: str, both: Tensor, work: Tensor | None = None) -> None:
-        """work: [M, D + 16], zero, which gates may share."""
+    def __init__(self, name: str, both: Tensor, channels: int, work: Tensor | None = None) -> None:
+        """channels: D. work: [M, D + 16], zero, which gates may share."""
         assert name in PACKED_GATES
         self.name = name
-        pixels, channels = both.shape[0], both.shape[1] // 2
-        self.work = both.new_zeros(pixels, channels + 16) if work is None else work
+        self.work = both.new_zeros(both.shape[0], channels + 16) if work is None else work
         self.work[:, channels] = 1
         self.both, self.a, self.b = both, both[:, :channels], both[:, channels : 2 * channels]
         self.gated, self.with_one = self.work[:, :channels], self.work[:, : channels + 1]
@@ -158,6 +157,8 @@ class Gate:
         if self.name == "tanh":
             self.a.tanh_()
             torch._C._nn.glu(self.both, 1, out=self.gated)  # type: ignore[call-arg]  # F.glu, into a buffer
+        elif self.name == "none":
+            torch._C._nn.silu(self.both, out=self.gated)  # type: ignore[call-arg]  # F.silu, into a buffer
         else:
             torch.mul(self.a, F.silu(self.b, inplace=True), out=self.gated)
         if matrix is not None:

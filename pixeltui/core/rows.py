@@ -110,20 +110,20 @@ class Block(NamedTuple):
 
     norm: Norm
     above: Tensor
-    """[rows above, columns, D, 2 D]"""
+    """[rows above, columns, D, n D], n as the gate takes them"""
     left: Tensor
-    """[columns to the left, D, 2 D], of the current row"""
+    """[columns to the left, D, n D], of the current row"""
     centre: Tensor
-    """[D, 2 D]"""
+    """[D, n D]"""
     bias: Tensor
-    """[2 D] or [B, 2 D]"""
+    """[n D] or [B, n D]"""
     after: Norm | None
     gate: str
     out: Tensor
     """[D + 1, D]"""
 
     def kernel(self) -> Tensor:
-        """[rows, columns, D, 2 D]: all its taps, zero to the right of the centre."""
+        """[rows, columns, D, n D]: all its taps, zero to the right of the centre."""
         own = torch.cat([self.left, self.centre[None]])
         right = self.above.shape[1] - len(own)
         return torch.cat([self.above, F.pad(own, (0, 0, 0, 0, 0, right))[None]])
@@ -139,7 +139,8 @@ class CausalStack:
     def __init__(self, blocks: list[Block], attention: dict[int, PackedAttention], batch: int, width: int) -> None:
         first = blocks[0]
         self.blocks, self.attention, self.batch, self.width = blocks, attention, batch, width
-        self.left_taps, self.channels = len(first.left), first.centre.shape[0]
+        self.left_taps = len(first.left)
+        self.channels, self.inner = first.centre.shape
         like, number = first.centre, len(blocks)
         self.left = [torch.stack([block.left[t] for block in blocks]) for t in range(self.left_taps)]
 
@@ -150,15 +151,15 @@ class CausalStack:
         """normed inputs of the blocks in the current row"""
         self.previous = zeros(len(first.above), number, width + first.above.shape[1] - 1, batch, self.channels)
         """those of the rows above"""
-        self.sums = zeros(number, width, batch, 2 * self.channels)
+        self.sums = zeros(number, width, batch, self.inner)
         """what the gates take from the rows above, bias included"""
-        self.both = zeros(number, batch, 2 * self.channels)
-        self.gates = [Gate(first.gate, self.both[0])]
-        self.gates.extend(Gate(first.gate, both, self.gates[0].work) for both in self.both[1:])
+        self.both = zeros(number, batch, self.inner)
+        self.gates = [Gate(first.gate, self.both[0], self.channels)]
+        self.gates.extend(Gate(first.gate, both, self.channels, self.gates[0].work) for both in self.both[1:])
         self._steps = [list(self.current[self.left_taps + j].unbind(0)) for j in range(width)]
 
     def begin_block(self, number: int) -> Tensor:
-        """What the gate of a block takes from the rows above: [W B, 2 D], to be added to."""
+        """What the gate of a block takes from the rows above: [W B, n D], to be added to."""
         block, sums = self.blocks[number], self.sums[number]
         sums.copy_(block.bias)
         flat = sums.flatten(0, 1)
@@ -190,7 +191,7 @@ class CausalStack:
     def fill_block(self, number: int, row: int, h: Tensor, beside: Tensor | None) -> None:
         """A block at known rows, the first of which is number `row`: h [B, R, W, D] becomes that after the block.
 
-        beside: what else the gate takes, [B, R, W, 2 D].
+        beside: what else the gate takes, [B, R, W, n D].
         """
         block, normed = self.blocks[number], torch.empty_like(h)
         flat = h.flatten(0, 2)
@@ -202,7 +203,7 @@ class CausalStack:
         gates = both.flatten(0, 2)
         if block.after is not None:
             block.after(gates, gates)
-        Gate(block.gate, gates).add(block.out, flat)
+        Gate(block.gate, gates, self.channels).add(block.out, flat)
         if number in self.attention:
             self.attention[number].rows(row, h)
 

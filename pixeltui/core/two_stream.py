@@ -19,6 +19,7 @@ from pixeltui.core.layers import (
     DownRightShiftedConv2d,
     DownShiftedConv2d,
     LinearSkip,
+    gate_inputs,
     init_conv_,
     make_gate,
     make_norm,
@@ -40,18 +41,19 @@ class TwoStreamBlock(nn.Module):
     def __init__(self, model: Model, num_classes: int, *, last: bool) -> None:
         super().__init__()
         channels, rows = model.channels, model.kernel // 2 + 1
+        self.gate_name, self.gate = model.gate, make_gate(model.gate)
+        inner = gate_inputs(self.gate) * channels
         self.vertical_norm = make_norm(model.norm, channels)
-        self.vertical_conv = DownShiftedConv2d(channels, 2 * channels, (rows, model.kernel))
-        self.vertical_class = ClassBias(num_classes, 2 * channels) if num_classes else None
+        self.vertical_conv = DownShiftedConv2d(channels, inner, (rows, model.kernel))
+        self.vertical_class = ClassBias(num_classes, inner) if num_classes else None
         self.vertical_out = None if last else nn.Conv2d(channels, channels, 1)
         self.horizontal_norm = make_norm(model.norm, channels)
-        self.horizontal_conv = DownRightShiftedConv2d(channels, 2 * channels, (rows, rows))
-        self.horizontal_class = ClassBias(num_classes, 2 * channels) if num_classes else None
+        self.horizontal_conv = DownRightShiftedConv2d(channels, inner, (rows, rows))
+        self.horizontal_class = ClassBias(num_classes, inner) if num_classes else None
         self.horizontal_out = nn.Conv2d(channels, channels, 1)
-        self.link = nn.Conv2d(channels, 2 * channels, 1, bias=False)
+        self.link = nn.Conv2d(channels, inner, 1, bias=False)
         self.vertical_dropout = Dropout(model.dropout, channels)
         self.horizontal_dropout = Dropout(model.dropout, channels)
-        self.gate_name, self.gate = model.gate, make_gate(model.gate)
         for conv in (self.vertical_conv, self.horizontal_conv, self.link):
             init_conv_(conv)
         for out in (self.vertical_out, self.horizontal_out):
@@ -150,7 +152,7 @@ class VerticalBlock:
         """the current row, last, and those above it"""
 
     def step(self, v: Tensor, work: "VerticalWork", horizontal: Tensor) -> None:
-        """v becomes that after the block; `horizontal` [W B, 2 D] gets the link's part."""
+        """v becomes that after the block; `horizontal` [W B, n D] gets the link's part."""
         self.norm(v, self.normed[-1, self.reach : self.reach + self.width].flatten(0, 1))
         work.both.view(self.width, -1, work.both.shape[1]).copy_(self.bias)
         for row, kernel in enumerate(self.kernel):
@@ -160,11 +162,11 @@ class VerticalBlock:
         horizontal.addmm_(work.gate.gated, self.link)
 
     def fill(self, v: Tensor, gate: str) -> Tensor:
-        """v [B, R, W, D] of known rows becomes that after the block; the link's part [B, R, W, 2 D]."""
+        """v [B, R, W, D] of known rows becomes that after the block; the link's part [B, R, W, n D]."""
         normed, flat = torch.empty_like(v), v.flatten(0, 2)
         self.norm(flat, normed.flatten(0, 2))
         both = convolved(below(self.normed[:-1], normed, self.reach), self.kernel) + by_image(self.bias)
-        gated = Gate(gate, both.flatten(0, 2))
+        gated = Gate(gate, both.flatten(0, 2), v.shape[3])
         gated.add(self.out, flat)
         return (gated.gated @ self.link).view_as(both)
 
@@ -176,9 +178,9 @@ class VerticalBlock:
 class VerticalWork:
     """Buffers that all vertical blocks share."""
 
-    def __init__(self, gate: str, pixels: int, channels: int, like: Tensor) -> None:
-        self.both = torch.empty(pixels, 2 * channels, dtype=like.dtype, device=like.device)
-        self.gate = Gate(gate, self.both)
+    def __init__(self, gate: str, pixels: int, inner: int, channels: int, like: Tensor) -> None:
+        self.both = torch.empty(pixels, inner, dtype=like.dtype, device=like.device)
+        self.gate = Gate(gate, self.both, channels)
 
 
 class TwoStreamRows(RowTrunk):
@@ -206,7 +208,7 @@ class TwoStreamRows(RowTrunk):
         self.vertical_first = vertical.flatten(0, 2)
         self.vertical_bias = torch.cat([packed.bias_of(above, dtype) for above, _ in firsts])
         self.bias = torch.cat([packed.bias_of(left, dtype) for _, left in firsts])
-        self.work = VerticalWork(blocks[0].gate, width * batch, stack.channels, vertical)
+        self.work = VerticalWork(blocks[0].gate, width * batch, stack.inner, stack.channels, vertical)
 
     def begin_row(self) -> None:
         first = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
@@ -239,7 +241,7 @@ def _horizontal(block: TwoStreamBlock, labels: Tensor | None, dtype: torch.dtype
 
 
 def _bias(conv: nn.Conv2d, class_bias: ClassBias | None, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """[2 D], or [B, 2 D] with labels."""
+    """[n D], or [B, n D] with labels."""
     bias = packed.bias_of(conv, dtype)
     if class_bias is not None:
         bias = bias + class_bias(labels).detach().flatten(1).to(dtype)

@@ -39,14 +39,17 @@ def test_features_are_those_of_the_full_forward(
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("gate", list(registry.GATES))
 @torch.no_grad()
-def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str) -> None:
+def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str, gate: str) -> None:
     """Where nothing is known yet the features are all but zero, and every norm makes them large again."""
-    config = Model(architecture=architecture, channels=32, blocks=12)
+    config = Model(architecture=architecture, gate=gate, channels=32, blocks=12)
     model = build_model(config, (3, 4, 5), 256, 0).eval()
     images = random_images(model, 2)
     full = model.trunk(scale_levels(images, 256), None)
-    torch.testing.assert_close(features_by_row(model, images, None, ()), full, atol=1e-4, rtol=1e-4)
+    for filled in (0, 2):
+        by_row = features_by_row(model, images, None, range(filled))
+        torch.testing.assert_close(by_row[:, :, filled:], full[:, :, filled:], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))

@@ -98,8 +98,14 @@ def test_features_are_those_of_the_full_forward(
     tiny: Tiny, architecture: str, norm: str, first_kernel: int, kernel: int
 ) -> None:
     kernels = {"first_kernel": first_kernel, "kernel": kernel}
-    for channels, size, attention in ((1, 8, False), (3, 44, False), (3, 44, True)):
-        options: dict[str, Any] = {"architecture": architecture, "norm": norm, "channels": size, **kernels}
+    for channels, size, attention, gate in ((1, 8, False, "tanh"), (3, 44, False, "none"), (3, 44, True, "silu")):
+        options: dict[str, Any] = {
+            "architecture": architecture,
+            "norm": norm,
+            "channels": size,
+            "gate": gate,
+            **kernels,
+        }
         model = tiny((channels, 6, 5), 8, 3, attention=attention, **options)
         images, labels = random_images(model, 3), torch.tensor([0, 2, 1])
         full = model.trunk(scale_levels(images, 8), labels)
@@ -109,10 +115,12 @@ def test_features_are_those_of_the_full_forward(
 
 @pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("gate", list(registry.GATES))
 @torch.no_grad()
-def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str) -> None:
+def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str, gate: str) -> None:
     """Where nothing is known yet the features are all but zero, and every norm makes them large again."""
-    model = build_model(Model(architecture=architecture, channels=32, blocks=12), (3, 4, 5), 256, 0).eval()
+    config = Model(architecture=architecture, gate=gate, channels=32, blocks=12)
+    model = build_model(config, (3, 4, 5), 256, 0).eval()
     images = random_images(model, 2)
     full = model.trunk(scale_levels(images, 256), None)
     torch.testing.assert_close(features_of(model, images, None), full, atol=1e-4, rtol=1e-4)

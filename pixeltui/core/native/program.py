@@ -31,9 +31,10 @@ class Steps:
         self.add("linear", x, output, start=start, weight=packed, inputs=matrix.shape[0], outputs=matrix.shape[1])
 
     def gate(self, name: str, both: Tensor, gated: Tensor) -> None:
-        if name not in ("tanh", "silu"):
+        steps = {"tanh": "tanh_gate", "silu": "silu_gate", "none": "silu"}
+        if name not in steps:
             raise Unsupported(f"gate {name}")
-        self.add(f"{name}_gate", both, gated)
+        self.add(steps[name], both, gated)
 
     def attend(self, output: Tensor, qkv: Tensor, cache: Tensor, first: Tensor) -> None:
         """cache [2, N, heads, H W, D / heads]; first int64 [1]: the pixel at which the row begins."""
