@@ -18,6 +18,9 @@ CHECKED = 4
 """images that the sampler is checked on"""
 SAMPLES = 16
 
+FUTURE = "changing the future, to see whether the past moves"
+BESIDE = "the sampler beside the naive loop"
+
 Progress = Callable[[str, float], None]
 """what is being done, and the share that is done"""
 
@@ -62,11 +65,11 @@ def inspect_model(loaded: LoadedModel, split: Split, *, seed: int = 0, progress:
     maps = inspect.feature_maps(model, images[0], None if labels is None else labels[0])
     tell("receptive field", 0.32)
     field = inspect.receptive_field(model, images[:FIELD_IMAGES], few)
-    tell("changing the future, to see whether the past moves", 0.4)
-    causality = inspect.check_causality(model, images, labels)
-    tell("the sampler beside the naive loop", 0.6)
+    causality = inspect.check_causality(model, images, labels, progress=lambda share: tell(FUTURE, 0.4 + 0.25 * share))
     own = torch.tensor(labels_in_turn(model, CHECKED), device=device) if model.num_classes else None
-    sampler = inspect.check_sampler(model, own, count=CHECKED, seed=seed)
+    sampler = inspect.check_sampler(
+        model, own, count=CHECKED, seed=seed, progress=lambda share: tell(BESIDE, 0.65 + 0.2 * share)
+    )
     tell(f"drawing {SAMPLES} images", 0.85)
     in_turn = labels_in_turn(model, SAMPLES)
     own = torch.tensor(in_turn, device=device) if in_turn else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pixeltui.core.inspect.probing import Place, exact, features_of, flat, place_of, spread, unflat
+from pixeltui.core.inspect.probing import Place, Told, exact, features_of, flat, place_of, spread, unflat
 from pixeltui.core.parts import scale_levels
 
 if TYPE_CHECKING:
@@ -72,19 +72,25 @@ class Causality:
 
 
 def check_causality(
-    model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | None = None, *, cuts: int = 128, gradients: int = 16
+    model: "ConditionalPixelCNN",
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    cuts: int = 128,
+    gradients: int = 16,
+    progress: Told | None = None,
 ) -> Causality:
     """Tests the model on up to 8 of the images, on its device, with their labels int64 [B].
 
     cuts, gradients: how many places, of all sub-pixels. All of them make the test complete; fewer find every leak
-    that does not hang on the place, which those of convolutions do not.
+    that does not hang on the place, which those of convolutions do not. progress: told the share that is done.
     """
     images = images[:8]
     labels = None if labels is None else labels[:8]
     size = images[0].numel()
     with exact(model):
         probe = _Probe(model, images, labels)
-        found = _Suspicions(probe)
+        found = _Suspicions(probe, progress or (lambda share: None))
         found.change_the_future(spread(size, cuts))
         chosen = spread(size, gradients)
         found.follow_gradients(chosen)
@@ -159,8 +165,8 @@ class _Probe:
 class _Suspicions:
     """The worst that was seen, and the first leak that holds in double precision."""
 
-    def __init__(self, probe: _Probe) -> None:
-        self.probe = probe
+    def __init__(self, probe: _Probe, tell: Told) -> None:
+        self.probe, self.tell = probe, tell
         self.moved = self.gradient = self.sum_error = 0.0
         self.leak: Leak | None = None
         self._double: _Probe | None = None
@@ -172,6 +178,7 @@ class _Suspicions:
         count, size = probe.x.shape
         places = torch.arange(size, device=probe.x.device)
         for first in range(0, len(cuts), count):
+            self.tell(0.6 * first / len(cuts))
             part = torch.tensor(cuts[first : first + count], device=places.device)
             chosen = torch.cat([part, part[-1:].expand(count - len(part))])[:, None]
             after = probe.log_prob(places >= chosen)
@@ -192,6 +199,7 @@ class _Suspicions:
     def follow_gradients(self, chosen: list[int]) -> None:
         """At each n: the gradient of a random sum of the log-probabilities up to n, in n and later ones."""
         for number, n in enumerate(chosen):
+            self.tell(0.6 + 0.4 * number / len(chosen))
             image = number % len(self.probe.images)
             reached = self.probe.gradient(image, n)
             largest, later = float(reached.max()), float(reached[n:].max())

@@ -4,7 +4,7 @@ Order: raster, then channel. Sub-pixels are numbered in it: n = (row * W + colum
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GOLDEN = 0.6180339887498949
 Place = tuple[int, int, int]
 """row, column, channel"""
+Told = Callable[[float], None]
+"""takes the share of some work that is done"""
 
 
 def flat(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pixeltui.core.inspect.probing import Place, exact, features_of, place_of, spread
+from pixeltui.core.inspect.probing import Place, Told, exact, features_of, place_of, spread
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import noise_of
 
@@ -65,11 +65,15 @@ def check_sampler(
     count: int = 4,
     pixels: int = 16,
     seed: int = 0,
+    progress: Told | None = None,
 ) -> SamplerCheck:
-    """Draws `count` images by model.sample, with labels, and follows them. pixels: where to the letter."""
+    """Draws `count` images by model.sample, with labels, and follows them. pixels: where to the letter.
+
+    progress: told the share that is done.
+    """
     images = model.sample(count, labels, seed=seed)
     with exact(model), torch.no_grad():
-        follower = _Follower(model, images, labels, seed)
+        follower = _Follower(model, images, labels, seed, progress or (lambda share: None))
         off, first_off, compared = follower.naive(pixels)
         forced, expected = follower.forced()
         cached = follower.cached()
@@ -85,9 +89,14 @@ class _Follower:
     """Images that were drawn, and their noise."""
 
     def __init__(
-        self, model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | Sequence[int] | None, seed: int
+        self,
+        model: "ConditionalPixelCNN",
+        images: Tensor,
+        labels: Tensor | Sequence[int] | None,
+        seed: int,
+        tell: Told,
     ) -> None:
-        self.model, self.images = model, images
+        self.model, self.images, self.tell = model, images, tell
         own = None if labels is None else torch.as_tensor(labels, device=images.device)
         self.labels = own if model.num_classes else None
         noise = [noise_of(seed, i, model.image_shape) for i in range(len(images))]
@@ -97,7 +106,9 @@ class _Follower:
         """The largest distance, the first place of one beyond rounding, and how many sub-pixels were followed."""
         channels, height, width = self.model.image_shape
         worst, first, compared = 0.0, None, 0
-        for pixel in spread(height * width, pixels):
+        chosen = spread(height * width, pixels)
+        for number, pixel in enumerate(chosen):
+            self.tell(0.1 + 0.5 * number / len(chosen))
             row, column = divmod(pixel, width)
             before = self.images.flatten(2).clone()
             before[:, :, pixel:] = 0
@@ -145,6 +156,7 @@ class _Follower:
         scaled = scale_levels(self.images, model.levels).to(dtype)
         found = torch.empty(height * width, channels, len(self.images), model.levels)
         for row in range(height):
+            self.tell(0.6 + 0.4 * row / height)
             trunk.set_row(row)
             trunk.begin_row()
             for column in range(width):
