@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pixeltui.commands import options
 from pixeltui.commands.drawing import load
-from pixeltui.errors import UserError, printable, printable_lines
+from pixeltui.errors import printable, printable_lines
 
 if TYPE_CHECKING:
     from pixeltui.inspection.findings import Findings
-    from pixeltui.train.load import LoadedModel
 
 IMAGES = 64
 
@@ -33,64 +32,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     loaded, run_dir = load(args)
-    out: Path = args.out or run_dir.path / "inspect"
-    _make(out)
-    from pixeltui.inspection.sheets import sheets
-    from pixeltui.inspection.verdicts import report, verdicts
-    from pixeltui.train.given import GivenImages
-
-    split = GivenImages(loaded).data.splits[args.split].spread(args.images)
-    found = _inspected(loaded, split)
-    title = f"{run_dir.name}, {loaded.checkpoint} ({loaded.weights})"
-    pictures = sheets(found, printable(title), loaded.data["levels"], loaded.classes)
-    about = {
-        "run": run_dir.name,
-        "checkpoint": loaded.checkpoint,
-        "step": loaded.step,
-        "weights": loaded.weights,
-        "data": loaded.data["name"],
-        "split": args.split,
-        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
-    }
-    document = report(found, about, list(pictures))
-    _write(out, {**pictures, "inspect.json": json.dumps(document, indent=1).encode() + b"\n"})
-    print(json.dumps(document, indent=1) if args.json else printable_lines(_text(found, document, out)))
-    return 0 if all(verdict.right for verdict in verdicts(found).values()) else 1
-
-
-def _inspected(loaded: "LoadedModel", split: Any) -> "Findings":
     from rich.console import Console
     from rich.progress import Progress
 
-    from pixeltui.inspection.findings import inspect_model
+    from pixeltui.inspection.files import write_inspection
+    from pixeltui.inspection.verdicts import verdicts
+    from pixeltui.train.given import GivenImages
 
+    data = GivenImages(loaded).data
+    out: Path = args.out or run_dir.path / "inspect"
     with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
         task = progress.add_task("inspecting", total=1.0)
-        return inspect_model(
-            loaded, split, progress=lambda text, share: progress.update(task, completed=share, description=text)
+        found, document = write_inspection(
+            loaded,
+            run_dir.name,
+            data,
+            out,
+            split=args.split,
+            images=args.images,
+            progress=lambda text, share: progress.update(task, completed=share, description=text),
         )
-
-
-def _make(out: Path) -> None:
-    """Before anything is computed, so that a wrong --out costs no time."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(out, error) from None
-
-
-def _write(out: Path, files: dict[str, bytes]) -> None:
-    from pixeltui.store.files import write_atomic
-
-    try:
-        for name, content in files.items():
-            write_atomic(out / name, content)
-    except OSError as error:
-        raise _unwritable(out, error) from None
-
-
-def _unwritable(out: Path, error: OSError) -> UserError:
-    return UserError(f"{printable(out)} could not be written: {error.strerror or error}; try another --out")
+    print(json.dumps(document, indent=1) if args.json else printable_lines(_text(found, document, out)))
+    return 0 if all(verdict.right for verdict in verdicts(found).values()) else 1
 
 
 def _text(found: "Findings", document: dict[str, Any], out: Path) -> str:

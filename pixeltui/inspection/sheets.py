@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from pixeltui.core.inspect import Field
 from pixeltui.data.grid import to_rgb
 from pixeltui.inspection.canvas import (
     ACCENT,
@@ -227,7 +228,7 @@ def field_sheet(found: Findings, title: str) -> bytes:
         f"{title}: receptive field",
         f"of the pixel at row {field.row}, column {field.column}",
     )
-    pixels = _field_colors(found)
+    pixels = field_colors(field)
     canvas.text(MARGIN, TOP, "what it can see, whatever the weights", size=13)
     canvas.picture(MARGIN, TOP + 24, pixels, width, height, scale)
     right = side + 2 * MARGIN
@@ -261,8 +262,8 @@ def field_sheet(found: Findings, title: str) -> bytes:
     return canvas.png()
 
 
-def _field_colors(found: Findings) -> bytes:
-    field = found.field
+def field_colors(field: Field) -> bytes:
+    """RGB of the support: the pixel, what it sees, what it does not, its blind spot, what comes later."""
     height, width = field.support.shape
     blind = set(field.blind)
     pixels = bytearray()

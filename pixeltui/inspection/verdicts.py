@@ -43,14 +43,15 @@ def channel_names(channels: int) -> tuple[str, ...]:
 
 def verdicts(found: Findings) -> dict[str, Verdict]:
     """By "mask", "model" and "sampler"."""
+    channels = found.images.shape[1]
     return {
-        "mask": _mask(found.causality, found.images.shape[1]),
-        "model": _model(found),
-        "sampler": _sampler(found.sampler, found.causality, found.images.shape[1]),
+        "mask": mask_verdict(found.causality, channels),
+        "model": model_verdict(found.causality, found.sample_bits, found.bits),
+        "sampler": sampler_verdict(found.sampler, found.causality, channels),
     }
 
 
-def _mask(causality: Causality, channels: int) -> Verdict:
+def mask_verdict(causality: Causality, channels: int) -> Verdict:
     if causality.leak is not None:
         return Verdict(False, f"leaks: {describe(causality.leak, channels)}")
     return Verdict(
@@ -60,16 +61,17 @@ def _mask(causality: Causality, channels: int) -> Verdict:
     )
 
 
-def _model(found: Findings) -> Verdict:
-    causality = found.causality
+def model_verdict(causality: Causality, sample_bits: Tensor, bits: Tensor) -> Verdict:
+    """sample_bits, bits: of the model's own samples and of images, as in Findings."""
     sums = f"levels sum to 1 within {causality.sum_error:.1e} ({causality.sums} sub-pixels)"
-    takes = f"its own samples take {mean_bits(found.sample_bits)} bits/dim, images {mean_bits(found.bits)}"
     if not causality.normed:
         return Verdict(False, f"wrong: {sums}, over {SUM:.0e}: bits/dim mean nothing")
-    return Verdict(True, f"right: {sums}; {takes}")
+    return Verdict(
+        True, f"right: {sums}; its own samples take {mean_bits(sample_bits)} bits/dim, images {mean_bits(bits)}"
+    )
 
 
-def _sampler(sampler: SamplerCheck, causality: Causality, channels: int) -> Verdict:
+def sampler_verdict(sampler: SamplerCheck, causality: Causality, channels: int) -> Verdict:
     compared = f"{sampler.compared} sub-pixels of {sampler.images} images"
     if not sampler.follows:
         where = "" if sampler.first_off is None else f", first at {place(sampler.first_off, channels)}"

@@ -15,10 +15,10 @@ import msgspec
 
 from pixeltui.errors import printable
 from pixeltui.session import wishes
-from pixeltui.session.wishes import AnyAnswer, AnyWish, Draw, Find, Keep, Refused, Rows, Score, Stop
+from pixeltui.session.wishes import AnyAnswer, AnyWish, Draw, Find, Inspect, Keep, Refused, Rows, Score, Stop
 
 NICE: Final = 15
-AnyWishType = TypeVar("AnyWishType", Draw, Find, Score, Keep, Stop)
+AnyWishType = TypeVar("AnyWishType", Draw, Find, Score, Inspect, Keep, Stop)
 
 
 class Studio:

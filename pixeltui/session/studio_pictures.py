@@ -1,4 +1,4 @@
-"""What the process that draws shows the console: images so far with their names, the colours of bits."""
+"""What the process that draws shows the console: images so far with their names."""
 
 from typing import TYPE_CHECKING
 
@@ -37,15 +37,3 @@ def rows_of(
         columns=plan.count if len(plan.temperatures) > 1 else None,
         first=first,
     )
-
-
-def heat(bits: list[float], hottest: float) -> bytes:
-    """RGB of each value: black, violet, red, orange, yellow, white at `hottest`, evenly brighter on the way."""
-    stops = ((8, 8, 20), (66, 20, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 220))
-    colors = bytearray()
-    for value in bits:
-        place = min(max(value / hottest, 0.0), 1.0) * (len(stops) - 1)
-        index = min(int(place), len(stops) - 2)
-        share = place - index
-        colors += bytes(round(a + (b - a) * share) for a, b in zip(stops[index], stops[index + 1], strict=True))
-    return bytes(colors)

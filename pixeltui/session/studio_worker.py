@@ -15,13 +15,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pixeltui.errors import UserError, printable
+from pixeltui.inspection.colors import heat
 from pixeltui.session import wishes
-from pixeltui.session.studio_pictures import heat, rows_of
+from pixeltui.session.studio_pictures import rows_of
 from pixeltui.session.wishes import (
     AnyWish,
     Draw,
     Find,
     Found,
+    Inspect,
     Keep,
     Kept,
     Model,
@@ -36,6 +38,7 @@ from pixeltui.session.wishes import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pixeltui.session.inspecting import Inspector
     from pixeltui.train.given import GivenImages
     from pixeltui.train.load import LoadedModel
 
@@ -48,6 +51,7 @@ class Worker:
         self._todo: queue.Queue[AnyWish | None] = queue.Queue()
         self._model: tuple[Model, float, LoadedModel] | None = None
         self._given: tuple[Model, GivenImages] | None = None
+        self._inspector: Inspector | None = None
         self._drawn: tuple[Model, LoadedModel, Tensor, dict[str, Any], Rows] | None = None
 
     def listen(self, pipe: BinaryIO) -> None:
@@ -83,6 +87,8 @@ class Worker:
                 self._find(wish)
             case Score():
                 self._score(wish)
+            case Inspect():
+                self._inspect(wish)
             case Keep():
                 self._keep(wish)
             case Stop():
@@ -91,7 +97,7 @@ class Worker:
     def _superseded(self) -> bool:
         """Whether something waits that the drawing in progress must make way for."""
         with self._todo.mutex:
-            return any(isinstance(wish, Draw | Stop | Find) for wish in self._todo.queue)
+            return any(isinstance(wish, Draw | Stop | Find | Inspect) for wish in self._todo.queue)
 
     def _score_between_rows(self) -> None:
         """What takes a moment need not wait for the end of the drawing."""
@@ -227,6 +233,25 @@ class Worker:
                 colors=heat(pixels + nothing, len(bits) * math.log2(loaded.data["levels"])),
             )
         )
+
+    def _inspect(self, wish: Inspect) -> None:
+        loaded = self._load(wish.id, wish.model)
+        images = self._images(wish.id, wish.model, loaded)
+        from pixeltui.session.inspecting import Inspector, Superseded
+
+        if self._inspector is None or not self._inspector.is_of(loaded, wish.images):
+            self._inspector = Inspector(loaded, images.data, wish.images)
+
+        def tell(text: str, share: float) -> None:
+            if self._superseded():
+                raise Superseded
+            self._answer(Progress(id=wish.id, text=text, share=share))
+
+        with contextlib.suppress(Superseded):
+            if wish.pane == "files":
+                self._answer(Kept(id=wish.id, path=self._inspector.write(wish.model.run, tell)))
+            else:
+                self._answer(self._inspector.pane(wish.id, wish.pane, tell))
 
     def _keep(self, wish: Keep) -> None:
         if self._drawn is None:

@@ -59,6 +59,15 @@ class Score(Wish, frozen=True, kw_only=True):
     label: int | None = None
 
 
+class Inspect(Wish, frozen=True, kw_only=True):
+    """One pane of an inspection, in place of what is being computed; "files": everything, as `pixeltui inspect`."""
+
+    model: Model
+    pane: str
+    images: int
+    """of the test split"""
+
+
 class Keep(Wish, frozen=True, kw_only=True):
     """Writes the images that were drawn last into the run's samples folder."""
 
@@ -67,7 +76,7 @@ class Stop(Wish, frozen=True, kw_only=True):
     """No more rows."""
 
 
-AnyWish = Draw | Find | Score | Keep | Stop
+AnyWish = Draw | Find | Score | Inspect | Keep | Stop
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -75,9 +84,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Progress(Answer, frozen=True, kw_only=True):
-    """What is being done before there is anything to see: "starting torch"."""
+    """What is being done before there is anything to see: "starting torch". share: how much of it, where known."""
 
     text: str
+    share: float = 0.0
 
 
 class Rows(Answer, frozen=True, kw_only=True):
@@ -121,6 +131,36 @@ class Scored(Answer, frozen=True, kw_only=True):
     colors: bytes
 
 
+class Tile(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture, row-major RGB, with what stands under it, and what is told of it where the cursor is."""
+
+    rgb: bytes
+    width: int
+    height: int
+    label: str
+    note: str = ""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Pictures that are seen together. beside: how many belong beside one another."""
+
+    name: str
+    tiles: tuple[Tile, ...]
+    beside: int = 1
+
+
+class Pane(Answer, frozen=True, kw_only=True):
+    """Groups of pictures, or a table, or lines."""
+
+    name: str
+    note: str = ""
+    groups: tuple[Group, ...] = ()
+    heads: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    lines: tuple[tuple[str, str], ...] = ()
+    """(kind, text); kinds: good, bad, title, text, muted"""
+
+
 class Kept(Answer, frozen=True, kw_only=True):
     path: str
 
@@ -131,7 +171,7 @@ class Refused(Answer, frozen=True, kw_only=True):
     message: str
 
 
-AnyAnswer = Progress | Rows | Found | Scored | Kept | Refused
+AnyAnswer = Progress | Rows | Found | Scored | Pane | Kept | Refused
 
 _WISHES: Final = msgspec.msgpack.Decoder(AnyWish)
 _ANSWERS: Final = msgspec.msgpack.Decoder(AnyAnswer)

@@ -26,6 +26,7 @@ from pixeltui.ui.driver import HANGUP, HangupDriver
 from pixeltui.ui.keys import BY_ID, KEYS, Key, Scope, bindings, unknown_ids
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help
+from pixeltui.ui.screens.inspect import InspectScreen
 from pixeltui.ui.screens.sampling import SamplingScreen
 from pixeltui.ui.screens.training import TrainingScreen
 from pixeltui.ui.watch import Watch
@@ -137,6 +138,10 @@ class Console(App[Exit], inherit_bindings=False):
         """The sampling screen on a run, whoever trains it."""
         self.push_screen(SamplingScreen(run))
 
+    def open_inspection(self, run: RunDir) -> None:
+        """What a run's weights do inside, whoever trains it."""
+        self.push_screen(InspectScreen(run))
+
     def on_unmount(self) -> None:
         self.studio.close()
 
@@ -202,7 +207,7 @@ class Console(App[Exit], inherit_bindings=False):
 
     async def action_back(self) -> None:
         screen = self.screen
-        if isinstance(screen, TrainingScreen | BrowserScreen | SamplingScreen) and screen.go_back():
+        if isinstance(screen, TrainingScreen | BrowserScreen | SamplingScreen | InspectScreen) and screen.go_back():
             return
         # The lowest screen is textual's own, which is blank.
         if len(self.screen_stack) > 2:

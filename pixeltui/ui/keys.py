@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from textual.binding import Binding
 
-Scope = Literal["everywhere", "training", "charts", "samples", "runs", "compare", "text", "sampling"]
+Scope = Literal["everywhere", "training", "charts", "samples", "runs", "compare", "text", "sampling", "inspect"]
 
 TITLES: Final[dict[Scope, str]] = {
     "everywhere": "Everywhere",
@@ -17,6 +17,7 @@ TITLES: Final[dict[Scope, str]] = {
     "compare": "Compare",
     "text": "Config and log",
     "sampling": "Drawing images",
+    "inspect": "Looking inside",
 }
 
 
@@ -73,6 +74,7 @@ KEYS: Final[tuple[Key, ...]] = (
         ("full", "z", "screen.full", "zoom", "this pane over the whole screen, and back", 6),
         ("draw", "t", "screen.draw", "try out", "draw images with this run's weights: the sampling screen", 7),
         ("filter-log", "slash", "screen.filter_log", "filter", "only the log's lines with these words"),
+        ("inspect", "I", "screen.inspect", "inspect", "look inside the model: is mask, model or sampler wrong?", 8),
         ("pane-curves", "1", "screen.pane('curves')", "curves", "to the curves"),
         ("pane-samples", "2", "screen.pane('samples')", "samples", "to the samples"),
         ("pane-runs", "3", "screen.pane('runs')", "runs", "to the run browser; training goes on"),
@@ -144,6 +146,7 @@ KEYS: Final[tuple[Key, ...]] = (
         ("new", "N", "screen.new", "new", "train a new run from a preset", 1),
         ("resume", "R", "screen.resume", "resume", "go on with training from the last checkpoint", 2),
         ("draw-run", "t", "screen.draw", "try out", "draw images with the run's weights: the sampling screen", 3),
+        ("inspect-run", "I", "screen.inspect", "inspect", "look inside the model: is mask, model or sampler wrong?", 4),
         ("filter", "slash", "screen.filter", "filter", "only runs with these words in name, data, tags, state", 3),
         ("sort", "o", "screen.sort", "sort", "sort by a column: o, then its letter; a capital reverses", 4),
         ("mark", "space", "screen.mark", "mark", "mark the run for comparison", 5),
@@ -227,6 +230,33 @@ KEYS: Final[tuple[Key, ...]] = (
         ("draw-page-up", "pageup", "screen.page(-1)", "page", "previous page of tiles"),
         ("draw-larger", "plus,equals_sign", "screen.scale(1)", "larger", "larger tiles"),
         ("draw-smaller", "minus", "screen.scale(-1)", "smaller", "smaller tiles"),
+    ),
+    *_keys(
+        "inspect",
+        ("see-verdicts", "1", "screen.pane('verdicts')", "verdicts", "mask, model and sampler: right or wrong"),
+        ("see-bits", "2", "screen.pane('bits')", "bits", "where the bits of images go"),
+        ("see-features", "3", "screen.pane('features')", "features", "maps of each layer's units"),
+        ("see-units", "4", "screen.pane('units')", "units", "activations of each layer; units that are dead"),
+        ("see-field", "5", "screen.pane('field')", "field", "the pixels that a pixel sees and looks at"),
+        ("see-classes", "6", "screen.pane('classes')", "classes", "bits/dim of each class"),
+        ("see-nearest", "7", "screen.pane('nearest')", "nearest", "samples beside the nearest training images"),
+        ("see-more", "n", "screen.more", "more images", "the same over twice as many images", 1),
+        ("see-write", "w,E", "screen.write", "write", "all as PNG files and JSON into the run's inspect folder", 2),
+        ("see-full", "z", "screen.full", "zoom", "one picture over the whole screen, and back", 3),
+        ("see-renderer", "i", "screen.renderer", "blocks", "half blocks or quadrants", 4),
+    ),
+    *_moves(
+        "inspect",
+        ("see-left", "h,left", "screen.move(-1)", "left", "picture to the left"),
+        ("see-right", "l,right", "screen.move(1)", "right", "picture to the right"),
+        ("see-up", "k,up", "screen.turn(-1)", "up", "layer or images before; a line up"),
+        ("see-down", "j,down", "screen.turn(1)", "down", "layer or images after; a line down"),
+        ("see-page-down", "pagedown", "screen.page(1)", "page", "next page of tiles or lines"),
+        ("see-page-up", "pageup", "screen.page(-1)", "page", "previous page of tiles or lines"),
+        ("see-first", "g,home", "screen.turn(-1000000)", "first", "the first of them"),
+        ("see-last", "G,end", "screen.turn(1000000)", "last", "the last of them"),
+        ("see-larger", "plus,equals_sign", "screen.scale(1)", "larger", "larger tiles"),
+        ("see-smaller", "minus", "screen.scale(-1)", "smaller", "smaller tiles"),
     ),
 )
 

@@ -56,6 +56,10 @@ class RunActions(Screen[None]):
         if run := self._run():
             self.app.open_sampling(run)
 
+    def action_inspect(self) -> None:
+        if run := self._run():
+            self.app.open_inspection(run)
+
     def action_new(self) -> None:
         self.app.push_screen(NewRun(self.app.runs_dir), self._train)
 

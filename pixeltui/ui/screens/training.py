@@ -221,6 +221,10 @@ class TrainingScreen(Screen[None]):
         if self.watched.run is not None:
             self.app.open_sampling(self.watched.run)
 
+    def action_inspect(self) -> None:
+        if self.watched.run is not None:
+            self.app.open_inspection(self.watched.run)
+
     # -- panes -----------------------------------------------------------------------------------------------------
 
     def action_pane(self, name: str) -> None:
