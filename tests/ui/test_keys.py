@@ -19,6 +19,7 @@ def test_no_key_means_two_things_in_one_place() -> None:
         ("everywhere", "samples"),
         ("everywhere", "runs"),
         ("everywhere", "sampling"),
+        ("everywhere", "inspect"),
     ):
         used = [name for key in KEYS if key.scope in scopes for name in key.keys.split(",")]
         assert len(used) == len(set(used)), [name for name in used if used.count(name) > 1]
@@ -43,6 +44,7 @@ def test_every_action_exists() -> None:
         "compare": ["screens.compare.CompareScreen"],
         "sampling": ["screens.sampling.SamplingScreen"],
         "text": ["screens.text_panes.TextPane"],
+        "inspect": ["screens.inspect.InspectScreen"],
     }
     for key in KEYS:
         space, _, action = key.action.partition("(")[0].rpartition(".")
