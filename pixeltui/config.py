@@ -230,6 +230,8 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
         entry = source.get(tuple(key.split(".")))
         problems.append(Problem(entry.where if entry else "config", f"{key}: {message}"))
     if problems:
+        place = {entry.where: number for number, entry in reversed([*enumerate(layers)])}
+        problems.sort(key=lambda problem: place.get(problem.where, -1))
         raise ConfigError("\n".join(dict.fromkeys(str(problem) for problem in problems)))
     return config
 

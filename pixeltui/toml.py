@@ -3,6 +3,7 @@
 Knows msgspec structs, nothing of pixeltui's own tables.
 """
 
+import difflib
 import errno
 import math
 import re
@@ -188,13 +189,28 @@ def _field(schema: type[msgspec.Struct], key: Key) -> tuple[Any, str | None]:
 
 
 def _nearest_key(key: Key, schema: type[msgspec.Struct]) -> str:
+    """The end of a message about a key that is not there."""
     valid = list(_leaf_keys(schema))
-    for option in valid:
-        if option.rpartition(".")[2] == key[-1]:
-            return f"; did you mean {option!r}?"
+    likeness, option = max((_likeness(key, option), option) for option in valid)
+    if likeness >= 0.6:
+        return f"; did you mean {option!r}?"
     if key[0] not in schema.__struct_fields__:
         return did_you_mean(key[0], schema.__struct_fields__)
     return did_you_mean(".".join(key), valid, most=1)
+
+
+def _likeness(key: Key, option: str) -> float:
+    """0 to 1. The key's own name counts more than its table: `lr` is `train.lr`, `train.dropout` is `model.dropout`."""
+    table, _, leaf = option.rpartition(".")
+    name = key[-1].lower()
+    of_name = difflib.SequenceMatcher(None, name, leaf).ratio()
+    if len(name) > 1 and (leaf.startswith(f"{name}_") or leaf == _initials(name) or name == _initials(leaf)):
+        of_name = max(of_name, 0.9)
+    return 0.8 * of_name + 0.2 * difflib.SequenceMatcher(None, ".".join(key[:-1]), table).ratio()
+
+
+def _initials(name: str) -> str:
+    return "".join(word[:1] for word in name.split("_"))
 
 
 def _leaf_keys(schema: Any, prefix: str = "") -> Iterator[str]:

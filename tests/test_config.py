@@ -178,3 +178,28 @@ def test_a_config_without_end_or_bottom_is_refused(tmp_path: Path) -> None:
     for load in (load_config, load_saved_config):
         with pytest.raises(ConfigError, match="cannot be read as TOML"):
             load(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("batchsize", "train.batch_size"),
+        ("train.learning_rate", "train.lr"),
+        ("train.wd", "train.weight_decay"),
+        ("train.ema", "train.ema_decay"),
+        ("train.dropout", "model.dropout"),
+        ("model.attention.head", "model.attention.heads"),
+        ("augmentations.cutout", "data.augmentations.cutout"),
+    ],
+)
+def test_the_nearest_key_is_of_the_same_name_or_table(wrong: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key {wrong}; did you mean '{meant}'"):
+        load_config(overrides=[f"{wrong}=1"])
+
+
+def test_problems_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, '[model]\nkernel = 4\nblocks = "many"\n\n[train]\nlrr = 1\naccumulate = 7\nlr = -1\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides=["train.keep=0"])
+    places = [line.removeprefix(f"{path}:").split(":")[0] for line in str(caught.value).splitlines()]
+    assert places == ["2", "3", "6", "7", "8", "--set train.keep=0"]

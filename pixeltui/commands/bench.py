@@ -9,11 +9,15 @@ from pixeltui.commands import options
 from pixeltui.errors import UsageError, printable_lines
 
 BATCHES = {"train": "16", "sample": "1,16,64"}
+OF_SPEED = ("train", "sample", "ui")
+"""what is measured where no kind is named"""
+Measured = tuple[Any, str]
+"""a JSON tree, and the same for people"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # as behind the kind
-    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", help=f"default: {', '.join(OF_SPEED)} in turn")
     train = _kind(kinds, "train", _train, "images a second, beside full masked kernels in fp32 fed image by image")
     sample = _kind(kinds, "sample", _sample, "images a second, cached beside one full forward a pixel")
     for speed in (train, sample):
@@ -40,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_checkpoint(codec)
 
 
-def _kind(kinds: Any, name: str, do: Callable[[argparse.Namespace], int], meaning: str) -> argparse.ArgumentParser:
+def _kind(kinds: Any, name: str, do: Callable[[argparse.Namespace], Measured], meaning: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(name, help=meaning, description=meaning, allow_abbrev=False)
     parser.set_defaults(do=do)
     of_json = "one JSON document on stdout"
@@ -50,11 +54,22 @@ def _kind(kinds: Any, name: str, do: Callable[[argparse.Namespace], int], meanin
 
 
 def run(args: argparse.Namespace) -> int:
-    status: int = args.do(args)
-    return status
+    if args.kind is not None:
+        result, text = args.do(args)
+    else:
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        parts: dict[str, Measured] = {}
+        for kind in OF_SPEED:
+            words = parser.parse_args([kind])
+            parts[kind] = words.do(words)
+        result = {kind: tree for kind, (tree, _) in parts.items()}
+        text = "\n\n".join(text for _, text in parts.values())
+    print(json.dumps(result, indent=2) if args.json else text)
+    return 0
 
 
-def _train(args: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace) -> Measured:
     batches = _batches(args)
     from pixeltui.commands import training_speed
     from pixeltui.config import load_config
@@ -65,35 +80,31 @@ def _train(args: argparse.Namespace) -> int:
     for batch in batches:
         result = training_speed.measure(config, batch, args.repeats, device)
         results.append({**result, "peak_gib": training_speed.peak_memory(args.preset, batch, args.device)})
-    print(json.dumps(results, indent=2) if args.json else training_text(results, args.preset))
-    return 0
+    return results, training_text(results, args.preset)
 
 
-def _sample(args: argparse.Namespace) -> int:
+def _sample(args: argparse.Namespace) -> Measured:
     batches = _batches(args)
     from pixeltui.commands.sampling_speed import measure
     from pixeltui.config import load_config
     from pixeltui.train.precision import pick_device
 
     result = measure(load_config(preset=args.preset), batches, args.repeats, pick_device(args.device))
-    print(json.dumps(result, indent=2) if args.json else as_text(result, args.preset))
-    return 0
+    return result, as_text(result, args.preset)
 
 
-def _ui(args: argparse.Namespace) -> int:
+def _ui(args: argparse.Namespace) -> Measured:
     from pixeltui.commands import console_speed
 
     result = console_speed.measure(args.preset, args.repeats, (f"train.device={args.device}",))
-    print(json.dumps(result, indent=2) if args.json else console_speed.as_text(result))
-    return 0
+    return result, console_speed.as_text(result)
 
 
-def _codec(args: argparse.Namespace) -> int:
+def _codec(args: argparse.Namespace) -> Measured:
     from pixeltui.commands import codec_size
 
     result = codec_size.measure(args)
-    print(json.dumps(result, indent=2) if args.json else printable_lines(codec_size.as_text(result)))
-    return 0
+    return result, printable_lines(codec_size.as_text(result))
 
 
 def _batches(args: argparse.Namespace) -> list[int]:

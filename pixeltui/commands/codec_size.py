@@ -20,7 +20,7 @@ from pixeltui.data import DataSet, Split, load
 from pixeltui.errors import UserError, printable
 from pixeltui.store.rundir import find_run
 from pixeltui.store.summary import list_runs
-from pixeltui.train.codec import NotDecoded, compress, decompress
+from pixeltui.train.codec import NotDecoded, coder, compress, decompress
 from pixeltui.train.evaluate import image_nats, likelihood
 from pixeltui.train.load import load_model
 from pixeltui.train.optim import lr_at
@@ -38,6 +38,7 @@ SHEET = 16
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The run, or the model trained in its place, and what `code` measures. Raises UserError."""
+    coder()  # what is missing is told before a model is loaded
     model, data, what = _model(args, pick_device(args.device))
     count = args.images or max(IMAGES, math.ceil(SUB_PIXELS / math.prod(model.image_shape)))
     split = data.test.spread(count).to(next(model.parameters()).device)

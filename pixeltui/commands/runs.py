@@ -205,7 +205,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) and abs(value) > 0.01 else str(value)
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _rename(args: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ def compress(
     Raises UserError where the coder's library is missing, ValueError for images that are not the model's.
     """
     _check(model, images)
-    queue, family = _coder()
+    queue, family = coder()
     encoder, log_prob = queue.RangeEncoder(), 0.0
     parts = (images[first : first + batch_size].cpu() for first in range(0, len(images), batch_size))
     known = (levels.long() for part in parts for levels in part.permute(2, 3, 1, 0).flatten(0, 2).unbind())
@@ -84,7 +84,7 @@ def decompress(
     count, batch_size, checksum, words = _parse(data)
     if labels is not None and len(labels) != count:
         raise NotDecoded(f"{count} images in the file, {len(labels)} labels")
-    queue, family = _coder()
+    queue, family = coder()
     decoder = queue.RangeDecoder(words)
 
     def read(log_probs: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def _check(model: "ConditionalPixelCNN", images: Tensor) -> None:
         raise ValueError(f"expected levels from 0 to {model.levels - 1}, got {int(images.max())}")
 
 
-def _coder() -> tuple[Any, Any]:
+def coder() -> tuple[Any, Any]:
     """constriction's module of range coders, and its family of categorical distributions. Raises UserError."""
     try:
         import constriction

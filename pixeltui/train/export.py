@@ -149,7 +149,13 @@ def _is_card(path: Path) -> bool:
 def _figures(run: RunDir, loaded: LoadedModel) -> list[str]:
     """Rows of what was measured with these very weights."""
     view = RunView().fold(run.read_events()[0])
-    measured = [e for e in view.evaluations if (e.step, e.weights) == (loaded.step, loaded.weights)]
+    are_best = loaded.weights == "ema" and view.best is not None and view.best.step == loaded.step
+    measured = [
+        e
+        for e in view.evaluations
+        if e.weights == loaded.weights
+        and (e.step == loaded.step if e.checkpoint is None else are_best and e.step >= loaded.step)
+    ]
     newest = {e.split: e for e in measured if e.bits_per_dim is not None}
     rows = [_row(newest[split]) for split in ("train", "val", "test") if split in newest]
     return rows or ["| not measured with these weights | | | | |"]

@@ -180,7 +180,6 @@ print("read", len(read))
         (["train", "--images", "3"], "unrecognized arguments: --images 3"),
         (["codec", "--preset", "quick"], "unrecognized arguments: --preset"),
         (["codec", "--batch", "1,2"], "expected a whole number of at least 1, got '1,2'"),
-        ([], "the following arguments are required: KIND"),
     ],
 )
 def test_what_is_for_another_kind(words: list[str], message: str, tmp_path: Path, capsys) -> None:
@@ -195,3 +194,19 @@ def test_images_that_come_back_changed_are_an_error(
     monkeypatch.setattr(codec_size, "decompress", lambda model, data, labels, progress: torch.zeros(10, 1, 6, 5))
     assert main(["--runs-dir", str(finished_runs), "bench", "codec", "done"]) == 1
     assert "not those that were written" in capsys.readouterr().err
+
+
+def test_without_a_kind_everything_about_speed_is_measured_in_turn(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for kind in bench.OF_SPEED:
+        monkeypatch.setattr(bench, f"_{kind}", lambda args: ({"kind": args.kind, "repeats": args.repeats}, args.kind))
+    assert main(["bench", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree == {kind: {"kind": kind, "repeats": 3} for kind in ("train", "sample", "ui")}
+    assert main(["bench"]) == 0
+    assert capsys.readouterr().out == "train\n\nsample\n\nui\n"
+
+
+def test_codec_asks_for_its_library_before_anything_else(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    assert main(["bench", "codec", "no-such-run"]) == 1
+    assert "pip install 'pixeltui[codec]'" in capsys.readouterr().err

@@ -52,6 +52,26 @@ def test_the_card_says_what_was_measured(exported: Path, finished_runs: Path) ->
     assert meta["command"] in card
 
 
+def test_the_card_has_the_test_figure_of_the_best_weights_after_later_steps(runs_copy: Path, tmp_path: Path) -> None:
+    """Measured at the end of training, with the best checkpoint's weights."""
+    log, checkpoints = runs_copy / "done" / "events.jsonl", runs_copy / "done" / "checkpoints"
+    events = list(map(json.loads, log.read_text().splitlines()))
+    for event in events:
+        if event["type"] == "eval" and event["step"] == 10:
+            event |= {"bits_per_dim": 9.0} if event["split"] == "val" else {"checkpoint": "best"}
+    log.write_text("".join(json.dumps(event) + "\n" for event in events))
+    (checkpoints / "best.safetensors").unlink()
+    (checkpoints / "best.safetensors").hardlink_to(checkpoints / "step-00000005.safetensors")
+    words = ["--runs-dir", str(runs_copy), "runs", "export", "done", "--out"]
+    test = next(event["bits_per_dim"] for event in events if event["type"] == "eval" and event["split"] == "test")
+    assert main([*words, str(tmp_path / "best.safetensors")]) == 0
+    card = (tmp_path / "best.md").read_text()
+    assert "EMA weights of step 5" in card
+    assert f"| test | {test:.4f} ±" in card
+    assert main([*words, str(tmp_path / "last.safetensors"), "--checkpoint", "last"]) == 0
+    assert "| test |" not in (tmp_path / "last.md").read_text()
+
+
 def test_other_weights_are_not_given_figures_of_the_best(finished_runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "raw.safetensors"
     words = ["runs", "export", "done", "--weights", "raw", "--checkpoint", "5", "--out", str(out)]
