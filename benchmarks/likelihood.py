@@ -31,7 +31,9 @@ from pixeltui.train.optim import lr_at
 from pixeltui.train.precision import pick_precision
 from pixeltui.train.update import Updater
 
-SCALED = ["model.channels=48", "model.blocks=6", "train.batch_size=8", "train.ema_decay=0.995"]
+SCALED = ["model.blocks=6", "train.batch_size=8", "train.ema_decay=0.995"]
+SCALED_CHANNELS = {"baseline": 48}
+"""64 of other presets; a gated block takes twice the products of one without a gate"""
 SHARES = 10_000
 """steps of the schedule, in shares of the budget"""
 WARMUP = 0.05
@@ -67,7 +69,8 @@ def variant_config(variant: str, data: str, seed: int) -> tuple[str, Config]:
     overrides = dict(key.split("=", 1) for key in keys.split())
     preset = overrides.pop("preset", name if name in preset_names() else "pixelcnn")
     own = [f"{key}={value}" for key, value in overrides.items()]
-    return name, load_config(preset=preset, overrides=[*SCALED, f"data.name={data}", f"train.seed={seed}", *own])
+    scaled = [*SCALED, f"model.channels={SCALED_CHANNELS.get(preset, 64)}"]
+    return name, load_config(preset=preset, overrides=[*scaled, f"data.name={data}", f"train.seed={seed}", *own])
 
 
 @dataclass

@@ -73,7 +73,7 @@ class Model(Table, frozen=True, kw_only=True):
         str,
         Meta(description="two_stream (vertical and horizontal stack, no blind spot) or single_stack (one, masked)"),
     ] = "two_stream"
-    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 128
+    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 176
     blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
     first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
     kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
@@ -85,7 +85,7 @@ class Model(Table, frozen=True, kw_only=True):
         Meta(
             description="none (silu(a)), or of two halves a, b of a block silu (a silu(b)) or tanh (tanh(a) sigmoid(b))"
         ),
-    ] = "silu"
+    ] = "none"
     linear_skip: Annotated[
         Count, Meta(description="linear features of nearby pixels that reach the head past the blocks; 0: none")
     ] = 24
