@@ -27,7 +27,7 @@ from pixeltui.ui.widgets.state_strip import StateStrip
 ENDLESS = ("train.steps=1000000", "train.eval_every=0", "train.checkpoint_every=0")
 
 
-async def until(pilot: Pilot, met: Callable[[], object], seconds: float = 30.0) -> None:  # type: ignore[type-arg]
+async def until(pilot: Pilot, met: Callable[[], object], seconds: float = 90.0) -> None:  # type: ignore[type-arg]
     deadline = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < deadline, "it never came"
