@@ -30,8 +30,6 @@ TITLE: Final = " pixeltui "
 KEYS: Final = (
     ("m", "nats/dim"),
     ("M", "bits/dim"),
-    ("2", "blocks"),
-    ("1", "metric"),
     ("?", "next metric"),
     ("?", TITLE),
 )

@@ -37,7 +37,7 @@ def test_a_class_that_training_has_not_is_never_named() -> None:
 def test_a_model_of_digits_tells_them_apart() -> None:
     data = load(Data(name="digits"))
     torch.manual_seed(0)
-    table = Model(channels=16, blocks=2, first_kernel=5, mixtures=3, linear_skip=8, label_dropout=0.0)
+    table = Model(channels=16, blocks=2, gate="silu", first_kernel=5, mixtures=3, linear_skip=8, label_dropout=0.0)
     model = build_model(table, data.image_shape, data.levels, data.num_classes)
     optimizer, criterion = torch.optim.AdamW(model.parameters(), lr=1e-2), PixelCNNLoss()
     for _ in range(60):

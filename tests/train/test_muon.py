@@ -67,7 +67,7 @@ def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under
             assert parameter.grad is not None
             wanted = orthogonal(parameter.grad.flatten(1)[None])[0] * scale
             # five steps magnify what is small by 3.4 each, rounding too
-            torch.testing.assert_close(moved, wanted, atol=1e-3, rtol=0)
+            torch.testing.assert_close(moved, wanted, atol=3e-3, rtol=0)
         else:
             assert torch.equal(parameter, twin.get_parameter(name)), name
     assert kernels == 9  # five a block, but for the last block's vertical stack

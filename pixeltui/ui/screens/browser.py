@@ -202,7 +202,8 @@ class BrowserScreen(RunActions):
         self._fill()
 
     def action_compare(self) -> None:
-        paths = [run.path for run in self._runs if run.path in self.app.marked]
+        in_order = arranged(self._runs, "", self._letter, self._reverse)
+        paths = [run.path for run in in_order if run.path in self.app.marked]
         if len(paths) < 2:
             self.notify("mark two runs or more with space, then v", timeout=4)
             return
