@@ -112,9 +112,10 @@ class RunList:
     def _first(self) -> list[RunSummary]:
         """With what other listings have kept beside the runs."""
         stamps = {str(path): _stamp(path) for path in run_paths(self.runs_dir)}
-        runs = list_runs(self.runs_dir)
-        self._known = {run.path: (stamps.get(run.path, ()), run) for run in runs}
-        return runs
+        runs = {run.path: run for run in list_runs(self.runs_dir)}
+        # In the order of later readings, so that runs of one age do not change places.
+        self._known = {path: (stamp, runs[path]) for path, stamp in stamps.items() if path in runs}
+        return [run for _, run in self._known.values()]
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
 from pixeltui.ui.app import Console
+from pixeltui.ui.run_list import RunList
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
@@ -271,3 +272,10 @@ def test_a_thousand_rows_make_only_those_in_view(runs: Path) -> None:
         assert names(app)[0] == "r00", "a click on a heading sorts"
 
     drive(runs, script)
+
+
+def test_runs_of_one_age_keep_their_places(runs: Path) -> None:
+    """What is read first, with what other listings have kept, comes in the order of what is read again."""
+    found = RunList(runs)
+    first = [run.name for run in found.reload()]
+    assert first == [run.name for run in found.reload()] == sorted(first)
