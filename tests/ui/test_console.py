@@ -162,8 +162,12 @@ def test_frames_fill_in_row_by_row(console: Callable[..., Console]) -> None:
     drive(app, script)
 
 
-def test_another_console_sees_samples_being_drawn(console: Callable[..., Console], tmp_path: Path) -> None:
+def test_another_console_sees_samples_being_drawn(
+    console: Callable[..., Console], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Row by row, with their classes; once they are drawn they come from the run's folder."""
+    # compiled steps would be through before anybody looks
+    monkeypatch.setattr("pixeltui.core.native.rows.load", lambda: "not built")
     app = console(*ENDLESS, "sample.time_share=0.003")
 
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
