@@ -1,6 +1,7 @@
 """What `sample`, `sweep` and `complete` have in common: loading, progress, and where images go."""
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -38,10 +39,11 @@ def check_out(args: argparse.Namespace) -> None:
         raise UsageError(f"--out {out}: expected a name that ends in .png or .npz")
     if not out.parent.is_dir():
         raise UserError(f"{out} could not be written: there is no folder {out.parent}")
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
-        raise UserError(
-            f"{out} could not be written: {'it is a folder' if out.is_dir() else 'the folder is read-only'}"
-        )
+    if out.is_dir():
+        raise UserError(f"{out} could not be written: it is a folder")
+    if not os.access(out.parent, os.W_OK):
+        read_only = os.statvfs(out.parent).f_flag & os.ST_RDONLY
+        raise UserError(f"{out} could not be written: {os.strerror(errno.EROFS if read_only else errno.EACCES)}")
 
 
 def load(args: argparse.Namespace) -> "tuple[LoadedModel, RunDir]":

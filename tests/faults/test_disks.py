@@ -132,7 +132,7 @@ def test_a_run_on_a_read_only_mount_is_read_and_not_trained(small_disk: Path, ti
         capsys.readouterr()
         assert main([*common, *command]) == 1
         error = capsys.readouterr().err
-        assert "read-only" in error.lower()
+        assert "Read-only file system" in error
         assert "unexpected" not in error
         assert error.count("\n") == 1
 
