@@ -19,10 +19,9 @@ from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 Tiny = Callable[..., ConditionalPixelCNN]
 
 
-@torch.no_grad()
-def test_attention_that_reads_its_place_from_the_device_is_the_same(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def attention_on_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention as on a GPU: it reads its place from the device's memory."""
     made = PackedAttention.__init__
 
     def on_device(self: PackedAttention, *args: Any) -> None:
@@ -30,6 +29,11 @@ def test_attention_that_reads_its_place_from_the_device_is_the_same(
         self.on_device = True
 
     monkeypatch.setattr(PackedAttention, "__init__", on_device)
+
+
+@pytest.mark.usefixtures("attention_on_device")
+@torch.no_grad()
+def test_attention_that_reads_its_place_from_the_device_is_the_same(tiny: Tiny) -> None:
     model = tiny((3, 6, 5), 8, attention=True)
     images = random_images(model, 2)
     full = model.trunk(scale_levels(images, 8), None)
@@ -42,18 +46,12 @@ def test_attention_that_reads_its_place_from_the_device_is_the_same(
 @pytest.mark.parametrize("head", list(registry.HEADS))
 @pytest.mark.parametrize("channel_autoregressive", [True, False])
 @pytest.mark.parametrize("norm", list(registry.NORMS))
+@pytest.mark.usefixtures("attention_on_device")
 @torch.no_grad()
 def test_a_row_never_waits_for_the_device(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, architecture: str, head: str, channel_autoregressive: bool, norm: str
+    tiny: Tiny, architecture: str, head: str, channel_autoregressive: bool, norm: str
 ) -> None:
     """What a CUDA graph records, on a device without values: reading one there, or mixing devices, raises."""
-    made = PackedAttention.__init__
-
-    def on_device(self: PackedAttention, *args: Any) -> None:
-        made(self, *args)
-        self.on_device = True
-
-    monkeypatch.setattr(PackedAttention, "__init__", on_device)
     options = {"head": head, "channel_autoregressive": channel_autoregressive, "norm": norm, "attention": True}
     known = torch.zeros(4, 6, dtype=torch.bool)
     known[:2], known[2, 0] = True, True

@@ -1,14 +1,12 @@
 """Completions and heat maps on the sampling screen, on a real tiny run."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from test_console import until
-from test_sampling import drawn, on_screen, pixels
+from test_sampling import drawn, on_screen, pixels, stopped_drawing
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -97,16 +95,7 @@ def test_what_is_filled_in_is_a_box_or_what_a_mask_says(runs_copy: Path, tmp_pat
 
 def test_bits_of_the_rows_that_are_there_while_more_are_drawn(runs_copy: Path) -> None:
     async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
-        await until(pilot, lambda: drawn(screen))
-        pid = screen.app.studio.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
-        await pilot.press("n", "full_stop")
-        await pilot.pause(0.2)
-        os.kill(pid, signal.SIGCONT)
-        await until(pilot, lambda: drawn(screen))
-        rows = screen.easels["draw"].rows
-        assert rows is not None
+        rows = await stopped_drawing(pilot, screen)
         await pilot.press("enter")
         await until(pilot, lambda: screen.heat is not None and f"the first {rows.rows} rows" in screen.heat.note)
         heat = screen.gallery.pictures[1].rgb

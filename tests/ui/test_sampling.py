@@ -18,6 +18,7 @@ from test_console import until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from pixeltui.session.wishes import Rows
 from pixeltui.store.files import Lock
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen, RunTable
@@ -196,20 +197,25 @@ def test_a_run_that_trains_elsewhere_comes_first(runs_copy: Path) -> None:
         on_screen(runs_copy, script)
 
 
+async def stopped_drawing(pilot: Pilot, screen: SamplingScreen) -> Rows:  # type: ignore[type-arg]
+    """Rows of images that were stopped: the process is halted while it draws, so that the stop comes in time."""
+    await until(pilot, lambda: drawn(screen))
+    pid = screen.app.studio.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await pilot.press("n", "full_stop")
+    await pilot.pause(0.2)
+    os.kill(pid, signal.SIGCONT)
+    await until(pilot, lambda: drawn(screen))
+    rows = screen.easels["draw"].rows
+    assert rows is not None
+    return rows
+
+
 def test_stopping_leaves_the_rows_that_are_there(runs_copy: Path) -> None:
-    """The process is halted while it draws, so that the stop comes in time, however fast it is."""
 
     async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
-        await until(pilot, lambda: drawn(screen))
-        pid = screen.app.studio.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
-        await pilot.press("n", "full_stop")
-        await pilot.pause(0.2)
-        os.kill(pid, signal.SIGCONT)
-        await until(pilot, lambda: drawn(screen))
-        rows = screen.easels["draw"].rows
-        assert rows is not None
+        rows = await stopped_drawing(pilot, screen)
         assert rows.rows < rows.shape[2]
         assert "stopped" in screen._said
         await pilot.press("w")
