@@ -49,24 +49,30 @@ class AnyTrunk(IncrementalTrunk):
         """Nothing: `current` is the image."""
 
 
-@torch.no_grad()
 def distributions(
     model: "ConditionalPixelCNN", batch: int, labels: Tensor | None = None
 ) -> Generator[Tensor, Tensor, None]:
-    """Yields log-probabilities fp32 [B, L] of each sub-pixel in order, and is sent the levels int64 [B] that it has.
+    """What `in_order` yields, by the trunk's and the head's cached steps or, where they offer none, by whole forwards.
 
     labels: int64 [B], None for p(image). The weights are copied at the start. Autocast is to be left off.
     """
-    channels, height, width = model.image_shape
     parameter = next(model.trunk.parameters())
     device, dtype = parameter.device, parameter.dtype
-    with evaluating(model):  # no label is hidden
+    with evaluating(model), torch.no_grad():  # no label is hidden
         index = model.label_index(labels, batch, device)
-    trunk = model.trunk.incremental(index, batch, height, width, dtype)
-    if trunk is None:
-        trunk = AnyTrunk(model.trunk, index, torch.zeros(batch, *model.image_shape, dtype=dtype, device=device))
+        trunk = model.trunk.incremental(index, batch, *model.image_shape[1:], dtype)
+        if trunk is None:
+            trunk = AnyTrunk(model.trunk, index, torch.zeros(batch, *model.image_shape, dtype=dtype, device=device))
+    return in_order(model, trunk)
+
+
+@torch.no_grad()
+def in_order(model: "ConditionalPixelCNN", trunk: IncrementalTrunk) -> Generator[Tensor, Tensor, None]:
+    """Yields log-probabilities fp32 [B, L] of each sub-pixel in order, and is sent the levels int64 [B] that it has."""
+    channels, height, width = model.image_shape
+    parameter = next(model.trunk.parameters())
     head = model.head.incremental() or AnyHead(model.head)
-    scaled = scale_levels(torch.arange(model.levels, device=device), model.levels).to(dtype)
+    scaled = scale_levels(torch.arange(model.levels, device=parameter.device), model.levels).to(parameter.dtype)
     for row in range(height):
         trunk.set_row(row)
         trunk.begin_row()

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.inspect.probing import Place, Told, exact, features_of, place_of, spread
-from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import noise_of
+from pixeltui.core.sequence import in_order
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
@@ -144,30 +144,23 @@ class _Follower:
 
     def cached(self) -> Tensor | None:
         """[H W, C, B, L] on the CPU, from the trunk and head that the fast sampler uses, given the same images."""
-        from pixeltui.core.cached import AnyHead
-
         model, (channels, height, width) = self.model, self.model.image_shape
         dtype = next(model.trunk.parameters()).dtype
         index = model.label_index(self.labels, len(self.images), self.images.device)
         trunk = model.trunk.incremental(index, len(self.images), height, width, dtype)
         if trunk is None:
             return None
-        head = model.head.incremental() or AnyHead(model.head)
-        scaled = scale_levels(self.images, model.levels).to(dtype)
-        found = torch.empty(height * width, channels, len(self.images), model.levels)
-        for row in range(height):
-            self.tell(0.6 + 0.4 * row / height)
-            trunk.set_row(row)
-            trunk.begin_row()
-            for column in range(width):
-                head.begin(trunk.pixel(column).float())
-                for channel in range(channels):
-                    found[row * width + column, channel] = head.log_probs(channel).cpu()
-                    if channel + 1 < channels:
-                        head.observe(channel, self.images[:, channel, row, column].long())
-                trunk.current[:, column] = scaled[:, :, row, column]
-            trunk.end_row()
-        return found
+        drawn = self.images.permute(2, 3, 1, 0).flatten(0, 2).long()
+        found = torch.empty(*drawn.shape, model.levels)
+        steps = in_order(model, trunk)
+        log_probs = next(steps)
+        for number, levels in enumerate(drawn):
+            if number % (width * channels) == 0:
+                self.tell(0.6 + 0.4 * number / len(drawn))
+            found[number] = log_probs.cpu()
+            if number + 1 < len(drawn):
+                log_probs = steps.send(levels)
+        return found.view(height * width, channels, *found.shape[1:])
 
     def _features(self, images: Tensor) -> Tensor:
         with features_of(self.model) as caught:
