@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from pixeltui.core import kept
+from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.native.rows import native_row
-from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, fp32, scale_levels
+from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, scale_levels
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
@@ -92,7 +93,7 @@ class CachedSampler:
             known_from = max(drawn[0] - self.rows_above, 0)
         for row in range(images.shape[2]):
             if row in drawn:
-                with torch.no_grad(), fp32(images.device):
+                with torch.no_grad(), full_fp32(images.device):
                     if row > known_from:
                         self.fill(known_from, row)
                     self.draw_row(row)

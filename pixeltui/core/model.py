@@ -14,6 +14,7 @@ from pixeltui import registry
 from pixeltui.config import Config, Model
 from pixeltui.core import sampler
 from pixeltui.core.dropout import Dropout, seed_dropouts
+from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.parts import Head, Trunk, scale_levels
 
 LABEL_STREAM = 0x6C6162656C
@@ -66,8 +67,15 @@ class ConditionalPixelCNN(nn.Module):
         """The head's parameters at every pixel, given the true image: [B, P, H, W].
 
         x: uint8 levels, or floats in [-1, 1], through which gradients flow. labels: of the classes, None for p(image).
+        In evaluation mode fp32 is computed in full (core.full_fp32), unless autocast is on.
         Raises ValueError for a wrong shape or dtype, and, where they lie on the CPU, levels and labels out of range.
         """
+        if self.training or torch.is_autocast_enabled(x.device.type) or torch.compiler.is_compiling():
+            return self._forward(x, labels)
+        with full_fp32(x.device):
+            return self._forward(x, labels)
+
+    def _forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         scaled = self._scaled(x)
         if self.training and self._seeded not in (None, len(x)):
             raise ValueError(f"expected the {self._seeded} images that seed_images was told of, got {len(x)}")

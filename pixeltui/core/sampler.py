@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from pixeltui.core.cached import CachedSampler, cached_sampler
 from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
+from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.parts import scale_levels
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
     the modes that it was in; torch's global random generator is not touched. Raises ValueError at once for settings
     that cannot be.
     """
-    with torch.no_grad():
+    with torch.no_grad(), full_fp32(next(model.parameters()).device):
         sampler = fast_sampler(model, settings)
     if sampler is None:
         return _stream(copy.deepcopy(model), _checked(model, settings), _cropped_features)
@@ -111,7 +112,7 @@ def _stream(model: "ConditionalPixelCNN", request: Request, features_at: "Featur
     height = request.images.shape[2]
     for row in range(height):
         if row in request.rows:
-            with torch.no_grad(), evaluating(model):
+            with torch.no_grad(), full_fp32(request.images.device), evaluating(model):
                 _draw_row(model, request, row, features_at)
         yield request.images.clone(), row + 1
 

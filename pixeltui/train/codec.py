@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixeltui.core.parts import fp32
+from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.sequence import distributions
 from pixeltui.errors import UserError
 
@@ -121,7 +121,7 @@ def _walk(
     for first in range(0, count, batch_size):
         batch = min(batch_size, count - first)
         pixels = torch.empty(sub_pixels, batch, dtype=torch.uint8)
-        with fp32(device), _one_thread():
+        with full_fp32(device), _one_thread():
             steps = distributions(model, batch, None if labels is None else labels[first : first + batch].to(device))
             log_probs = next(steps)
             for step in range(sub_pixels):

@@ -92,6 +92,7 @@ def set_up(*, deterministic: bool) -> None:
     _keep_freed_memory()
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = not deterministic
     torch.set_float32_matmul_precision("highest" if deterministic else "high")
 
 
