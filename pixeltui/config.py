@@ -4,9 +4,7 @@ The tables below are the built-in default, which is the preset `pixelcnn`. The r
 them (`python -m pixeltui.config > config.toml`) and a test holds the two together.
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from pixeltui import registry, toml
+from pixeltui.config_checks import PERIOD, impossible
 from pixeltui.errors import UsageError, did_you_mean
 from pixeltui.toml import Entry, Problem
 
 PRESETS_DIR = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "pixelcnn"
-PERIOD = re.compile(r"(\d+) ?(steps?|epochs?)")
 
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -226,7 +224,7 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
     layers.append(Entry(("preset",), str(named), "--preset"))
     config = toml.build(Config, layers, problems)
     source = {entry.key: entry for entry in layers}
-    for key, message in _impossible(config):
+    for key, message in impossible(config):
         entry = source.get(tuple(key.split(".")))
         problems.append(Problem(entry.where if entry else "config", f"{key}: {message}"))
     if problems:
@@ -274,47 +272,6 @@ def _preset_entries(name: str, problems: list[Problem]) -> list[Entry]:
         problems.append(Problem("--preset", f"no preset {name!r}{did_you_mean(name, preset_names())}"))
         return []
     return toml.read_file(PRESETS_DIR / f"{name}.toml", problems)
-
-
-def _impossible(config: Config) -> Iterator[tuple[str, str]]:
-    """Keys whose values cannot be, alone or together, and why."""
-    model, train, data = config.model, config.train, config.data
-    for key, name, valid in (
-        ("model.architecture", model.architecture, registry.ARCHITECTURES),
-        ("model.head", model.head, registry.HEADS),
-        ("model.norm", model.norm, registry.NORMS),
-        ("model.gate", model.gate, registry.GATES),
-    ):
-        if name not in valid:
-            yield key, f"there is no {name!r}{did_you_mean(name, valid)}"
-    looks_like_path = any(mark in data.name for mark in "/\\~.") or Path(data.name).exists()
-    if data.name not in registry.DATASETS and not looks_like_path:
-        yield "data.name", f"no data set and no path {data.name!r}{did_you_mean(data.name, registry.DATASETS)}"
-    if data.levels == 1:
-        yield "data.levels", "1 level holds no information: 2 to 256, or 0 to read it off the data"
-    for key, size in (("model.kernel", model.kernel), ("model.first_kernel", model.first_kernel)):
-        if size % 2 == 0 or size > 63:
-            yield key, f"expected an odd number up to 63, got {size}"
-    if model.architecture == "single_stack" and model.first_kernel < 3:
-        yield "model.first_kernel", "a single stack with a first kernel of 1 sees nothing: 3 or more"
-    if beyond := [block for block in model.attention.after if block > model.blocks]:
-        yield "model.attention.after", f"there is no block {beyond[0]}: model.blocks is {model.blocks}"
-    if model.attention.after and model.channels % model.attention.heads:
-        yield "model.attention.heads", f"{model.attention.heads} does not divide model.channels, {model.channels}"
-    if not train.steps and not train.epochs:
-        yield "train.epochs", "train.steps and train.epochs are both 0: nothing to train"
-    if train.batch_size % train.accumulate:
-        yield "train.accumulate", f"{train.accumulate} does not divide train.batch_size, {train.batch_size}"
-    for key, period in (
-        ("train.eval_every", train.eval_every),
-        ("train.checkpoint_every", train.checkpoint_every),
-        ("sample.every", config.sample.every),
-    ):
-        if isinstance(period, str) and not PERIOD.fullmatch(period):
-            yield key, f'expected steps, as in 500, or "2 epochs"; got {period!r}'
-    for key, number in toml.numbers(config):
-        if not math.isfinite(number):
-            yield key, f"expected a finite number, got {number}"
 
 
 def documented() -> str:

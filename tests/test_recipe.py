@@ -1,5 +1,6 @@
 """CONTRIBUTING's recipe, followed once: a head, an architecture, a norm, a gate and a data set, each one
-registration away from being trained, scored, sampled and checked for leaks by what is there already."""
+registration away from being trained, scored, sampled and checked for leaks by what is there already; and a chart, one
+line away from console and report."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +19,11 @@ from pixeltui.config import Data, Model
 from pixeltui.core import MaskedConv2d, build_model
 from pixeltui.core.parts import Head, Trunk, fp32, nearest_levels
 from pixeltui.core.sampler import naive_sample_stream
+from pixeltui.curves.points import METRICS, Curves, Metric
 from pixeltui.data.sets import Arrays, Progress, Source
+from pixeltui.events import Step
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.curves import Drawn
 
 
 class StepHead(Head):
@@ -104,6 +109,21 @@ def test_they_are_trained_scored_and_sampled_by_the_commands(
     out = tmp_path / "a.npz"
     assert main(["--runs-dir", str(tmp_path), "sample", "a", "-n", "6", "--out", str(out)]) == 0
     assert np.load(out)["images"].shape == (6, 4, 5, 1)
+
+
+def test_a_chart_is_in_the_report_and_in_the_console(
+    finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a field that step events have: a curve that the log was never asked for until now."""
+    monkeypatch.setitem(METRICS, "waiting", Metric("waiting for data", "data_wait", smooth=False))
+    out = tmp_path / "page.html"
+    assert main(["--runs-dir", str(finished_runs), "report", "done", "--out", str(out)]) == 0
+    assert "waiting for data, by " in out.read_text()
+    events = RunDir.open(finished_runs / "done").read_events()[0]
+    curves = Curves()
+    curves.fold(events)
+    (series,) = Drawn(curves, "waiting").series
+    assert len(series) == sum(isinstance(event, Step) for event in events) == 10
 
 
 GATES = [{"gate": "soft"}, {"gate": "soft", "architecture": "single_stack"}]

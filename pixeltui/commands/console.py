@@ -69,7 +69,7 @@ def open_console(
                 _tell_detached(local, args, failed=left != "detach")
                 _leave_terminal(local)
                 parent.release()
-    return _end(app, local, signals, args)
+    return _end(app, local, args)
 
 
 def _users_ui() -> "Ui":
@@ -125,7 +125,7 @@ def _leave_terminal(local: "LocalSession | None") -> None:
     os.dup2(log, 2)
 
 
-def _end(app: "Console", local: "LocalSession | None", signals: Signals, args: argparse.Namespace) -> int:
+def _end(app: "Console", local: "LocalSession | None", args: argparse.Namespace) -> int:
     """Waits for training to end, and says how it did."""
     if local is None:
         return HANGUP_STATUS if app.return_value == "hangup" else app.return_code or 0

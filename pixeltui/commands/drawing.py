@@ -83,8 +83,12 @@ def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
     import torch
 
     from pixeltui.commands.progress import bar
+    from pixeltui.core.native.library import load as compiled_steps
     from pixeltui.train.draw import draw
+    from pixeltui.train.precision import one_thread
 
+    if isinstance(compiled_steps(), str):
+        one_thread()  # torch's products, a pixel at a time, are small ones
     images = torch.zeros(0)
     with bar(f"drawing {plan.count * len(plan.temperatures)} images") as progress:
         for partial, done, total in draw(loaded, plan):

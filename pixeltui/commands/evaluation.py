@@ -19,7 +19,7 @@ from pixeltui.train.draw import Plan
 from pixeltui.train.evaluate import channel_nats, likelihood, mean_and_se
 from pixeltui.train.frechet import prepare
 from pixeltui.train.load import LoadedModel, load_model
-from pixeltui.train.precision import pick_device
+from pixeltui.train.precision import pick_device, pick_threads
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.fid:
         prepare()
     data = data.to(device)
+    pick_threads(_batch_size(loaded, args), loaded.model.image_shape, loaded.config.model.channels)
     split = data.splits[args.split]
     nats = _channel_nats(loaded, split, args)
     report = {

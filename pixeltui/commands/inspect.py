@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     loaded, run_dir = load(args)
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from pixeltui.commands.progress import bar
+    from pixeltui.core.inspect.layers import BATCH
     from pixeltui.inspection.files import write_inspection
     from pixeltui.inspection.verdicts import verdicts
     from pixeltui.train.given import GivenImages
+    from pixeltui.train.precision import pick_threads
 
+    pick_threads(min(args.images, BATCH), loaded.model.image_shape, loaded.config.model.channels)
     data = GivenImages(loaded).data
     out: Path = args.out or run_dir.path / "inspect"
-    with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("inspecting", total=1.0)
+    with bar("inspecting") as progress:
         found, document = write_inspection(
             loaded,
             run_dir.name,
@@ -50,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             out,
             split=args.split,
             images=args.images,
-            progress=lambda text, share: progress.update(task, completed=share, description=text),
+            progress=lambda text, share: progress(share, 1.0, text),
         )
     print(json.dumps(document, indent=1) if args.json else printable_lines(_text(found, document, out)))
     return 0 if all(verdict.right for verdict in verdicts(found).values()) else 1

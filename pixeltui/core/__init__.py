@@ -1,6 +1,7 @@
 """PixelCNN models: exact likelihoods and samples of images. Torch only; usable as a library of its own."""
 
-from pixeltui.core.layers import CausalSelfAttention, MaskedConv2d, ResidualBlock
+from pixeltui.core.attention import CausalSelfAttention
+from pixeltui.core.layers import MaskedConv2d, ResidualBlock
 from pixeltui.core.loss import PixelCNNLoss
 from pixeltui.core.model import ConditionalPixelCNN, build_model
 

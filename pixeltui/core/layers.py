@@ -16,10 +16,6 @@ from pixeltui import registry
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.fused import rms_norm
 
-POSITION_WAVELENGTHS = (128, 32, 8)
-"""pixels; the longest tells 64 rows or columns apart, the shortest tells neighbours apart"""
-POSITION_CHANNELS = 4 * len(POSITION_WAVELENGTHS)
-
 
 def make_norm(name: str, channels: int) -> nn.Module:
     """The norm that the config calls `name`."""
@@ -245,54 +241,6 @@ class ResidualBlock(nn.Module):
             y = y + self.class_bias(labels).to(y.dtype)
         out: Tensor = self.out(self.dropout(self.gate(y)))
         return x + out
-
-
-def position_features(height: int, width: int, *, like: Tensor) -> Tensor:
-    """[POSITION_CHANNELS, H, W]: sine and cosine of row and column, counted from the top left corner."""
-    frequency = 2 * math.pi / torch.tensor(POSITION_WAVELENGTHS, device=like.device, dtype=torch.float32)
-
-    def waves(size: int) -> Tensor:
-        phase = frequency[:, None] * torch.arange(size, device=like.device)
-        return torch.cat([phase.sin(), phase.cos()])
-
-    rows, columns = waves(height), waves(width)
-    features = torch.cat([rows[:, :, None].expand(-1, -1, width), columns[:, None, :].expand(-1, height, -1)])
-    return features.to(like.dtype)
-
-
-class CausalSelfAttention(nn.Module):
-    """x + multi-head attention of every pixel to itself and those before it (Chen et al. 2018). Causal; [B, C, H, W].
-
-    A pixel may attend to itself: the features that the trunks put in at a pixel are strictly causal, so that they tell
-    nothing about that pixel's own value, and the first query has one key rather than none. Queries, keys and values are
-    of the normed features and of the pixel's place. Raises ValueError where `heads` does not divide `channels`.
-    """
-
-    def __init__(self, channels: int, heads: int = 4) -> None:
-        super().__init__()
-        if heads < 1 or channels % heads:
-            raise ValueError(f"expected a number of heads that divides {channels} channels, got {heads}")
-        self.heads = heads
-        self.norm = RMSNorm(channels)
-        self.qkv = nn.Conv2d(channels + POSITION_CHANNELS, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(_bias(self.out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        position = position_features(height, width, like=x).expand(batch, -1, -1, -1)
-        qkv: Tensor = self.qkv(torch.cat([self.norm(x), position], dim=1))
-        heads = qkv.reshape(batch, 3, self.heads, channels // self.heads, height * width).transpose(-1, -2)
-        query, key, value = heads.unbind(1)
-        y = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        out: Tensor = self.out(y.transpose(-1, -2).reshape(batch, channels, height, width))
-        return x + out
-
-
-def _bias(conv: nn.Conv2d) -> Tensor:
-    assert conv.bias is not None
-    return conv.bias
 
 
 def init_conv_(conv: nn.Conv2d | MaskedConv2d, gain: float = 1.0) -> None:

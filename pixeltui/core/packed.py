@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixeltui.core.layers import CausalSelfAttention, LayerNorm, MaskedConv2d, RMSNorm, position_features
+from pixeltui.core.attention import CausalSelfAttention, position_features
+from pixeltui.core.layers import LayerNorm, MaskedConv2d, RMSNorm
 
 Norm = Callable[[Tensor, Tensor], object]
 """From features [M, D] to normed features, written into the second argument [M, D]."""

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
+from pixeltui.core.attention import CausalSelfAttention
 from pixeltui.core.layers import (
-    CausalSelfAttention,
     ClassBias,
     LinearSkip,
     MaskedConv2d,

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
+from pixeltui.core.attention import CausalSelfAttention
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.layers import (
-    CausalSelfAttention,
     ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,

@@ -31,12 +31,6 @@ METRICS: Final = {
     "speed": Metric("images/s", "images_per_second"),
 }
 """Every chart there is. The curves of "bits" are called "bits/train" and "bits/val"."""
-OF_STEP: Final = [(f"{name}/train", metric.of_step) for name, metric in METRICS.items()]
-OF_EVALUATION: Final = [
-    (f"{name}/val", metric.of_evaluation) for name, metric in METRICS.items() if metric.of_evaluation
-]
-
-
 MOST: Final = 1 << 16
 """points of a curve; where there are more, neighbours are put together"""
 
@@ -135,6 +129,8 @@ class Curves:
         """expected: how many step events there are about. most: points of a curve."""
         self.points: dict[str, Points] = {}
         self.steps_per_epoch = 1
+        self._of_step = [(f"{name}/train", metric.of_step) for name, metric in METRICS.items()]
+        self._of_evaluation = [(f"{name}/val", m.of_evaluation) for name, m in METRICS.items() if m.of_evaluation]
         self._most = most
         self._per = 1
         while expected > self._per * most:
@@ -147,10 +143,10 @@ class Curves:
         changed = False
         for kind, group in groupby(events, type):
             if kind is Step:
-                changed |= self._add([event for event in group if isinstance(event, Step)], OF_STEP, self._per)
+                changed |= self._add([event for event in group if isinstance(event, Step)], self._of_step, self._per)
             elif kind is Evaluated:
                 scored = [event for event in group if isinstance(event, Evaluated) and event.split == "val"]
-                changed |= self._add(scored, OF_EVALUATION, 1)
+                changed |= self._add(scored, self._of_evaluation, 1)
             elif kind is Started:
                 for event in group:
                     changed |= isinstance(event, Started) and self._rewind(event)

@@ -17,8 +17,8 @@ SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".avif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx"),
 )
-## Not every format that Pillow knows: some start other programs (EPS), are documents (PDF), or are decoded before their
-## size is known (ICO).
+# Not every format that Pillow knows: some start other programs (EPS), are documents (PDF), or are decoded before their
+# size is known (ICO).
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "TGA", "PCX")
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # what Pillow calls 16-bit grey; convert("L") would clip it to white
 

@@ -17,6 +17,8 @@ ACCENT: Final = (76, 194, 255)
 WARN: Final = (255, 193, 69)
 BAD: Final = (255, 107, 107)
 MARGIN: Final = 24
+TOP: Final = 84
+"""where the content begins, below title and subtitle"""
 BAR: Final = 12
 
 
@@ -91,3 +93,8 @@ def ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:
     steps = [number / (count - 1) for number in range(count)]
     digits = 0 if high - low >= 20 else 1 if high - low >= 4 else 2
     return [(share, f"{low + share * (high - low):.{digits}f}") for share in steps]
+
+
+def scale_to(height: int, width: int, wanted: int) -> int:
+    """The whole factor by which an image of that size becomes as large as `wanted` pixels, or little less."""
+    return max(1, wanted // max(height, width))

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import Literal
 
 from pixeltui.errors import UserError
 from pixeltui.events import Acknowledged, AnyCommand, AnyEvent, Frame, Notice
@@ -56,7 +57,7 @@ class AttachedSession:
             if isinstance(event, Acknowledged):
                 self._asked.pop(event.id, None)
         if died:
-            self._ended(events)
+            self._ended()
         self._overdue()
         while self._notices:
             events.append(self._notices.popleft())
@@ -71,7 +72,7 @@ class AttachedSession:
         before, self._alive = self._alive, self.run.is_locked()
         return before and not self._alive
 
-    def _ended(self, events: list[AnyEvent]) -> None:
+    def _ended(self) -> None:
         self._asked.clear()
         self._notice("info", "gone", f"the process that trained has ended; its whole story is in {self.run.log_path}")
 
@@ -86,8 +87,8 @@ class AttachedSession:
                     f"{name}: {describe_holder(self.run.path)} has not answered yet; it may be busy",
                 )
 
-    def _notice(self, level: "str", kind: str, message: str) -> None:
-        self._notices.append(Notice(t=time.time(), level=level, kind=kind, message=message))  # type: ignore[arg-type]
+    def _notice(self, level: Literal["info", "warning"], kind: str, message: str) -> None:
+        self._notices.append(Notice(t=time.time(), level=level, kind=kind, message=message))
 
     def send(self, command: AnyCommand) -> None:
         if self.read_only:

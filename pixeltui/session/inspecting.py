@@ -13,7 +13,7 @@ from pixeltui.data.grid import to_rgb
 from pixeltui.inspection.colors import DIVERGING, colors
 from pixeltui.inspection.files import write_inspection
 from pixeltui.inspection.findings import BESIDE, CHECKED, FIELD_IMAGES, FUTURE, SAMPLES
-from pixeltui.inspection.sheets import field_colors
+from pixeltui.inspection.sheets.sight import field_colors
 from pixeltui.inspection.verdicts import (
     channel_names,
     mask_verdict,

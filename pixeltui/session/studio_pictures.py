@@ -1,7 +1,9 @@
-"""What the process that draws shows the console: images so far with their names."""
+"""Drawn images: what the process that draws shows the console of them, and how they are kept with the run."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pixeltui.errors import UserError, printable
 from pixeltui.session.wishes import Draw, Rows
 
 if TYPE_CHECKING:
@@ -37,3 +39,34 @@ def rows_of(
         columns=plan.count if len(plan.temperatures) > 1 else None,
         first=first,
     )
+
+
+def keep(run: str, levels: int, images: "Tensor", settings: dict[str, Any], rows: Rows) -> Path:
+    """Writes images [N, C, H, W] and what produced them into the run's samples/, as a sheet that is laid out as `rows`.
+
+    run: its path. Raises UserError.
+    """
+    from pixeltui.data.grid import write_samples
+    from pixeltui.store.files import own_folder
+    from pixeltui.store.rundir import RunDir
+    from pixeltui.train.draw import stamp
+
+    folder = RunDir.open(Path(run)).samples_dir
+    path = folder / f"drawn-{stamp()}.png"
+    number = 1
+    while path.exists():
+        number += 1
+        path = folder / f"drawn-{stamp()}-{number}.png"
+    try:
+        own_folder(folder).mkdir(exist_ok=True)
+        write_samples(
+            path,
+            images,
+            levels=levels,
+            names=rows.names,
+            columns=rows.columns,
+            settings={**settings, "names": rows.names, "count": len(images)},
+        )
+    except OSError as error:
+        raise UserError(f"{printable(path)} could not be written: {error.strerror or error}") from None
+    return path

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pixeltui.errors import UserError, printable
 from pixeltui.inspection.colors import heat
 from pixeltui.session import wishes
-from pixeltui.session.studio_pictures import rows_of
+from pixeltui.session.studio_models import Models
+from pixeltui.session.studio_pictures import keep, rows_of
 from pixeltui.session.wishes import (
     AnyWish,
     Draw,
@@ -39,20 +40,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pixeltui.session.inspecting import Inspector
-    from pixeltui.train.given import GivenImages
-    from pixeltui.train.load import LoadedModel
 
 
 class Worker:
-    """Holds the model and the images that were asked for last."""
+    """Obeys wishes, and holds what was drawn last."""
 
     def __init__(self, answers: BinaryIO) -> None:
         self._pipe = answers
         self._todo: queue.Queue[AnyWish | None] = queue.Queue()
-        self._model: tuple[Model, float, LoadedModel] | None = None
-        self._given: tuple[Model, GivenImages] | None = None
+        self._models = Models(self._answer)
         self._inspector: Inspector | None = None
-        self._drawn: tuple[Model, LoadedModel, Tensor, dict[str, Any], Rows] | None = None
+        self._drawn: tuple[str, int, Tensor, dict[str, Any], Rows] | None = None
+        """what `keep` takes"""
 
     def listen(self, pipe: BinaryIO) -> None:
         """Until the console has gone, and with it this process, whatever it is doing."""
@@ -108,52 +107,8 @@ class Worker:
         for wish in scores:
             self._attempt(wish)
 
-    # -- models and data -------------------------------------------------------------------------------------------
-
-    def _load(self, wish_id: int, model: Model) -> "LoadedModel":
-        """The model of these weights: the one at hand, where the file is still the same."""
-        from pathlib import Path
-
-        from pixeltui.store.rundir import RunDir
-
-        run = RunDir.open(Path(model.run))
-        path = run.checkpoints_dir / f"{model.checkpoint}.safetensors"
-        changed = path.stat().st_mtime if path.exists() else 0.0
-        if self._model is not None and self._model[:2] == (model, changed):
-            return self._model[2]
-        if "torch" not in sys.modules:
-            self._answer(Progress(id=wish_id, text="starting torch"))
-        import torch
-
-        from pixeltui.train.load import load_model
-        from pixeltui.train.precision import pick_device, pick_threads
-
-        self._answer(Progress(id=wish_id, text=f"loading {printable(model.checkpoint)} of {printable(run.name)}"))
-        pick_threads(0)
-        weights: Any = model.weights
-        loaded = load_model(
-            run,
-            checkpoint=model.checkpoint,
-            weights=weights,
-            device=pick_device("auto"),
-            warn=lambda text: self._answer(Refused(id=wish_id, message=printable(text))),
-        )
-        torch.set_grad_enabled(False)
-        self._model = (model, changed, loaded)
-        return loaded
-
-    def _images(self, wish_id: int, model: Model, loaded: "LoadedModel") -> "GivenImages":
-        from pixeltui.train.given import GivenImages
-
-        if self._given is None or self._given[0].run != model.run:
-            self._answer(Progress(id=wish_id, text=f"loading {printable(loaded.data['name'])}"))
-            self._given = (model, GivenImages(loaded))
-        return self._given[1]
-
-    # -- wishes ----------------------------------------------------------------------------------------------------
-
     def _draw(self, wish: Draw) -> None:
-        loaded = self._load(wish.id, wish.model)
+        loaded = self._models.load(wish.id, wish.model)
         import torch
 
         from pixeltui.train.draw import completion_plan, draw, make_plan, masked
@@ -169,7 +124,7 @@ class Worker:
         of_completion: dict[str, Any] = {}
         before = torch.zeros(0, *loaded.model.image_shape, dtype=torch.uint8)
         if wish.source:
-            image, label = self._images(wish.id, wish.model, loaded).find(wish.source)
+            image, label = self._models.images(wish.id, wish.model, loaded).find(wish.source)
             known = torch.frombuffer(bytearray(wish.mask), dtype=torch.bool).reshape(image.shape[1:])
             plan = completion_plan(loaded, image[None], [label], known, wish.count or 1, **options)
             before = torch.stack([image, masked(image, known, levels)])
@@ -188,15 +143,15 @@ class Worker:
                 settings["rows"] = row
                 break
         settings["seconds"] = round(time.perf_counter() - began, 3)
-        self._drawn = (wish.model, loaded, everything, settings, rows)
+        self._drawn = (wish.model.run, levels, everything, settings, rows)
 
     def _find(self, wish: Find) -> None:
-        loaded = self._load(wish.id, wish.model)
+        loaded = self._models.load(wish.id, wish.model)
         from pathlib import Path
 
         from pixeltui.train.given import read_mask
 
-        images = self._images(wish.id, wish.model, loaded)
+        images = self._models.images(wish.id, wish.model, loaded)
         image, label = images.find(wish.source)
         channels, height, width = image.shape
         mask = read_mask(Path(wish.mask).expanduser(), height, width).numpy().tobytes() if wish.mask else b""
@@ -214,7 +169,7 @@ class Worker:
         )
 
     def _score(self, wish: Score) -> None:
-        loaded = self._load(wish.id, wish.model)
+        loaded = self._models.load(wish.id, wish.model)
         import torch
 
         model = loaded.model
@@ -235,8 +190,8 @@ class Worker:
         )
 
     def _inspect(self, wish: Inspect) -> None:
-        loaded = self._load(wish.id, wish.model)
-        images = self._images(wish.id, wish.model, loaded)
+        loaded = self._models.load(wish.id, wish.model)
+        images = self._models.images(wish.id, wish.model, loaded)
         from pixeltui.session.inspecting import Inspector, Superseded
 
         if self._inspector is None or not self._inspector.is_of(loaded, wish.images):
@@ -256,33 +211,7 @@ class Worker:
     def _keep(self, wish: Keep) -> None:
         if self._drawn is None:
             raise UserError("there is nothing to keep yet: draw first")
-        from pathlib import Path
-
-        from pixeltui.data.grid import write_samples
-        from pixeltui.store.files import own_folder
-        from pixeltui.store.rundir import RunDir
-        from pixeltui.train.draw import stamp
-
-        model, loaded, images, settings, rows = self._drawn
-        folder = RunDir.open(Path(model.run)).samples_dir
-        path = folder / f"drawn-{stamp()}.png"
-        number = 1
-        while path.exists():
-            number += 1
-            path = folder / f"drawn-{stamp()}-{number}.png"
-        try:
-            own_folder(folder).mkdir(exist_ok=True)
-            write_samples(
-                path,
-                images,
-                levels=loaded.data["levels"],
-                names=rows.names,
-                columns=rows.columns,
-                settings={**settings, "names": rows.names, "count": len(images)},
-            )
-        except OSError as error:
-            raise UserError(f"{printable(path)} could not be written: {error.strerror or error}") from None
-        self._answer(Kept(id=wish.id, path=str(path)))
+        self._answer(Kept(id=wish.id, path=str(keep(*self._drawn))))
 
 
 def _name(model: Model) -> str:

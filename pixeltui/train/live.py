@@ -14,7 +14,7 @@ from pixeltui.data.grid import write_samples
 from pixeltui.events import DrawSample, SampleSaved
 from pixeltui.store.files import own_folder
 from pixeltui.store.rundir import RunDir
-from pixeltui.train.report import Clock, Reporter
+from pixeltui.train.report import Reporter
 
 
 def labels_in_turn(model: ConditionalPixelCNN, count: int, chosen: Sequence[int] | None = None) -> list[int]:
@@ -77,7 +77,6 @@ class LiveSampler:
         data: DataSet,
         run: RunDir,
         report: Reporter,
-        clock: Clock,
         *,
         draws: bool = True,
     ) -> None:
@@ -88,11 +87,14 @@ class LiveSampler:
         self._data = data
         self._run = run
         self._report = report
-        self._clock = clock
         self._current: LiveSample | None = None
         self._wish: DrawSample | None = None
         self._next_at = 0.0
         """seconds of training at which samples will have had their share of the time, and no more"""
+
+    @property
+    def num_classes(self) -> int:
+        return self._model.num_classes
 
     @property
     def busy(self) -> bool:
@@ -116,17 +118,18 @@ class LiveSampler:
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
         """Samples' time, for which training has to run for so long that their share is right again."""
-        began = self._clock.now()
-        with self._clock.elsewhere(sampling=True):
+        clock = self._report.clock
+        began = clock.now()
+        with clock.elsewhere(sampling=True):
             yield
-        seconds, trained = self._clock.now() - began, self._clock.trained_seconds
+        seconds, trained = clock.now() - began, clock.trained_seconds
         self._next_at = max(self._next_at, trained) + seconds * (1 / self._config.time_share - 1)
 
     def advance(self, *, bounded: bool = True) -> None:
         """Draws a row of the sheet in progress; where `bounded`, only if the samples' share of the time allows it."""
         self._begin()
         sample = self._current
-        if sample is None or (bounded and self._clock.trained_seconds < self._next_at):
+        if sample is None or (bounded and self._report.clock.trained_seconds < self._next_at):
             return
         try:
             with self._timed():

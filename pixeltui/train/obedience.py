@@ -8,7 +8,7 @@ from pixeltui.events import AnyCommand
 from pixeltui.train import state
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.processes import Inbox
-from pixeltui.train.report import Clock, Reporter
+from pixeltui.train.report import Reporter
 from pixeltui.train.saving import Saver
 from pixeltui.train.scoring import Scorer
 
@@ -41,8 +41,6 @@ class Obedience:
         scorer: Scorer,
         samples: LiveSampler,
         report: Reporter,
-        clock: Clock,
-        num_classes: int,
     ) -> None:
         self._orders = orders
         self._progress = progress
@@ -50,8 +48,6 @@ class Obedience:
         self._scorer = scorer
         self._samples = samples
         self._report = report
-        self._clock = clock
-        self._num_classes = num_classes
         self._paused = False
 
     def obey(self) -> None:
@@ -65,7 +61,7 @@ class Obedience:
             if orders.stop or not self._paused:
                 return
             self._saver.poll()
-            with self._clock.elsewhere():
+            with self._report.clock.elsewhere():
                 if self._samples.busy:
                     self._samples.advance(bounded=False)
                 else:
@@ -83,8 +79,8 @@ class Obedience:
             case events.SaveCheckpoint():
                 return "" if self._saver.write(wait=True) else "the checkpoint could not be written"
             case events.DrawSample(labels=labels):
-                if any(not 0 <= label < self._num_classes for label in labels or ()):
-                    return f"expected labels under {self._num_classes}, got {labels}"
+                if any(not 0 <= label < self._samples.num_classes for label in labels or ()):
+                    return f"expected labels under {self._samples.num_classes}, got {labels}"
                 self._samples.ask(command)
             case events.Evaluate():
                 self._scorer.validate()

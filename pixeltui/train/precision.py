@@ -39,13 +39,20 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def pick_threads(features: int) -> None:
-    """One CPU thread for a layer's output of few features, where threads cost more than they give.
+def pick_threads(images: int, image_shape: tuple[int, int, int], channels: int) -> None:
+    """One CPU thread where a layer gives few features of so many images, and threads cost more than they give.
 
-    On a busy machine two threads that wait for one another at every small product are ten times slower than one. Where
-    OMP_NUM_THREADS is set it holds.
+    image_shape: (C, H, W). channels: features of a pixel.
     """
-    if features < SMALL and "OMP_NUM_THREADS" not in os.environ:
+    _, height, width = image_shape
+    if images * height * width * channels < SMALL:
+        one_thread()
+
+
+def one_thread() -> None:
+    """Of the CPU, for small products: on a busy machine two threads that wait for one another at each are ten times
+    slower than one. Where OMP_NUM_THREADS is set it holds."""
+    if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
 
 

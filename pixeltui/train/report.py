@@ -74,10 +74,11 @@ class Clock:
 
 @dataclass
 class Reporter:
-    """Events with the run's place and time filled in."""
+    """Events with the run's place and time filled in; the clock is the loop's."""
 
     sink: Sink
     steps_per_epoch: int
+    clock: Clock
     step: int = 0
 
     def emit(self, event_type: Any, /, **fields: Any) -> None:
@@ -98,9 +99,9 @@ class Reporter:
     def measured(self, readings: Readings) -> None:
         self.emit(events.Telemetry, **asdict(readings))
 
-    def trained(self, lr: float, means: dict[str, float | None], clock: Clock, skipped: int, waited: float) -> None:
-        """waited: seconds that the steps spent on getting their batches."""
-        loss = means["loss"]
+    def trained(self, lr: float, means: dict[str, float | None], skipped: int, waited: float) -> None:
+        """The steps since the clock was restarted. waited: seconds that they spent on getting their batches."""
+        loss, clock = means["loss"], self.clock
         seconds = max(clock.training_seconds, 1e-9)
         self.emit(
             events.Step,

@@ -11,15 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from pixeltui import events
-from pixeltui.config import Config, as_dict
-from pixeltui.data import DataSet
+from pixeltui.config import as_dict
 from pixeltui.errors import UserError
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
 from pixeltui.train.failure import TrainingFailed, not_saved
-from pixeltui.train.processes import Processes
-from pixeltui.train.report import Clock, Reporter
+from pixeltui.train.report import Reporter
 from pixeltui.train.update import Updater
 
 RETRY_SECONDS = 30.0
@@ -39,28 +37,21 @@ class Saver:
 
     def __init__(
         self,
-        config: Config,
-        data: DataSet,
         run: RunDir,
         updater: Updater,
         progress: state.Progress,
         report: Reporter,
-        clock: Clock,
-        processes: Processes,
     ) -> None:
-        self._config = config
-        self._data = data
         self._run = run
         self._updater = updater
         self._progress = progress
         self._report = report
-        self._clock = clock
-        self._processes = processes
+        self._processes = updater.processes
         self._retry_at = math.inf
         self._pending: Pending | None = None
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.checkpoints = CheckpointStore(
-            run, keep=config.train.keep, on_damaged=lambda message: report.notice("warning", "damaged", message)
+            run, keep=updater.config.train.keep, on_damaged=lambda message: report.notice("warning", "damaged", message)
         )
 
     @property
@@ -81,9 +72,9 @@ class Saver:
         if not self._processes.writes:
             return True
         began = time.perf_counter()
-        with self._clock.elsewhere():
+        with self._report.clock.elsewhere():
             tensors = Snapshot(self._updater.tensors())
-        tree = state.tree_of(as_dict(self._config), progress, self._data, self._updater.scaler_state())
+        tree = state.tree_of(as_dict(self._updater.config), progress, self._updater.data, self._updater.scaler_state())
         step = progress.step
 
         def work() -> events.CheckpointSaved:
@@ -117,7 +108,7 @@ class Saver:
         if pending is None:
             return True
         try:
-            with self._clock.elsewhere():
+            with self._report.clock.elsewhere():
                 saved = pending.result.result()
         except CheckpointNotSaved as error:
             self._progress.saved_at = pending.saved_before
@@ -155,17 +146,20 @@ class Saver:
         tensors, tree = loaded
         self._updater.load(tensors, tree["scaler"])
         self._progress.take(tree["progress"])
-        if self._config.train.lr != tree["config"]["train"]["lr"]:
-            self._progress.lr = self._config.train.lr
+        lr = self._updater.config.train.lr
+        if lr != tree["config"]["train"]["lr"]:
+            self._progress.lr = lr
         self._report.step = self._progress.step
 
     def _read(self) -> state.Loaded | None:
         loaded = self.checkpoints.newest_whole()
-        if loaded is not None:
-            state.check_tree(loaded[1])
-        if loaded is not None and loaded[1]["data"]["checksum"] != self._data.checksum:
+        if loaded is None:
+            return None
+        state.check_tree(loaded[1])
+        data = self._updater.data
+        if loaded[1]["data"]["checksum"] != data.checksum:
             raise UserError(
-                f"the data set {self._data.name} is not the one that run {self._run.name} trains on (its images, "
-                "labels or splits changed): put it back, or start a new run"
+                f"the data set {data.name} is not the one that run {self._run.name} trains on (its images, labels or "
+                "splits changed): put it back, or start a new run"
             )
         return loaded

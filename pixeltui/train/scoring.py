@@ -6,13 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN
-from pixeltui.data import DataSet, Split
+from pixeltui.data import Split
 from pixeltui.train import state
 from pixeltui.train.evaluate import Interrupted, Likelihood, image_nats, likelihood
-from pixeltui.train.processes import Processes
-from pixeltui.train.report import Clock, Reporter
+from pixeltui.train.report import Reporter
 from pixeltui.train.saving import Saver
 from pixeltui.train.update import Updater
 
@@ -26,24 +24,19 @@ class Scorer:
 
     def __init__(
         self,
-        config: Config,
-        data: DataSet,
         updater: Updater,
         progress: state.Progress,
         saver: Saver,
         report: Reporter,
-        clock: Clock,
-        processes: Processes,
         stop_waits: Callable[[], bool],
     ) -> None:
-        self._config = config
-        self._data = data
+        self._config = updater.config
+        self._data = updater.data
         self._updater = updater
         self._progress = progress
         self._saver = saver
         self._report = report
-        self._clock = clock
-        self._processes = processes
+        self._processes = updater.processes
         self._stop_waits = stop_waits
 
     def report_epoch(self) -> None:
@@ -114,7 +107,7 @@ class Scorer:
     def _score(self, model: ConditionalPixelCNN, split: Split) -> Tensor:
         """nats/dim of each image, [N]."""
         train, processes = self._config.train, self._processes
-        with self._clock.elsewhere():
+        with self._report.clock.elsewhere():
             nats = image_nats(
                 model,
                 split,

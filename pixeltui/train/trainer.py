@@ -54,8 +54,7 @@ class Trainer:
         train = config.train
         device = pick_device(train.device)
         set_up(deterministic=train.deterministic)
-        _, height, width = data.image_shape
-        pick_threads(train.batch_size // train.accumulate * height * width * config.model.channels)
+        pick_threads(train.batch_size // train.accumulate, data.image_shape, config.model.channels)
         torch.manual_seed(train.seed)
         model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
         average = copy.deepcopy(model)
@@ -69,22 +68,17 @@ class Trainer:
         self.updater = Updater(config, model, average, self.data, self.precision, processes)
         self.steps_per_epoch = steps_per_epoch(len(data.train), train.batch_size)
         self.total_steps = total_steps(train, self.steps_per_epoch)
-        self.report = Reporter(sink, self.steps_per_epoch)
-        self.progress = state.Progress(lr=train.lr)
         self._clock = Clock()
+        self.report = Reporter(sink, self.steps_per_epoch, self._clock)
+        self.progress = state.Progress(lr=train.lr)
         self._meter = Meter(device_uuid(device)) if processes.writes else None
         self._metered_at = -TELEMETRY_SECONDS
-        common = (self.report, self._clock)
-        self.saver = Saver(config, self.data, run, self.updater, self.progress, *common, processes)
+        self.saver = Saver(run, self.updater, self.progress, self.report)
         self.checkpoints = self.saver.checkpoints
-        self.samples = LiveSampler(average, config.sample, self.data, run, *common, draws=processes.writes)
+        self.samples = LiveSampler(average, config.sample, self.data, run, self.report, draws=processes.writes)
         self._orders = Orders(AgreedInbox(inbox, processes) if processes.count > 1 else inbox)
-        self._scorer = Scorer(
-            config, self.data, self.updater, self.progress, self.saver, *common, processes, self._orders.stop_waits
-        )
-        self._obedience = Obedience(
-            self._orders, self.progress, self.saver, self._scorer, self.samples, *common, model.num_classes
-        )
+        self._scorer = Scorer(self.updater, self.progress, self.saver, self.report, self._orders.stop_waits)
+        self._obedience = Obedience(self._orders, self.progress, self.saver, self._scorer, self.samples, self.report)
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Trains to the end, to a Stop command or to a failure; the last event says which."""
@@ -173,7 +167,7 @@ class Trainer:
         bad = int(self.updater.bad_in_a_row) if logs or self.precision.device.type == "cpu" else 0
         if logs:
             means = self.updater.window.take()
-            self.report.trained(lr, means, self._clock, int(self.updater.skipped), self.updater.waited)
+            self.report.trained(lr, means, int(self.updater.skipped), self.updater.waited)
             self.updater.waited = 0.0
             self._read_meter()
             self._clock.restart()

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from several import descendants, found, losses, of_rank, run_of, settings, wait_for
 from tiny import tiny_arguments
 
 from pixeltui import events
@@ -28,23 +28,6 @@ HARD = (
     "train.accumulate=3",
 )
 Start = Callable[..., subprocess.Popen]
-
-
-def settings(*overrides: str) -> list[str]:
-    return [word for override in overrides for word in ("--set", override)]
-
-
-def run_of(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path / "runs" / "run")
-
-
-def found(tmp_path: Path, kind: type) -> list:
-    path = run_of(tmp_path)
-    return [event for event in path.read_events()[0] if isinstance(event, kind)] if path.path.exists() else []
-
-
-def losses(tmp_path: Path) -> dict[int, float]:
-    return {event.step: event.loss for event in found(tmp_path, events.Step)}
 
 
 @pytest.fixture
@@ -68,27 +51,6 @@ def start(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
         for pid in [process.pid, *descendants(process.pid)] if process.poll() is None else []:
             os.kill(pid, signal.SIGKILL)
         process.communicate()
-
-
-def descendants(pid: int) -> list[int]:
-    """Processes under pid, which may be in sessions of their own."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return children + [below for child in children for below in descendants(child)]
-
-
-def of_rank(torchrun: subprocess.Popen, rank: int) -> int:
-    for pid in descendants(torchrun.pid):
-        if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            return pid
-    raise AssertionError(f"no process of rank {rank}")
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
@@ -266,69 +228,3 @@ def test_where_one_runs_out_of_memory_later_it_says_what_to_try(tiny_npz: Path, 
     assert "--set train.accumulate=2" in done.stderr
     assert found(tmp_path, events.CheckpointSaved)[-1].step == 4
     assert summarize(run_of(tmp_path).path).state == "failed"
-
-
-STUBS = {
-    "srun": """#!/bin/bash
-shift
-children=()
-trap 'kill -TERM "${children[@]}"' TERM
-for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & children+=($!); done
-status=0
-for child in "${children[@]}"; do
-    wait "$child"; while kill -0 "$child" 2>/dev/null; do wait "$child"; done
-    wait "$child"; status=$?
-done
-exit $status
-""",
-    "scontrol": """#!/bin/bash
-if [ "$1" = show ]; then echo 127.0.0.1; else echo "scontrol $*"; fi
-""",
-}
-
-
-def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: Path, tmp_path: Path) -> None:
-    """srun is a loop here: the rest is the script's own."""
-    for name, text in STUBS.items():
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
-    script = Path(__file__).parents[2] / "examples" / "slurm.sh"
-    environment = {
-        **os.environ,
-        "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PIXELTUI_RUNS_DIR": str(tmp_path / "runs"),
-        "NAME": "run",
-        "SLURM_JOB_NODELIST": "localhost",
-        "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_NTASKS": "2",
-    }
-
-    def queue(*words: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            ["bash", str(script), *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    first = queue(*tiny_arguments(tiny_npz), *settings("train.steps=300"))
-    try:
-        wait_for(lambda: len(losses(tmp_path)) >= 3, first)
-        (srun,) = [pid for pid in descendants(first.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(srun, signal.SIGTERM)
-        output, errors = first.communicate(timeout=120)
-        assert first.returncode == 143, errors
-        assert f"scontrol requeue {os.getpid()}" in output
-        at = max(losses(tmp_path))
-        second = queue("--preset", "passed over")
-        output, errors = second.communicate(timeout=240)
-        assert second.returncode == 0, errors
-    finally:
-        for pid in [first.pid, *descendants(first.pid)] if first.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
-    assert [event.step for event in found(tmp_path, events.Started)] == [0, at]
-    assert summarize(run_of(tmp_path).path).state == "finished"

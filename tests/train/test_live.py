@@ -25,8 +25,9 @@ class Recorder:
     step = 3
     name = "one"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock) -> None:
         self.path = self.samples_dir = folder
+        self.clock = clock
 
     def sampling(self, *arguments: object) -> None: ...
 
@@ -51,8 +52,8 @@ def test_the_share_of_the_time_is_bounded_whatever_a_row_takes(
         drawn[0] += 1
 
     monkeypatch.setattr(LiveSample, "advance", slow)
-    recorder = Recorder(tmp_path)
-    sampler = LiveSampler(model, config.sample, data, recorder, recorder, clock)  # type: ignore[arg-type]
+    recorder = Recorder(tmp_path, clock)
+    sampler = LiveSampler(model, config.sample, data, recorder, recorder)  # type: ignore[arg-type]
     for step in range(6000):
         if not sampler.busy:
             sampler.ask(events.DrawSample())

@@ -1,7 +1,6 @@
 """The loop on a tiny model: what it learns, repeats, resumes, obeys and survives."""
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from harness import ListSink, start
 
 from pixeltui import events
 from pixeltui.config import Config
-from pixeltui.train.checkpoint import CheckpointNotSaved, load
+from pixeltui.train.checkpoint import load
 from pixeltui.train.trainer import BAD_STEPS_IN_A_ROW, Trainer
 
 Make = Callable[..., Config]
@@ -243,106 +242,6 @@ def test_out_of_memory_names_the_batch_and_a_smaller_one(tiny_config: Make, tmp_
     assert outcome.state == "failed"
     assert "micro-batches of 8 images" in outcome.reason
     assert "--set train.accumulate=4" in outcome.reason
-
-
-def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.0)
-    failures = iter([True, True])
-
-    def prepare(trainer: Trainer) -> None:
-        save = trainer.checkpoints.save
-
-        def sometimes(*args, **kwargs) -> Path:
-            if next(failures, False):
-                raise CheckpointNotSaved("no space left on device")
-            return save(*args, **kwargs)
-
-        trainer.checkpoints.save = sometimes  # type: ignore[method-assign]
-
-    config = tiny_config("train.steps=300", "train.checkpoint_every=150", "train.eval_every=0")
-    outcome, sink, _ = start(config, tmp_path, prepare=prepare)
-    assert outcome.state == "finished"
-    assert [e.kind for e in sink.of(events.Notice)] == ["disk", "disk"]
-    saved = [e.step for e in sink.of(events.CheckpointSaved)]
-    assert 150 < saved[0] < 300, "tried again before the next one was due"
-    assert saved[-1] == 300
-
-
-def test_training_goes_on_while_a_checkpoint_is_written(tiny_config: Make, tmp_path: Path) -> None:
-    """A save that takes until a later step holds what the weights were at its own, and a failed best is no best."""
-    config = tiny_config("train.steps=40", "train.checkpoint_every=10", "train.eval_every=0", "train.lr=0.01")
-    start(config, tmp_path / "plain")
-    begun: list[int] = []
-    late: dict[int, int] = {}
-
-    def prepare(trainer: Trainer) -> None:
-        save = trainer.checkpoints.save
-
-        def slow(tensors, tree, *, step: int, best: bool = False) -> Path:
-            deadline = time.monotonic() + 60
-            while step < 40 and trainer.progress.step < step + 3 and time.monotonic() < deadline:
-                time.sleep(0.001)
-            begun.append(step)
-            late[step] = trainer.progress.step
-            return save(tensors, tree, step=step, best=best)
-
-        trainer.checkpoints.save = slow  # type: ignore[method-assign]
-
-    start(config, tmp_path / "slow", prepare=prepare)
-    assert begun == [10, 20, 30, 40]
-    assert late[10] >= 13, "training waited for the disk"
-    for step in (20, 30, 40):
-        name = f"run/checkpoints/step-{step:08d}.safetensors"
-        one, other = load(tmp_path / "plain" / name), load(tmp_path / "slow" / name)
-        assert [key for key in one[0] if not torch.equal(one[0][key], other[0][key])] == []
-        assert one[1]["progress"] == other[1]["progress"]
-
-
-def test_a_best_that_was_not_saved_is_no_best(tiny_config: Make, tmp_path: Path) -> None:
-    def prepare(trainer: Trainer) -> None:
-        save = trainer.checkpoints.save
-
-        def never_best(tensors, tree, *, step: int, best: bool = False) -> Path:
-            if best and step < 30:
-                raise CheckpointNotSaved("no space left on device")
-            return save(tensors, tree, step=step, best=best)
-
-        trainer.checkpoints.save = never_best  # type: ignore[method-assign]
-
-    config = tiny_config("train.steps=30", "train.eval_every=10", "train.checkpoint_every=0", "train.lr=0.01")
-    _, sink, trainer = start(config, tmp_path, prepare=prepare)
-    assert trainer.progress.best_step == 30
-    assert [e.step for e in sink.of(events.Evaluated) if e.best] == [10, 20, 30]
-    assert [e.step for e in sink.of(events.CheckpointSaved) if e.best] == [30]
-
-
-def test_the_last_checkpoint_is_waited_for(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
-    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.5)
-
-    def prepare(failures: int) -> Callable[[Trainer], None]:
-        left = iter(range(failures))
-
-        def wrap(trainer: Trainer) -> None:
-            save = trainer.checkpoints.save
-
-            def sometimes(*args, **kwargs) -> Path:
-                if next(left, None) is not None:
-                    raise CheckpointNotSaved("no space left on device")
-                return save(*args, **kwargs)
-
-            trainer.checkpoints.save = sometimes  # type: ignore[method-assign]
-
-        return wrap
-
-    config = tiny_config("train.steps=4", "train.checkpoint_every=0", "train.eval_every=0")
-    outcome, _, _ = start(config, tmp_path / "a", prepare=prepare(3))
-    assert outcome.state == "finished"
-    assert load(tmp_path / "a" / "run" / "checkpoints" / "last.safetensors")[1]["step"] == 4
-    outcome, sink, _ = start(config, tmp_path / "b", prepare=prepare(10**6))
-    assert outcome.state == "failed"
-    assert "make room" in outcome.reason
-    assert sink.events[-1].state == "failed"
 
 
 def test_resume_refuses_other_data(tiny_config: Make, tmp_path: Path) -> None:

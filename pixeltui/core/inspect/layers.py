@@ -25,6 +25,8 @@ NEAR_ZERO = 1e-3
 EDGE = 0.01
 """of a unit's range, from either end"""
 BINS = 48
+BATCH = 16
+"""images a forward pass"""
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def feature_maps(
 
 @torch.no_grad()
 def score(
-    model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | None = None, *, batch_size: int = 16
+    model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | None = None, *, batch_size: int = BATCH
 ) -> Tensor:
     """Bits of every sub-pixel of images uint8 [N, C, H, W] with labels int64 [N]: fp32 [N, C, H, W] on the CPU."""
     return torch.cat(list(score_stream(model, images, labels, batch_size=batch_size)))
@@ -217,7 +219,7 @@ def score(
 
 @torch.no_grad()
 def score_stream(
-    model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | None = None, *, batch_size: int = 16
+    model: "ConditionalPixelCNN", images: Tensor, labels: Tensor | None = None, *, batch_size: int = BATCH
 ) -> Iterator[Tensor]:
     """The same, a batch after another."""
     ln2 = torch.log(torch.tensor(2.0))

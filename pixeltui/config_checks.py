@@ -1,0 +1,56 @@
+"""What of a config cannot be, though each value is in the range of its key: unknown names, values that do not fit."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixeltui import registry, toml
+from pixeltui.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from pixeltui.config import Config
+
+PERIOD = re.compile(r"(\d+) ?(steps?|epochs?)")
+
+
+def impossible(config: "Config") -> Iterator[tuple[str, str]]:
+    """(key, why) of each."""
+    model, train, data = config.model, config.train, config.data
+    for key, name, valid in (
+        ("model.architecture", model.architecture, registry.ARCHITECTURES),
+        ("model.head", model.head, registry.HEADS),
+        ("model.norm", model.norm, registry.NORMS),
+        ("model.gate", model.gate, registry.GATES),
+    ):
+        if name not in valid:
+            yield key, f"there is no {name!r}{did_you_mean(name, valid)}"
+    looks_like_path = any(mark in data.name for mark in "/\\~.") or Path(data.name).exists()
+    if data.name not in registry.DATASETS and not looks_like_path:
+        yield "data.name", f"no data set and no path {data.name!r}{did_you_mean(data.name, registry.DATASETS)}"
+    if data.levels == 1:
+        yield "data.levels", "1 level holds no information: 2 to 256, or 0 to read it off the data"
+    for key, size in (("model.kernel", model.kernel), ("model.first_kernel", model.first_kernel)):
+        if size % 2 == 0 or size > 63:
+            yield key, f"expected an odd number up to 63, got {size}"
+    if model.architecture == "single_stack" and model.first_kernel < 3:
+        yield "model.first_kernel", "a single stack with a first kernel of 1 sees nothing: 3 or more"
+    if beyond := [block for block in model.attention.after if block > model.blocks]:
+        yield "model.attention.after", f"there is no block {beyond[0]}: model.blocks is {model.blocks}"
+    if model.attention.after and model.channels % model.attention.heads:
+        yield "model.attention.heads", f"{model.attention.heads} does not divide model.channels, {model.channels}"
+    if not train.steps and not train.epochs:
+        yield "train.epochs", "train.steps and train.epochs are both 0: nothing to train"
+    if train.batch_size % train.accumulate:
+        yield "train.accumulate", f"{train.accumulate} does not divide train.batch_size, {train.batch_size}"
+    for key, period in (
+        ("train.eval_every", train.eval_every),
+        ("train.checkpoint_every", train.checkpoint_every),
+        ("sample.every", config.sample.every),
+    ):
+        if isinstance(period, str) and not PERIOD.fullmatch(period):
+            yield key, f'expected steps, as in 500, or "2 epochs"; got {period!r}'
+    for key, number in toml.numbers(config):
+        if not math.isfinite(number):
+            yield key, f"expected a finite number, got {number}"

@@ -1,0 +1,77 @@
+"""examples/slurm.sh, with a loop for srun: the rest is the script's own."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from several import descendants, found, losses, run_of, settings, wait_for
+from tiny import tiny_arguments
+
+from pixeltui import events
+from pixeltui.store.summary import summarize
+
+STUBS = {
+    "srun": """#!/bin/bash
+shift
+children=()
+trap 'kill -TERM "${children[@]}"' TERM
+for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & children+=($!); done
+status=0
+for child in "${children[@]}"; do
+    wait "$child"; while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+    wait "$child"; status=$?
+done
+exit $status
+""",
+    "scontrol": """#!/bin/bash
+if [ "$1" = show ]; then echo 127.0.0.1; else echo "scontrol $*"; fi
+""",
+}
+
+
+def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: Path, tmp_path: Path) -> None:
+    for name, text in STUBS.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    script = Path(__file__).parents[2] / "examples" / "slurm.sh"
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIXELTUI_RUNS_DIR": str(tmp_path / "runs"),
+        "NAME": "run",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_NTASKS": "2",
+    }
+
+    def queue(*words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            ["bash", str(script), *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    first = queue(*tiny_arguments(tiny_npz), *settings("train.steps=300"))
+    try:
+        wait_for(lambda: len(losses(tmp_path)) >= 3, first)
+        (srun,) = [pid for pid in descendants(first.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(srun, signal.SIGTERM)
+        output, errors = first.communicate(timeout=120)
+        assert first.returncode == 143, errors
+        assert f"scontrol requeue {os.getpid()}" in output
+        at = max(losses(tmp_path))
+        second = queue("--preset", "passed over")
+        output, errors = second.communicate(timeout=240)
+        assert second.returncode == 0, errors
+    finally:
+        for pid in [first.pid, *descendants(first.pid)] if first.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
+    assert [event.step for event in found(tmp_path, events.Started)] == [0, at]
+    assert summarize(run_of(tmp_path).path).state == "finished"
