@@ -1,6 +1,7 @@
 """Layers of a trained model as plain matrices, for evaluation one pixel or one row at a time.
 
-Shapes: M pixels, D features, a matrix [in, out]. Weights are copies: a model that trains on does not change them.
+Shapes: M pixels, D features, a matrix [in, out]. Weights are copies: a model that trains on does not change them. They
+are made without labels, so that every stream of a model can use the same (core.once): what is given to one is a sum.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.core.attention import CausalSelfAttention, position_features
-from pixeltui.core.layers import LayerNorm, MaskedConv2d, RMSNorm
+from pixeltui.core.layers import ClassBias, LayerNorm, MaskedConv2d, RMSNorm
 
 Norm = Callable[[Tensor, Tensor], object]
 """From features [M, D] to normed features, written into the second argument [M, D]."""
@@ -33,6 +34,19 @@ def bias_of(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
     if conv.bias is None:
         return torch.zeros(conv.weight.shape[0], dtype=dtype, device=conv.weight.device)
     return conv.bias.detach().to(dtype, copy=True)
+
+
+def class_table(class_bias: ClassBias | None, dtype: torch.dtype) -> Tensor | None:
+    """[labels, out], a copy: what a label adds to a bias."""
+    return None if class_bias is None else class_bias.embedding.weight.detach().to(dtype, copy=True)
+
+
+def labelled(bias: Tensor, table: Tensor | None, labels: Tensor | None) -> Tensor:
+    """[out], or [B, out] of labels [B] where there is a table of them."""
+    if table is None:
+        return bias
+    assert labels is not None
+    return bias + table[labels]
 
 
 def with_bias(matrix: Tensor, bias: Tensor) -> Tensor:
@@ -166,19 +180,29 @@ class Gate:
             residual.addmm_(self.with_one, matrix)
 
 
+class AttentionWeights:
+    """A CausalSelfAttention's norm and matrices."""
+
+    def __init__(self, layer: CausalSelfAttention, dtype: torch.dtype) -> None:
+        channels = layer.out.weight.shape[0]
+        self.heads, self.channels = layer.heads, channels
+        self.norm, factors = pack_norm(layer.norm, dtype)
+        matrix = taps(layer.qkv, dtype)[0, 0]
+        self.matrix, self.of_places = scaled_rows(matrix[:channels], factors), matrix[channels:]
+        self.bias = bias_of(layer.qkv, dtype)
+        self.out = with_bias(taps(layer.out, dtype)[0, 0], bias_of(layer.out, dtype))
+
+
 class PackedAttention:
     """CausalSelfAttention with a cache of the keys and values of all earlier pixels, [B, heads, H W, D / heads]."""
 
-    def __init__(self, layer: CausalSelfAttention, batch: int, height: int, width: int, dtype: torch.dtype) -> None:
-        channels = layer.out.weight.shape[0]
-        self.batch, self.heads, self.width, self.channels = batch, layer.heads, width, channels
-        self.norm, factors = pack_norm(layer.norm, dtype)
-        matrix = taps(layer.qkv, dtype)[0, 0]
-        self.matrix = scaled_rows(matrix[:channels], factors).contiguous()
+    def __init__(self, weights: AttentionWeights, batch: int, height: int, width: int) -> None:
+        channels, matrix, dtype = weights.channels, weights.matrix, weights.matrix.dtype
+        self.batch, self.heads, self.width, self.channels = batch, weights.heads, width, channels
+        self.norm, self.matrix, self.out = weights.norm, matrix, weights.out
         places = position_features(height, width, like=matrix).flatten(1).t()
-        self.places = torch.addmm(bias_of(layer.qkv, dtype), places, matrix[channels:])
+        self.places = torch.addmm(weights.bias, places, weights.of_places)
         """[H W, 3 D]: what a pixel's place adds to its query, key and value"""
-        self.out = with_bias(taps(layer.out, dtype)[0, 0], bias_of(layer.out, dtype))
         self.normed = torch.empty(batch, channels, dtype=dtype, device=matrix.device)
         shape = (2, batch, self.heads, height * width, channels // self.heads)
         self.cache = torch.zeros(shape, dtype=dtype, device=matrix.device)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeltui.core.packed import Gate, Norm, PackedAttention
+from pixeltui.core.packed import AttentionWeights, Gate, Norm, PackedAttention, labelled
 from pixeltui.core.parts import IncrementalTrunk
 
 
@@ -116,17 +116,43 @@ class Block(NamedTuple):
     centre: Tensor
     """[D, n D]"""
     bias: Tensor
-    """[n D] or [B, n D]"""
+    """[n D] or, of given labels, [B, n D]"""
     after: Norm | None
     gate: str
     out: Tensor
     """[D + 1, D]"""
+    by_class: Tensor | None = None
+    """[labels, n D]: what a label adds to the bias"""
+
+    def of(self, labels: Tensor | None) -> "Block":
+        return self._replace(bias=labelled(self.bias, self.by_class, labels), by_class=None)
 
     def kernel(self) -> Tensor:
         """[rows, columns, D, n D]: all its taps, zero to the right of the centre."""
         own = torch.cat([self.left, self.centre[None]])
         right = self.above.shape[1] - len(own)
         return torch.cat([self.above, F.pad(own, (0, 0, 0, 0, 0, right))[None]])
+
+
+Panels = dict[tuple[int, ...], tuple[Tensor, Tensor]]
+"""Matrices, by where they lie, and what the compiled steps read in their place"""
+
+
+class StackWeights:
+    """Those of a CausalStack."""
+
+    def __init__(self, blocks: list[Block], attention: dict[int, AttentionWeights]) -> None:
+        self.blocks, self.attention = blocks, attention
+        self.left = [torch.stack([block.left[t] for block in blocks]) for t in range(len(blocks[0].left))]
+
+
+class TrunkWeights:
+    """Those of a RowTrunk, which every stream of a model shares and none writes to."""
+
+    def __init__(self, first: Tensor, stack: StackWeights, norm: tuple[Norm, Tensor | None]) -> None:
+        """first: [left C, D or more], of the current row; norm: the last one."""
+        self.first, self.stack, self.norm = first, stack, norm
+        self.panels: Panels = {}
 
 
 class CausalStack:
@@ -136,13 +162,13 @@ class CausalStack:
     only the centre of each kernel has to wait for the block before.
     """
 
-    def __init__(self, blocks: list[Block], attention: dict[int, PackedAttention], batch: int, width: int) -> None:
-        first = blocks[0]
-        self.blocks, self.attention, self.batch, self.width = blocks, attention, batch, width
+    def __init__(self, weights: StackWeights, labels: Tensor | None, batch: int, height: int, width: int) -> None:
+        first = weights.blocks[0]
+        self.blocks, self.batch, self.width = [block.of(labels) for block in weights.blocks], batch, width
+        self.attention = {n: PackedAttention(one, batch, height, width) for n, one in weights.attention.items()}
         self.left_taps = len(first.left)
         self.channels, self.inner = first.centre.shape
-        like, number = first.centre, len(blocks)
-        self.left = [torch.stack([block.left[t] for block in blocks]) for t in range(self.left_taps)]
+        like, number, self.left = first.centre, len(self.blocks), weights.left
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -222,16 +248,17 @@ class RowTrunk(IncrementalTrunk):
     Features of the first convolution beyond those of the stack go past it and its norm.
     """
 
-    def __init__(self, image: ImageRows, first: Tensor, stack: CausalStack, norm: tuple[Norm, Tensor | None]) -> None:
-        """first: [left C, D or more], of the current row."""
-        self.image, self.first, self.stack = image, first, stack
+    def __init__(self, weights: TrunkWeights, image: ImageRows, labels: Tensor | None, height: int) -> None:
+        batch, first = image.stored.shape[1], weights.first
+        self.image, self.first, self.panels = image, first, weights.panels
+        self.stack = stack = CausalStack(weights.stack, labels, batch, height, image.width)
         self.current = image.current
         shape = (stack.width, stack.batch, first.shape[1])
         self.start = torch.zeros(shape, dtype=first.dtype, device=first.device)
         """what the first convolution takes from the rows above, bias included"""
         self.features = self.start[0].clone()
         self.h = self.features[:, : stack.channels]
-        self.norm, self.factors = norm
+        self.norm, self.factors = weights.norm
 
     def pixel(self, column: int) -> Tensor:
         torch.addmm(self.start[column], self.image.windows[column], self.first, out=self.features)

@@ -4,6 +4,7 @@ It has the blind spot of such stacks: what lies above and further to the right t
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
@@ -17,9 +18,10 @@ from pixeltui.core.layers import (
     shift_down,
     shift_right,
 )
-from pixeltui.core.packed import PackedAttention
+from pixeltui.core.once import once
+from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk, by_image
+from pixeltui.core.rows import Block, ImageRows, RowTrunk, StackWeights, TrunkWeights, by_image
 
 
 class SingleStack(Trunk):
@@ -62,38 +64,47 @@ class SingleStack(Trunk):
         blocks = self._blocks()
         if not packed.can_pack(blocks[0].gate_name, [block.norm for block in blocks]):
             return None
-        return SingleStackRows(self, labels, batch, height, width, dtype)
+        weights = once(self, dtype, lambda: SingleStackWeights(self, dtype))
+        return SingleStackRows(weights, labels, batch, height, width)
 
     def _blocks(self) -> list[ResidualBlock]:
         return [block for block in self.blocks if isinstance(block, ResidualBlock)]
 
 
-class SingleStackRows(RowTrunk):
-    """SingleStack row by row and pixel by pixel: every kernel is cut into the rows above and the current row."""
+class SingleStackWeights(TrunkWeights):
+    """Those of a SingleStack: every kernel is cut into the rows above and the current row."""
 
-    def __init__(
-        self, trunk: SingleStack, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, trunk: SingleStack, dtype: torch.dtype) -> None:
         first = packed.taps(trunk.first, dtype)
-        half = len(first) - 1
-        image = ImageRows(batch, width, first.shape[2], above=half, left=half, reach=half, like=first, ones=False)
-        blocks = [pack_block(block, dtype) for block in trunk._blocks()]
+        self.image_channels, self.half = first.shape[2], len(first) - 1
         attention = {
-            int(after) - 1: PackedAttention(layer, batch, height, width, dtype)
+            int(after) - 1: AttentionWeights(layer, dtype)
             for after, layer in trunk.attention.items()
             if isinstance(layer, CausalSelfAttention)
         }
-        stack = CausalStack(blocks, attention, batch, width)
-        self.first_above, left = first[:-1].flatten(0, 2), first[-1, :half].flatten(0, 1)
+        stack = StackWeights([pack_block(block, dtype) for block in trunk._blocks()], attention)
+        self.first_above, left = first[:-1].flatten(0, 2), first[-1, : self.half].flatten(0, 1)
         self.bias = packed.bias_of(trunk.first, dtype)
-        if trunk.class_bias is not None:
-            self.bias = self.bias + trunk.class_bias(labels).detach().flatten(1).to(dtype)
+        self.by_class = packed.class_table(trunk.class_bias, dtype)
         if trunk.near is not None:
             self.first_above = torch.cat([self.first_above, packed.taps(trunk.near.above, dtype).flatten(0, 2)], dim=1)
             left = torch.cat([left, packed.taps(trunk.near.left, dtype).flatten(0, 2)], dim=1)
             near = packed.bias_of(trunk.near.above, dtype)
-            self.bias = torch.cat([self.bias, near.expand(*self.bias.shape[:-1], -1)], dim=-1)
-        super().__init__(image, left, stack, packed.pack_norm(nn.Identity(), dtype))
+            self.bias = torch.cat([self.bias, near])
+            if self.by_class is not None:
+                self.by_class = F.pad(self.by_class, (0, len(near)))
+        super().__init__(left, stack, packed.pack_norm(nn.Identity(), dtype))
+
+
+class SingleStackRows(RowTrunk):
+    """SingleStack row by row and pixel by pixel."""
+
+    def __init__(self, weights: SingleStackWeights, labels: Tensor | None, batch: int, height: int, width: int) -> None:
+        channels, half, first = weights.image_channels, weights.half, weights.first
+        image = ImageRows(batch, width, channels, above=half, left=half, reach=half, like=first, ones=False)
+        super().__init__(weights, image, labels, height)
+        self.first_above = weights.first_above
+        self.bias = packed.labelled(weights.bias, weights.by_class, labels)
 
     def begin_row(self) -> None:
         self.start.copy_(self.bias)

@@ -26,9 +26,10 @@ from pixeltui.core.layers import (
     shift_down,
     shift_right,
 )
-from pixeltui.core.packed import Gate, PackedAttention
+from pixeltui.core.once import once
+from pixeltui.core.packed import AttentionWeights, Gate
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, CausalStack, ImageRows, RowTrunk, below, by_image, convolved
+from pixeltui.core.rows import Block, ImageRows, RowTrunk, StackWeights, TrunkWeights, below, by_image, convolved
 
 
 class TwoStreamBlock(nn.Module):
@@ -127,28 +128,36 @@ class TwoStream(Trunk):
         norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
         if not packed.can_pack(blocks[0].gate_name, [*norms, self.norm]):
             return None
-        return TwoStreamRows(self, labels, batch, height, width, dtype)
+        weights = once(self, dtype, lambda: TwoStreamWeights(self, dtype))
+        return TwoStreamRows(weights, labels, batch, height, width)
 
     def _blocks(self) -> list[TwoStreamBlock]:
         return [block for block in self.blocks if isinstance(block, TwoStreamBlock)]
 
 
+class VerticalWeights:
+    """Those of the vertical half of a TwoStreamBlock and its link."""
+
+    def __init__(self, block: TwoStreamBlock, dtype: torch.dtype) -> None:
+        self.norm, factors = packed.pack_norm(block.vertical_norm, dtype)
+        self.kernel = packed.scaled_rows(packed.taps(block.vertical_conv, dtype), factors)
+        self.bias = packed.bias_of(block.vertical_conv, dtype)
+        self.by_class = packed.class_table(block.vertical_class, dtype)
+        self.out = None if block.vertical_out is None else Gate.pack(block.vertical_out, dtype)
+        self.link = packed.taps(block.link, dtype)[0, 0]
+
+
 class VerticalBlock:
     """The vertical half of a TwoStreamBlock and its link, a row at a time; v [W B, D] holds the row."""
 
-    def __init__(
-        self, block: TwoStreamBlock, labels: Tensor | None, batch: int, width: int, dtype: torch.dtype
-    ) -> None:
-        self.norm, factors = packed.pack_norm(block.vertical_norm, dtype)
-        kernel = packed.taps(block.vertical_conv, dtype)
-        self.kernel = packed.scaled_rows(kernel, factors)
-        self.bias = _bias(block.vertical_conv, block.vertical_class, labels, dtype)
-        self.out = None if block.vertical_out is None else Gate.pack(block.vertical_out, dtype)
-        self.link = packed.taps(block.link, dtype)[0, 0]
-        rows, columns, channels, _ = kernel.shape
+    def __init__(self, weights: VerticalWeights, labels: Tensor | None, batch: int, width: int) -> None:
+        self.norm, self.kernel, self.out, self.link = weights.norm, weights.kernel, weights.out, weights.link
+        self.bias = packed.labelled(weights.bias, weights.by_class, labels)
+        """[n D], or [B, n D] with labels"""
+        rows, columns, channels, _ = self.kernel.shape
         self.width, self.reach = width, columns // 2
         shape = (rows, width + columns - 1, batch, channels)
-        self.normed = torch.zeros(shape, dtype=dtype, device=kernel.device)
+        self.normed = torch.zeros(shape, dtype=self.kernel.dtype, device=self.kernel.device)
         """the current row, last, and those above it"""
 
     def step(self, v: Tensor, work: "VerticalWork", horizontal: Tensor) -> None:
@@ -183,32 +192,41 @@ class VerticalWork:
         self.gate = Gate(gate, self.both, channels)
 
 
-class TwoStreamRows(RowTrunk):
-    """TwoStream: the vertical stack a row at a time, the horizontal stack a pixel at a time."""
+class TwoStreamWeights(TrunkWeights):
+    """Those of a TwoStream."""
 
-    def __init__(
-        self, trunk: TwoStream, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, trunk: TwoStream, dtype: torch.dtype) -> None:
         firsts = [(trunk.vertical_first, trunk.horizontal_first)]
         if trunk.near is not None:
             firsts.append((trunk.near.above, trunk.near.left))
         vertical = torch.cat([packed.taps(above, dtype) for above, _ in firsts], dim=3)
         horizontal = torch.cat([packed.taps(left, dtype) for _, left in firsts], dim=3)
-        rows, columns, channels, _ = vertical.shape
-        image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, vertical, ones=True)
         attention = {
-            int(after) - 1: PackedAttention(layer, batch, height, width, dtype)
+            int(after) - 1: AttentionWeights(layer, dtype)
             for after, layer in trunk.attention.items()
             if isinstance(layer, CausalSelfAttention)
         }
-        blocks = [_horizontal(block, labels, dtype) for block in trunk._blocks()]
-        stack = CausalStack(blocks, attention, batch, width)
-        super().__init__(image, horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
-        self.verticals = [VerticalBlock(block, labels, batch, width, dtype) for block in trunk._blocks()]
-        self.vertical_first = vertical.flatten(0, 2)
+        stack = StackWeights([_horizontal(block, dtype) for block in trunk._blocks()], attention)
+        super().__init__(horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
+        self.verticals = [VerticalWeights(block, dtype) for block in trunk._blocks()]
+        self.vertical_first = vertical
+        """[rows, columns, C, D or more]"""
         self.vertical_bias = torch.cat([packed.bias_of(above, dtype) for above, _ in firsts])
         self.bias = torch.cat([packed.bias_of(left, dtype) for _, left in firsts])
-        self.work = VerticalWork(blocks[0].gate, width * batch, stack.inner, stack.channels, vertical)
+
+
+class TwoStreamRows(RowTrunk):
+    """TwoStream: the vertical stack a row at a time, the horizontal stack a pixel at a time."""
+
+    def __init__(self, weights: TwoStreamWeights, labels: Tensor | None, batch: int, height: int, width: int) -> None:
+        rows, columns, channels, _ = weights.vertical_first.shape
+        image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, weights.vertical_first, ones=True)
+        super().__init__(weights, image, labels, height)
+        self.verticals = [VerticalBlock(one, labels, batch, width) for one in weights.verticals]
+        self.vertical_first = weights.vertical_first.flatten(0, 2)
+        self.vertical_bias, self.bias = weights.vertical_bias, weights.bias
+        gate, stack = self.stack.blocks[0].gate, self.stack
+        self.work = VerticalWork(gate, width * batch, stack.inner, stack.channels, weights.vertical_first)
 
     def begin_row(self) -> None:
         first = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
@@ -231,18 +249,11 @@ class TwoStreamRows(RowTrunk):
             vertical.end_row()
 
 
-def _horizontal(block: TwoStreamBlock, labels: Tensor | None, dtype: torch.dtype) -> Block:
+def _horizontal(block: TwoStreamBlock, dtype: torch.dtype) -> Block:
     norm, factors = packed.pack_norm(block.horizontal_norm, dtype)
     kernel = packed.scaled_rows(packed.taps(block.horizontal_conv, dtype), factors)
-    bias = _bias(block.horizontal_conv, block.horizontal_class, labels, dtype)
+    bias = packed.bias_of(block.horizontal_conv, dtype)
+    by_class = packed.class_table(block.horizontal_class, dtype)
     own = kernel[-1].contiguous()
     out = Gate.pack(block.horizontal_out, dtype)
-    return Block(norm, kernel[:-1], own[:-1], own[-1], bias, None, block.gate_name, out)
-
-
-def _bias(conv: nn.Conv2d, class_bias: ClassBias | None, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """[n D], or [B, n D] with labels."""
-    bias = packed.bias_of(conv, dtype)
-    if class_bias is not None:
-        bias = bias + class_bias(labels).detach().flatten(1).to(dtype)
-    return bias
+    return Block(norm, kernel[:-1], own[:-1], own[-1], bias, None, block.gate_name, out, by_class)

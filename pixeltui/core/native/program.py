@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pixeltui.core.native.library import KINDS, MOST_PIXELS, CPlace, CStep
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures, ScaleAndShift, Scaled
+from pixeltui.core.rows import Panels
 
 
 class Unsupported(Exception):
@@ -20,15 +21,16 @@ class Unsupported(Exception):
 class Steps:
     """Steps in the order in which they are to run."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, lanes: int, packed: Panels | None = None) -> None:
+        """packed: of matrices that outlive these steps; is added to."""
+        self.lanes, self.packed = lanes, packed
         self.steps: list[CStep] = []
         self.kept: list[Tensor] = []
 
     def linear(self, output: Tensor, x: Tensor, matrix: Tensor, start: Tensor | None = None) -> None:
         """output = start + x matrix [in, out]."""
-        packed = panels(matrix, self.lanes)
-        self.add("linear", x, output, start=start, weight=packed, inputs=matrix.shape[0], outputs=matrix.shape[1])
+        weight = self._panels(matrix)
+        self.add("linear", x, output, start=start, weight=weight, inputs=matrix.shape[0], outputs=matrix.shape[1])
 
     def gate(self, name: str, both: Tensor, gated: Tensor) -> None:
         steps = {"tanh": "tanh_gate", "silu": "silu_gate", "none": "silu"}
@@ -88,6 +90,14 @@ class Steps:
 
     def array(self) -> "ctypes.Array[CStep]":
         return (CStep * len(self.steps))(*self.steps)
+
+    def _panels(self, matrix: Tensor) -> Tensor:
+        if self.packed is None:
+            return panels(matrix, self.lanes)
+        where = matrix.data_ptr(), *matrix.shape, *matrix.stride(), self.lanes
+        if where not in self.packed:
+            self.packed[where] = matrix, panels(matrix, self.lanes)
+        return self.packed[where][1]
 
     def _place(self, x: Tensor) -> CPlace:
         place = place_of(x)

@@ -8,6 +8,7 @@ import torch
 from pixeltui.core.native.library import CProgram, Library, load
 from pixeltui.core.native.plan import head_steps, pixel_steps, row_steps
 from pixeltui.core.native.program import Steps, Unsupported, place_of
+from pixeltui.core.rows import RowTrunk
 
 if TYPE_CHECKING:
     from pixeltui.core.cached import CachedSampler
@@ -24,7 +25,8 @@ class NativeRow:
         self.library, self.lanes = library, lanes
         request, trunk = sampler.request, sampler.trunk
         images, channels, _, width = request.images.shape
-        row, pixel, head = Steps(lanes), Steps(lanes), Steps(lanes)
+        packed = trunk.panels if isinstance(trunk, RowTrunk) else None
+        row, pixel, head = Steps(lanes, packed), Steps(lanes, packed), Steps(lanes)
         row_steps(row, trunk)
         features = pixel_steps(pixel, trunk)
         mixture = head_steps(head, sampler.head, features, channels, by_logs=sampler.draw is not None)
