@@ -1,6 +1,7 @@
 """Sampling from a trunk and a head that offer `incremental`: each activation is computed once.
 
-The weights are copied when the stream begins. Shapes: B images, N = B or, with guidance, 2 B, W columns, C channels.
+A stream keeps the weights that the model has when it begins. Shapes: B images, N = B or, with guidance, 2 B, W columns,
+C channels.
 """
 
 import copy
