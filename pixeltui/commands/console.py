@@ -38,6 +38,7 @@ def open_console(
     args: argparse.Namespace, *, request: "TrainRequest | None" = None, session: "Session | None" = None
 ) -> int:
     """Runs the console, and training on when it closes. Returns the exit status."""
+    from pixeltui.ui.collector import Collector
     from pixeltui.ui.colors import use_depth
     from pixeltui.ui.guard import guard
 
@@ -53,10 +54,13 @@ def open_console(
     signals.install()
     with tempfile.TemporaryFile() as strayed:
         terminal = _take_terminal(strayed.fileno())
+        collector = Collector()
         from pixeltui.ui.app import Console
 
-        app = Console(args.runs_dir, ui=ui, request=request, session=session, signals=signals)
+        collector.spare()
+        app = Console(args.runs_dir, ui=ui, request=request, session=session, signals=signals, collector=collector)
         left = app.run()
+        collector.close()
         local = app.training_session
         if left == "hangup":
             if signals.stop_on_hangup:

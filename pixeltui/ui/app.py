@@ -1,6 +1,7 @@
 """The console: which screen one is on, the training of this process, and how one leaves."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple
@@ -8,6 +9,7 @@ from typing import ClassVar, Final, Literal, NamedTuple
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.driver import Driver
+from textual.events import Event, InputEvent
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -21,9 +23,11 @@ from pixeltui.session.session import Session
 from pixeltui.session.studio import Studio
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
+from pixeltui.ui.collector import Collector
 from pixeltui.ui.colors import DARK, LIGHT, current_depth
 from pixeltui.ui.driver import HANGUP, HangupDriver
-from pixeltui.ui.keys import BY_ID, KEYS, Key, Scope, bindings, unknown_ids
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import BY_ID, KEYS, Key, bindings, unknown_ids
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help
 from pixeltui.ui.screens.inspect import InspectScreen
@@ -75,7 +79,9 @@ class Console(App[Exit], inherit_bindings=False):
         request: TrainRequest | None = None,
         session: Session | None = None,
         signals: Signals | None = None,
+        collector: Collector | None = None,
     ) -> None:
+        """collector: of a process that is this console's own."""
         super().__init__(driver_class=_driver_class(), watch_css=False)
         self.runs_dir = runs_dir
         self.ui = ui or config.Ui()
@@ -87,6 +93,9 @@ class Console(App[Exit], inherit_bindings=False):
         self.pace = Pace.of(self.ui)
         self._request, self._session = request, session
         self._signals = signals or Signals()
+        self._collector = collector
+        self._spared = False
+        self._last_input = time.monotonic()
         self._stopping = False
 
     # -- start -----------------------------------------------------------------------------------------------------
@@ -202,6 +211,16 @@ class Console(App[Exit], inherit_bindings=False):
             self.exit("signal")
         elif self._stopping and not self.trains:
             self.exit("stopped")
+        if self._collector is not None:
+            if not self._spared and self.training is not None and self.training.view.steps:
+                self._spared = True  # torch, the model and the data are there from the first step on
+                self._collector.spare()
+            self._collector.look(time.monotonic() - self._last_input)
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, InputEvent):
+            self._last_input = time.monotonic()
+        await super().on_event(event)
 
     # -- actions ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Free of textual and rich: `--color` has to set the depth before textual is impor
 """
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final, Literal
@@ -147,13 +147,27 @@ def _lab_entries(depth: Literal["256", "16"]) -> tuple[tuple[int, float, float, 
     return tuple((index, *lab(palette_rgb(index))) for index in indices)
 
 
+def _nearest(rgb: Rgb, entries: Iterable[tuple[int, float, float, float]]) -> int:
+    lightness, a, b = lab(rgb)
+    return min(entries, key=lambda entry: (entry[1] - lightness) ** 2 + (entry[2] - a) ** 2 + (entry[3] - b) ** 2)[0]
+
+
 @lru_cache(maxsize=4096)
 def nearest_index(rgb: Rgb, depth: Literal["256", "16"] = "256") -> int:
     """Palette entry nearest in Lab: one of the 240 fixed entries, or of the 16 that have names."""
-    lightness, a, b = lab(rgb)
-    return min(
-        _lab_entries(depth), key=lambda entry: (entry[1] - lightness) ** 2 + (entry[2] - a) ** 2 + (entry[3] - b) ** 2
-    )[0]
+    return _nearest(rgb, _lab_entries(depth))
+
+
+VISIBLE: Final = 1.5
+"""contrast from which a line can be told from what it is drawn on"""
+
+
+@lru_cache(maxsize=256)
+def visible_index(rgb: Rgb, on: int) -> int:
+    """The nearest of the 16 that have names that can be told from one of them, which lies under it."""
+    under = to_hex(palette_rgb(on))
+    told = [entry for entry in _lab_entries("16") if contrast(to_hex(palette_rgb(entry[0])), under) >= VISIBLE]
+    return _nearest(rgb, told)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pixeltui.ui.keys import KEYS, TITLES, pretty
+from pixeltui.ui.key_table import TITLES
+from pixeltui.ui.keys import KEYS, pretty
 
 BEGIN: Final = "<!-- keys: written by `python -m pixeltui.ui.readme_keys README.md` -->\n"
 END: Final = "<!-- /keys -->\n"

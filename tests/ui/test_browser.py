@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
-from test_console import until
+from driving import until
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+from driving import until
 from PIL import Image
-from test_console import until
 from test_sampling import drawn, on_screen, pixels, stopped_drawing
 from textual.pilot import Pilot
 from textual.widgets import Input

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from driving import ENDLESS, drive, screen_of, until
 from textual.pilot import Pilot
 from textual.widgets import Input
+from tiny import TINY
 
 from pixeltui.config import Ui
 from pixeltui.session.attach import AttachedSession
@@ -16,40 +17,12 @@ from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import find_run
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.curves_pane import CurvesPane
-from pixeltui.ui.screens.dialogs import Ask, Help, Prompt
+from pixeltui.ui.screens.dialogs import Ask, Prompt
 from pixeltui.ui.screens.samples_pane import SamplesPane
-from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
+from pixeltui.ui.screens.text_panes import LogPane
 from pixeltui.ui.screens.training import TrainingScreen
 from pixeltui.ui.watch import Watch
-from pixeltui.ui.widgets.gallery import Gallery
 from pixeltui.ui.widgets.state_strip import StateStrip
-
-ENDLESS = ("train.steps=1000000", "train.eval_every=0", "train.checkpoint_every=0")
-
-
-async def until(pilot: Pilot, met: Callable[[], object], seconds: float = 90.0) -> None:  # type: ignore[type-arg]
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, "it never came"
-        await pilot.pause(0.05)
-
-
-def drive(app: Console, script: Callable[[Pilot], Coroutine[None, None, None]], size=(120, 40)) -> None:  # type: ignore[no-untyped-def,type-arg]
-    """Runs the script against the app; training in this process has ended when this returns."""
-
-    async def go() -> None:
-        async with app.run_test(size=size) as pilot:
-            await script(pilot)
-
-    try:
-        asyncio.run(go())
-    finally:
-        session = app.training_session
-        if session is not None and session.alive:
-            from pixeltui.events import Stop
-
-            session.send(Stop())
-            session.join(30)
 
 
 @pytest.fixture
@@ -60,11 +33,6 @@ def console(tiny_npz: Path, tmp_path: Path) -> Callable[..., Console]:
         return Console(tmp_path, request=request, ui=ui or Ui(curves_per_second=20.0, images_per_second=20.0))
 
     return make
-
-
-def screen_of(app: Console) -> TrainingScreen:
-    assert isinstance(app.screen, TrainingScreen)
-    return app.screen
 
 
 def test_a_run_steered_from_its_start_to_its_end(console: Callable[..., Console], tmp_path: Path) -> None:
@@ -195,113 +163,6 @@ def test_another_console_sees_samples_being_drawn(
     drive(app, script)
 
 
-@pytest.fixture
-def finished(tiny_train: Callable[..., int], tmp_path: Path) -> Path:
-    """tmp_path/runs with one finished run, `one`."""
-    assert tiny_train("--name", "one", "--set", "train.epochs=3", "--set", "sample.every=1 epoch") == 0
-    return tmp_path / "runs"
-
-
-def test_a_finished_run_is_shown_and_takes_no_commands(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        screen = screen_of(app)
-        assert screen.watched.state == "finished"
-        pane = screen.query_one(SamplesPane)
-        await until(pilot, lambda: len(pane.gallery.pictures) == 4)
-        assert (pane.gallery.pictures[0].width, pane.gallery.pictures[0].height) == (5, 6)
-        main = screen.query_one(CurvesPane).main
-        assert [series.name for series in main.series] == ["train, raw", "train", "val"]
-        assert len(main.series[0]) == len(screen.watched.view.steps)
-        await pilot.press("p", "w")
-        await pilot.pause(0.2)
-        assert screen.watched.state == "finished"
-        assert list((finished / "one" / "control").iterdir()) == []
-        await pilot.press("2", "h")
-        await pilot.pause()
-        assert f"of {len(screen.watched.view.samples)}" in str(pane.border_subtitle)
-        await pilot.press("q")
-
-    drive(app, script)
-    assert app.return_value == "quit"
-
-
-def test_keys_of_the_curves(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        pane = screen_of(app).query_one(CurvesPane)
-        main = pane.main
-        await pilot.press("m")
-        assert main.figure.title == "nats/dim"
-        await pilot.press("M", "y")
-        assert main.figure.title == "bits/dim"
-        assert main.log_y
-        await pilot.press("plus")
-        narrow = main.x_range
-        await pilot.press("0")
-        assert main.x_range[1] - main.x_range[0] > narrow[1] - narrow[0]
-        await pilot.press("enter")
-        at = main.cursor
-        assert at is not None
-        await pilot.press("h", "h")
-        assert main.cursor is not None
-        assert main.cursor < at
-        assert all(chart.cursor == main.cursor for chart in pane.charts), "all charts in step"
-        await pilot.press("escape")
-        assert main.cursor is None
-        await pilot.press("x")
-        assert main.figure.x_kind == "epoch"
-        await pilot.press("x")
-        assert main.figure.x_kind == "time"
-        await pilot.press("E")
-        lines = (finished / "one" / "curves.csv").read_text().splitlines()
-        assert lines[0] == "curve,step,seconds,value"
-        assert len([line for line in lines if line.startswith("bits/train,")]) == len(main.series[0])
-
-    drive(app, script)
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (250, 70)])
-def test_every_pane_has_its_key_at_every_size(finished: Path, size: tuple[int, int]) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        screen = screen_of(app)
-        width, height = size
-        for key, kind in (("1", CurvesPane), ("2", SamplesPane), ("4", ConfigPane), ("5", LogPane)):
-            await pilot.press(key)
-            await pilot.pause()
-            pane = screen.query_one(kind)
-            assert pane.has_focus_within, key
-            region = pane.region
-            assert region.width >= 20, key
-            assert region.height >= 5, key
-            assert region.right <= width, key
-            assert region.bottom <= height, key
-            await pilot.press("z")
-            await pilot.pause()
-            await pilot.press("escape")
-            await pilot.pause()
-        assert not screen.has_class("-full")
-
-    drive(app, script, size)
-
-
-def test_help_lists_the_keys_of_the_pane(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("2", "question_mark")
-        assert isinstance(app.screen, Help)
-        assert app.screen._scopes == ["samples", "training", "everywhere"]
-        await pilot.press("escape")
-        assert isinstance(app.screen, TrainingScreen)
-
-    drive(app, script)
-
-
 def test_keys_are_remapped_by_id_and_unknown_ids_are_named(console: Callable[..., Console]) -> None:
     app = console(*ENDLESS, ui=Ui(keys={"pause": "f9", "puase": "x"}, curves_per_second=20.0))
 
@@ -314,68 +175,6 @@ def test_keys_are_remapped_by_id_and_unknown_ids_are_named(console: Callable[...
         assert watched.state == "training"
         await pilot.press("f9")
         await until(pilot, lambda: watched.state == "paused")
-
-    drive(app, script)
-
-
-def test_the_log_is_filtered(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        log = screen_of(app).query_one(LogPane)
-        await pilot.press("5", "slash")
-        app.screen.query_one(Input).value = "best so far"
-        await pilot.press("enter")
-        await pilot.pause()
-        text = "\n".join(line.text for line in log.lines)
-        assert "val " in text
-        assert "samples" not in text
-
-    drive(app, script)
-
-
-def test_marked_runs_are_laid_over(finished: Path) -> None:
-    import shutil
-
-    shutil.copytree(finished / "one", finished / "two")
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-    app.marked = {str(finished / "two")}
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        pane = screen_of(app).query_one(CurvesPane)
-        await pilot.press("b")
-        await until(pilot, lambda: any(series.name == "two val" for series in pane.main.series))
-        assert any(series.name == "val" for series in pane.main.series)
-        await pilot.press("b")
-        assert not any(series.name == "two val" for series in pane.main.series)
-
-    drive(app, script)
-
-
-def test_another_theme_reaches_the_text(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        screen = screen_of(app)
-        panes = [screen.query_one(LogPane), screen.query_one(ConfigPane)]
-        await pilot.pause()
-        before = [{segment.style.color for line in pane.lines for segment in line if segment.style} for pane in panes]
-        await pilot.press("T")
-        await pilot.pause()
-        after = [{segment.style.color for line in pane.lines for segment in line if segment.style} for pane in panes]
-        assert all(old and new and not old & new for old, new in zip(before, after, strict=True))
-
-    drive(app, script)
-
-
-def test_tiles_get_the_focus(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("2")
-        assert isinstance(app.focused, Gallery)
-        await pilot.press("right_square_bracket")
-        assert screen_of(app).query_one(SamplesPane).temperature == 1.05
 
     drive(app, script)
 
@@ -397,73 +196,5 @@ def test_a_slow_connection_is_told_less_often_and_keys_work_at_once(console: Cal
         strip = screen.query_one(StateStrip)
         await until(pilot, lambda: any(item.value.endswith("paused") for item in strip.items), 4)
         await until(pilot, lambda: len(pane.main.series[0]) == len(view.steps))
-
-    drive(app, script)
-
-
-@pytest.mark.parametrize(("symbol", "characters"), [("block", "▘▖▌▝▀▞▛▗▚▄▙▐▜▟█"), ("ascii", "'.|")])
-def test_curves_are_drawn_with_what_the_config_says(finished: Path, symbol: str, characters: str) -> None:
-    ui = Ui(graph_symbol=symbol)  # type: ignore[arg-type]
-    app = Console(finished, ui=ui, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        main = screen_of(app).query_one(CurvesPane).main
-        await pilot.pause()
-        plot = "".join(main.render_line(y).text[main.figure.label_width + 2 :] for y in range(1, main.size.height - 2))
-        assert any(character in plot for character in characters)
-        assert not any("⠀" < character <= "⣿" for character in plot)
-
-    drive(app, script)
-
-
-def test_by_epoch_every_run_has_its_own_scale(tiny_train: Callable[..., int], tmp_path: Path) -> None:
-    """Two runs of two epochs each, one with batches twice as large."""
-    for name, size in (("one", 16), ("two", 32)):
-        assert tiny_train("--name", name, "--set", "train.epochs=2", "--set", f"train.batch_size={size}") == 0
-    runs = tmp_path / "runs"
-    app = Console(runs, session=AttachedSession(find_run(runs, "one")))
-    app.marked = {str(runs / "two")}
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        pane = screen_of(app).query_one(CurvesPane)
-        await pilot.press("b")
-        await until(pilot, lambda: any(series.name == "two train" for series in pane.main.series))
-        lasts = {series.name: series.xs[-1] for series in pane.main.series}
-        assert lasts["two train"] < lasts["train"], "by step"
-        await pilot.press("x")
-        ends = {series.xs[-1] for series in pane.main.series}
-        assert ends == {2.0}, "by epoch both end where they ended"
-        await pilot.press("enter")
-        assert pane.main.figure.format_x(pane.main.cursor or 0.0) == "2.00"
-
-    drive(app, script)
-
-
-def test_what_is_in_a_remark_is_no_markup(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("5", "slash")
-        app.screen.query_one(Input).value = "[/red] [x"
-        await pilot.press("enter")
-        await pilot.pause()
-        log = screen_of(app).query_one(LogPane)
-        assert log.remark == "[/red] [x"
-
-    drive(app, script)
-
-
-def test_lines_that_came_while_the_log_was_hidden_fill_its_width(finished: Path) -> None:
-    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
-
-    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
-        log = screen_of(app).query_one(LogPane)
-        await pilot.press("2", "z")
-        await pilot.pause()
-        assert not log.region.area, "the samples have the whole screen"
-        log.add([("info", "12:00:00  " + "word " * 12)])
-        await pilot.press("escape")
-        await until(pilot, lambda: any(line.text.count("word") == 12 for line in log.lines))
-        assert all(line.cell_length >= 40 for line in log.lines if "word" in line.text)
 
     drive(app, script)

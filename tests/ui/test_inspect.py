@@ -6,15 +6,16 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
-from test_console import until
+from driving import until
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
 from pixeltui.session.wishes import Pane
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen, RunTable
-from pixeltui.ui.screens.inspect import TITLES, InspectScreen, arranged
+from pixeltui.ui.screens.inspect import TITLES, InspectScreen
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.widgets.inspected import arranged
 
 Script = Callable[[Pilot, InspectScreen], Coroutine[None, None, None]]  # type: ignore[type-arg]
 
@@ -55,10 +56,10 @@ def test_every_pane(runs_copy: Path) -> None:
         bits = await see(pilot, screen, "2", "bits")
         assert [len(group.tiles) for group in bits.groups] == [1, 20], "one map of grey; ten images beside their maps"
         await until(pilot, lambda: "bits" in note(screen))
-        assert len(screen.gallery.pictures) == 1
+        assert len(screen.seen.gallery.pictures) == 1
         await pilot.press("j")
-        assert len(screen.gallery.pictures) == 20
-        assert screen.gallery.columns % 2 == 0, "pairs stand together"
+        assert len(screen.seen.gallery.pictures) == 20
+        assert screen.seen.gallery.columns % 2 == 0, "pairs stand together"
         labels = [float(tile.label) for tile in bits.groups[1].tiles[1::2]]
         assert labels == sorted(labels), "easy ones first"
 
@@ -69,10 +70,10 @@ def test_every_pane(runs_copy: Path) -> None:
         assert screen.query_one("#seen").border_subtitle == f"↑↓ 3 of {len(names)}: {names[2]}"
         assert note(screen).startswith("unit ")
         await pilot.press("z", "l")
-        assert len(screen.gallery.pictures) == 1
-        assert screen.gallery.pictures[0].rgb == features.groups[2].tiles[2].rgb
+        assert len(screen.seen.gallery.pictures) == 1
+        assert screen.seen.gallery.pictures[0].rgb == features.groups[2].tiles[2].rgb
         await pilot.press("escape")
-        assert (len(screen.gallery.pictures), screen.gallery.index) == (9, 2)
+        assert (len(screen.seen.gallery.pictures), screen.seen.gallery.index) == (9, 2)
 
         units = await see(pilot, screen, "4", "units")
         table = screen.query_one(DataTable)
@@ -118,8 +119,8 @@ def test_it_fits_a_small_window_and_opens_from_a_run(runs_copy: Path) -> None:
     async def script(pilot: Pilot, screen: InspectScreen) -> None:  # type: ignore[type-arg]
         for key, name in (("2", "bits"), ("5", "field")):
             await see(pilot, screen, key, name)
-            assert screen.gallery.pages == 1
-            tiles = screen.gallery._tiles
+            assert screen.seen.gallery.pages == 1
+            tiles = screen.seen.gallery._tiles
             assert max(tile.region.right for tile in tiles) < 80
             assert max(tile.region.bottom for tile in tiles) < 24
         await pilot.press("escape")

@@ -33,6 +33,15 @@ def test_colours_become_the_nearest_entries_and_attributes_stay() -> None:
     assert (plain.color, plain.bgcolor, plain.bold, plain.dim) == (None, None, True, True)
 
 
+@pytest.mark.parametrize("theme", colors.THEMES.values(), ids=lambda theme: theme.name)
+def test_no_line_is_lost_on_its_background_in_16_colours(theme: colors.Theme) -> None:
+    for under in (theme.background, theme.surface, theme.panel):
+        for color in (theme.text, theme.muted, theme.faint, theme.accent, theme.good, theme.warn, theme.bad):
+            style = through(Style(color=color, bgcolor=under), "16")
+            seen = [colors.to_hex(colors.palette_rgb(c.number)) for c in (style.color, style.bgcolor)]
+            assert colors.contrast(*seen) >= colors.VISIBLE, (color, under)
+
+
 def test_palette_entries_pass_untouched() -> None:
     style = Style(color="color(17)", bgcolor="color(200)")
     assert through(style, "256") == style

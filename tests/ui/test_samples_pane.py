@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from driving import drive, screen_of, until
 from PIL import Image
-from test_console import drive, screen_of, until
 from textual.pilot import Pilot
 
 from pixeltui.errors import UserError

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from driving import ENDLESS, drive, until
 from PIL import Image
-from test_console import until
 from textual.pilot import Pilot
 from textual.widgets import Input
+from tiny import TINY
 
 from pixeltui.session.wishes import Rows
+from pixeltui.session.worker import TrainRequest
 from pixeltui.store.files import Lock
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen, RunTable
@@ -272,11 +274,6 @@ def test_the_process_ends_when_its_console_is_killed(runs_copy: Path, tmp_path: 
 
 def test_drawing_beside_a_training_in_this_process(tiny_npz: Path, tmp_path: Path) -> None:
     """From the training screen, on the run's last checkpoint, behind training."""
-    from test_console import ENDLESS, drive
-    from tiny import TINY
-
-    from pixeltui.session.worker import TrainRequest
-
     settings = (f"data.name={tiny_npz}", *TINY, *ENDLESS)
     app = Console(
         tmp_path,

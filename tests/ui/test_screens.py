@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import textual
+from driving import until
 from screens import FOLDER, NOW, make_run, screen_text
-from test_console import until
 from textual.pilot import Pilot
 
 from pixeltui.config import Ui

@@ -13,7 +13,8 @@ from textual.worker import get_current_worker
 from pixeltui.errors import UserError, printable
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
-from pixeltui.ui.keys import Scope, bindings, in_scope
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import bindings, in_scope
 from pixeltui.ui.run_list import BY_LETTER, RUNNING, RunList, arranged
 from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, TitleBar
 from pixeltui.ui.screens.compare import CompareScreen

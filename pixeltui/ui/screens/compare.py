@@ -19,7 +19,8 @@ from pixeltui.errors import printable
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import theme_for
-from pixeltui.ui.keys import Scope, bindings, in_scope
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import bindings, in_scope
 from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane

@@ -22,7 +22,8 @@ from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
 from pixeltui.ui.curves import SMOOTHING, Drawn
-from pixeltui.ui.keys import Scope, bindings
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import bindings
 from pixeltui.ui.widgets.bordered import Bordered
 from pixeltui.ui.widgets.chart import Chart
 from pixeltui.ui.widgets.raster import GraphSymbol

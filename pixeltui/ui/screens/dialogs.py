@@ -14,7 +14,8 @@ from textual.widgets import Input, Static
 
 from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
-from pixeltui.ui.keys import TITLES, Key, Scope, in_scope
+from pixeltui.ui.key_table import TITLES, Scope
+from pixeltui.ui.keys import Key, in_scope
 
 
 @dataclass(frozen=True)

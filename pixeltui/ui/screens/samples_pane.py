@@ -16,7 +16,8 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
 from pixeltui.ui.drawings import HeatMap
 from pixeltui.ui.enlarged import wish_for_bits, write_png
-from pixeltui.ui.keys import Scope, bindings
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import bindings
 from pixeltui.ui.sheets import ImageShape, frame_pictures, sheet_pictures
 from pixeltui.ui.widgets.bordered import Bordered
 from pixeltui.ui.widgets.gallery import Gallery, Picture

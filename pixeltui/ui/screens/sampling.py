@@ -15,7 +15,8 @@ from pixeltui.store.files import is_locked
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.draft import Draft
 from pixeltui.ui.drawings import Earlier, Easel, HeatMap
-from pixeltui.ui.keys import Scope, bindings, in_scope
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import bindings, in_scope
 from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.canvas import NARROW, Canvas, Mode
 from pixeltui.ui.screens.completing import Completing

@@ -12,7 +12,8 @@ from textual.widgets import RichLog
 from pixeltui.config import Config
 from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
-from pixeltui.ui.keys import Scope, bindings
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import bindings
 from pixeltui.ui.screens.dialogs import Prompt
 from pixeltui.ui.widgets.bordered import Bordered
 

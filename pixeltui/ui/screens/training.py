@@ -14,7 +14,8 @@ from textual.widget import Widget
 from pixeltui import events
 from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand, AnyEvent
-from pixeltui.ui.keys import STEERING, Key, Scope, bindings, in_scope
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
 from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Prompt

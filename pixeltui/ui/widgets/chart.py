@@ -24,7 +24,7 @@ class Chart(Widget, can_focus=True):
     """Curves with axes, legend and a value cursor.
 
     `series` are drawn in their order, dim ones first; change them in place (append, extend) or with
-    `set_series`, then call `update_data`. xs are in the unit of `set_x_kind`, divided by its scale.
+    `set_series`, then call `update_data`. xs are in the unit of `set_x_kind`.
     """
 
     DEFAULT_CSS = """
@@ -130,9 +130,9 @@ class Chart(Widget, can_focus=True):
         """Whether the newest point stays in view."""
         return self.figure.x_view.mode != "fixed"
 
-    def set_x_kind(self, kind: XKind, scale: float = 1.0) -> None:
-        """How x is written: the series' xs times `scale` are steps, epochs or seconds."""
-        self.figure.x_kind, self.figure.x_scale = kind, scale
+    def set_x_kind(self, kind: XKind) -> None:
+        """What the series' xs are: steps, epochs, or seconds."""
+        self.figure.x_kind = kind
         self.update_data()
 
     def zoom_x(self, factor: float) -> None:

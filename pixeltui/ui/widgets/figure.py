@@ -5,7 +5,7 @@ from math import inf, isnan
 
 from pixeltui.curves.series import Series
 from pixeltui.curves.ticks import XKind, format_time, format_value, y_ticks
-from pixeltui.ui.widgets.plot import BLANK, LOG, Entry, Runs, axis_rows, legend_row, letter, plot_rows
+from pixeltui.ui.widgets.plot import BLANK, LABEL, LOG, Entry, Runs, axis_rows, legend_row, letter, plot_rows
 from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
 from pixeltui.ui.widgets.viewport import XView, YView
 
@@ -23,7 +23,6 @@ class Figure:
         self.x_view, self.y_view = XView(), YView()
         self.x_view.live = live
         self.x_kind: XKind = "step"
-        self.x_scale = 1.0
         self.cursor: float | None = None
         self.traces: list[Trace] = []
         self.series: list[Series] = []
@@ -62,8 +61,7 @@ class Figure:
         return [(s, point[1] if (point := s.value_at(x)) else None) for s in self.series]
 
     def format_x(self, x: float) -> str:
-        """x of the series as the axis writes it."""
-        x *= self.x_scale
+        """x as the axis writes it."""
         if self.x_kind == "time":
             return format_time(x)
         return f"{x:,.0f}" if self.x_kind == "step" else f"{x:,.2f}"
@@ -73,6 +71,8 @@ class Figure:
         self._size = (width, height)
         if width < MIN_WIDTH or height < MIN_HEIGHT:
             return [((" " * width, BLANK),)] * height
+        if not any(len(one) for one in self.series):
+            return self._nothing(width, height)
         self._fit_views()
         symbols = SYMBOLS[self.symbol]
         ticks, labels = y_ticks(*self.y_view.range, height - 3, self.y_view.log)
@@ -91,13 +91,19 @@ class Figure:
             cursor=self.cursor,
             letters=self.letters,
         )
-        axis = axis_rows(frame, symbols, self.x_kind, self.x_scale, self.label_width)
+        axis = axis_rows(frame, symbols, self.x_kind, self.label_width)
         return [self._legend(symbols.swatch, width), *plot, *axis]
+
+    def _nothing(self, width: int, height: int) -> list[Runs]:
+        """Before the first point: axes would show a range that no data have."""
+        blank: Runs = ((" " * width, BLANK),)
+        told = (("nothing yet" if self.x_view.live else "no values").center(width), LABEL)
+        rows = [legend_row(self.title, [], "", width), *[blank] * (height - 1)]
+        rows[height // 2] = (told,)
+        return rows
 
     def _fit_views(self) -> None:
         drawn = [s for s in self.series if len(s)]
-        if not drawn:
-            return
         self.x_view.update(min(s.xs[0] for s in drawn), max(s.xs[-1] for s in drawn))
         low, high = inf, -inf
         for one in drawn:

@@ -11,7 +11,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme as TextualTheme
 
-from pixeltui.ui.colors import Depth, Theme, mix, nearest_index
+from pixeltui.ui.colors import Depth, Rgb, Theme, mix, nearest_index, visible_index
 
 
 def textual_theme(theme: Theme) -> TextualTheme:
@@ -48,14 +48,20 @@ def textual_theme(theme: Theme) -> TextualTheme:
 
 @lru_cache(maxsize=8192)
 def _indexed(style: Style, depth: Literal["256", "16"]) -> Style:
-    def index(color: RichColor | None) -> RichColor | None:
-        if color is None or color.triplet is None:
-            return None
-        red, green, blue = color.triplet
-        return RichColor.from_ansi(nearest_index((red, green, blue), depth))
+    ink, under = _rgb(style.color), _rgb(style.bgcolor)
+    above = None if ink is None else nearest_index(ink, depth)
+    below = None if under is None else nearest_index(under, depth)
+    if depth == "16" and ink is not None and below is not None and ink != under:
+        above = visible_index(ink, below)
+    return style + Style.from_color(_entry(above), _entry(below))
 
-    color, background = index(style.color), index(style.bgcolor)
-    return style + Style.from_color(color, background) if color or background else style
+
+def _entry(index: int | None) -> RichColor | None:
+    return None if index is None else RichColor.from_ansi(index)
+
+
+def _rgb(color: RichColor | None) -> Rgb | None:
+    return None if color is None or color.triplet is None else (*color.triplet,)
 
 
 @lru_cache(maxsize=8192)

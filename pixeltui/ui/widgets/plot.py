@@ -106,9 +106,9 @@ def _letters(layers: list[tuple[int, Layer]], frame: Frame) -> dict[int, tuple[s
     return found
 
 
-def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, scale: float, label_width: int) -> list[Runs]:
-    """The x axis, and its labels under it. scale: from x of the series to what is written."""
-    ticks, labels = x_ticks(frame.x0 * scale, frame.x1 * scale, frame.width, kind)
+def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, label_width: int) -> list[Runs]:
+    """The x axis, and its labels under it."""
+    ticks, labels = x_ticks(frame.x0, frame.x1, frame.width, kind)
     corner, line, tick = symbols.x_axis
     left = label_width + 2
     axis, text = [line] * frame.width, [" "] * (frame.width + left)
@@ -118,7 +118,7 @@ def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, scale: float, label_w
         end -= len(kind) + 1
     free = 0
     for value, label in zip(ticks, labels, strict=True):
-        column = frame.column(value / scale, frame.width)
+        column = frame.column(value, frame.width)
         start = min(column + left - len(label) // 2, len(text) - len(label))
         if 0 <= column < frame.width:
             axis[column] = tick

@@ -16,7 +16,8 @@ from textual.widget import Widget
 from pixeltui.errors import printable
 from pixeltui.store.summary import RunSummary
 from pixeltui.ui.colors import Theme, current_depth, mix, theme_for
-from pixeltui.ui.keys import Scope, in_scope
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import in_scope
 from pixeltui.ui.run_list import COLUMNS, Column, fitting
 from pixeltui.ui.status import STATE_COLORS, STATE_MARKS
 
