@@ -23,6 +23,8 @@ SECONDS: Final = 12.0
 WARM_UP: Final = 0.2
 """share of the steps that is left out at the start"""
 PRESSES: Final = 300
+QUIET: Final = 1.5
+"""seconds without output after which the console has drawn what it had to draw"""
 RUNS, EVENTS = 1_000, 1_000_000
 SETTINGS: tuple[str, ...] = ()
 """more of the config that trains"""
@@ -184,7 +186,7 @@ def keys_and_bytes(load: Load) -> tuple[dict[str, float], dict[str, float]]:
         taken = pressed(terminal, [KEYS[i % len(KEYS)] for i in range(PRESSES)])
         terminal.press("p")
         terminal.until("paused")
-        terminal.settled(2.0)
+        terminal.settled(QUIET)
         return taken, {"paused": terminal.read_for(SECONDS / 2) / (SECONDS / 2)}
 
 
@@ -243,9 +245,9 @@ def thousand_runs(load: Load, run: RunDir, repeats: int) -> dict[str, Any]:
                 if name == "listed_ms":
                     listed["first_paint_ms"].append(1000 * first)
                 if not scroll:
-                    terminal.settled(1.0)
+                    terminal.settled(QUIET)
                     terminal.press("ong")  # by name, to the first
-                    terminal.settled(1.0)
+                    terminal.settled(QUIET)
                     scroll = pressed(terminal, [("j", f"run-{row:04}") for row in range(1, min(RUNS, PRESSES // 2))])
     return {**{name: statistics.median(times) for name, times in listed.items()}, "scroll": scroll}
 
@@ -263,13 +265,13 @@ def million_events(load: Load, run: RunDir, repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         with PseudoTerminal(program(folder), load.environ) as terminal:
             terminal.until("1 run ")
-            terminal.settled(1.5)
+            terminal.settled(QUIET)
             terminal.press("\r")
             times["drawn_ms"].append(1000 * terminal.until(f"step {EVENTS}(?s:.)*{curve}"))
-            times["whole_ms"].append(1000 * terminal.settled(1.5))
+            times["whole_ms"].append(1000 * terminal.settled(QUIET))
         with PseudoTerminal(program(folder, "attach", "long"), load.environ) as terminal:
             times["attach_drawn_ms"].append(1000 * terminal.until(f"step {EVENTS}(?s:.)*{curve}"))
-            times["attach_whole_ms"].append(1000 * terminal.settled(1.5))
+            times["attach_whole_ms"].append(1000 * terminal.settled(QUIET))
     return {name: statistics.median(found) for name, found in times.items()}
 
 

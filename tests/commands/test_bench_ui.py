@@ -43,7 +43,7 @@ def test_a_program_that_ends_or_never_gets_there_is_told() -> None:
 
 
 def test_every_figure_of_the_console(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("SECONDS", 0.5), ("PRESSES", 6), ("RUNS", 8), ("EVENTS", 2000)):
+    for name, value in (("SECONDS", 0.5), ("PRESSES", 6), ("RUNS", 8), ("EVENTS", 2000), ("QUIET", 0.3)):
         monkeypatch.setattr(console_speed, name, value)
     monkeypatch.setattr(console_speed, "SETTINGS", ("model.channels=8", "model.blocks=1", "sample.every=0"))
     assert main(["bench", "ui", "--repeats", "1", "--device", "cpu", "--json"]) == 0

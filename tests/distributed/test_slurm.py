@@ -58,7 +58,9 @@ def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: 
             start_new_session=True,
         )
 
-    first = queue(*tiny_arguments(tiny_npz), *settings("train.steps=300"))
+    first = queue(
+        *tiny_arguments(tiny_npz), *settings("train.steps=120", "train.eval_every=0", "train.checkpoint_every=0")
+    )
     try:
         wait_for(lambda: len(losses(tmp_path)) >= 3, first)
         (srun,) = [pid for pid in descendants(first.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -27,6 +27,7 @@ HARD = (
     "train.precision=fp32",
     "train.accumulate=3",
 )
+SELDOM = ("train.eval_every=50", "train.checkpoint_every=50")
 Start = Callable[..., subprocess.Popen]
 
 
@@ -54,7 +55,7 @@ def start(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
-    words = [*settings(*HARD, "train.steps=100", "train.lr=0.01", "train.eval_every=50"), "--name", "run"]
+    words = [*settings(*HARD, "train.steps=100", "train.lr=0.01", *SELDOM), "--name", "run"]
     two = start(*words)
     output, errors = two.communicate(timeout=240)
     assert two.returncode == 0, errors
@@ -82,7 +83,8 @@ def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path
 def test_batch_norm_is_that_of_the_whole_batch(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
     """An odd batch, so that a mean of the processes' means would be another; the running means score the test split."""
     keys = ("model.architecture=single_stack", "model.norm=batch", "train.batch_size=15", "train.precision=fp32")
-    words = [*settings(*keys, "train.steps=30", "train.checkpoint_activations=true", "train.lr=0.01"), "--name", "run"]
+    more = ("train.checkpoint_activations=true", "train.lr=0.01", *SELDOM)
+    words = [*settings(*keys, "train.steps=30", *more), "--name", "run"]
     two = start(*words)
     _, errors = two.communicate(timeout=240)
     assert two.returncode == 0, errors
@@ -97,7 +99,7 @@ def test_batch_norm_is_that_of_the_whole_batch(start: Start, tiny_npz: Path, tmp
 def test_a_signal_to_any_process_stops_all_and_another_number_goes_on(
     start: Start, tiny_npz: Path, tmp_path: Path
 ) -> None:
-    hard = (*HARD, "train.steps=60", "train.lr=0.01", "train.schedule=constant")
+    hard = (*HARD, "train.lr=0.01", "train.schedule=constant", "train.eval_every=0", "train.checkpoint_every=0")
     run = run_of(tmp_path)
     two = start(*settings(*hard, f"train.steps={LONG}"), "--name", "run")
     wait_for(lambda: len(losses(tmp_path)) >= 3, two)
@@ -164,6 +166,7 @@ def test_what_all_cannot_do_one_says(start: Start, tmp_path: Path) -> None:
 
 
 def test_processes_are_started_and_stopped_for_the_user(start: Start, tmp_path: Path) -> None:
+    wrong = start("--set", "data.name=/no/such/place", "--name", "other", through=True)
     two = start(*settings(f"train.steps={LONG}"), "--name", "run", through=True)
     wait_for(lambda: len(losses(tmp_path)) >= 3, two)
     two.send_signal(signal.SIGINT)
@@ -176,9 +179,8 @@ def test_processes_are_started_and_stopped_for_the_user(start: Start, tmp_path: 
     output, errors = two.communicate(timeout=120)
     assert (two.returncode, errors) == (0, "")
     assert summarize(run_of(tmp_path).path).state == "finished"
-    two = start("--set", "data.name=/no/such/place", "--name", "other", through=True)
-    output, errors = two.communicate(timeout=120)
-    assert two.returncode == 1
+    output, errors = wrong.communicate(timeout=120)
+    assert wrong.returncode == 1
     assert errors.count("\n") == 1
     assert errors.startswith("pixeltui: no data set and no path")
 
@@ -187,10 +189,10 @@ SHORT_OF_MEMORY = """
 import os, sys, torch
 from pixeltui.cli import main
 from pixeltui.train.update import Updater
-room = int(os.environ["ROOM"]) if os.environ["RANK"] == "1" else 1000
 original = Updater._gradients
 def gradients(self, images, labels, step, **options):
-    if step >= int(os.environ["FROM"]) and -(-len(images) // self.accumulate) > room:
+    room = 1000 if os.environ["RANK"] == "0" else 2 if step < 4 else 1
+    if -(-len(images) // self.accumulate) > room:
         raise torch.OutOfMemoryError("CUDA out of memory")
     return original(self, images, labels, step, **options)
 Updater._gradients = gradients
@@ -198,33 +200,27 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def train_short_of_memory(tiny_npz: Path, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess:
-    """Two processes, the second of which has room for so many images at once from a step on."""
+def test_where_one_is_short_of_memory_all_halve_together_and_later_it_says_what_to_try(
+    tiny_npz: Path, tmp_path: Path
+) -> None:
+    """The second process has room for two images at once, from step 4 on for one."""
     script = tmp_path / "short.py"
     script.write_text(SHORT_OF_MEMORY)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = [*tiny_arguments(tiny_npz), *settings("train.steps=6", "train.checkpoint_every=2", "model.dropout=0.1")]
-    command = [*torchrun, str(script), "--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *words]
-    environment = {**os.environ, **environment}
-    return subprocess.run([*command, "--name", "run"], env=environment, capture_output=True, text=True, timeout=240)
-
-
-def test_where_one_is_short_of_memory_all_halve_together(tiny_npz: Path, tmp_path: Path) -> None:
-    done = train_short_of_memory(tiny_npz, tmp_path, ROOM="2", FROM="0")
-    assert done.returncode == 0, done.stderr
-    notices = [event.message for event in found(tmp_path, events.Notice) if event.kind == "memory"]
-    assert len(notices) == 1
-    assert "out of memory with micro-batches of 8 images: the step was repeated with 2" in notices[0]
-    alone = tmp_path / "alone"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     words = [*settings("train.steps=6", "train.checkpoint_every=2", "model.dropout=0.1"), "--name", "run"]
-    assert main(["--no-ui", "--runs-dir", str(alone / "runs"), "train", *tiny_arguments(tiny_npz), *words]) == 0
-    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-4)
-
-
-def test_where_one_runs_out_of_memory_later_it_says_what_to_try(tiny_npz: Path, tmp_path: Path) -> None:
-    done = train_short_of_memory(tiny_npz, tmp_path, ROOM="2", FROM="4")
+    command = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *tiny_arguments(tiny_npz), *words]
+    done = subprocess.run([*torchrun, *command], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 1
-    assert "process 1: out of memory with micro-batches of 8 images; try micro-batches of 4" in done.stderr
-    assert "--set train.accumulate=2" in done.stderr
+    first, *others = [event.message for event in found(tmp_path, events.Notice) if event.kind == "memory"]
+    assert "out of memory with micro-batches of 8 images: the step was repeated with 2" in first
+    assert others == []
+    assert "process 1: out of memory with micro-batches of 2 images; try micro-batches of 1" in done.stderr
+    assert "--set train.accumulate=8" in done.stderr
     assert found(tmp_path, events.CheckpointSaved)[-1].step == 4
     assert summarize(run_of(tmp_path).path).state == "failed"
+    alone = tmp_path / "alone"
+    command[2] = str(alone / "runs")
+    assert main(command) == 0
+    both, one = losses(tmp_path), losses(alone)
+    assert sorted(both) == [1, 2, 3, 4]
+    assert both == pytest.approx({step: one[step] for step in both}, abs=1e-4)

@@ -70,10 +70,12 @@ def words(tiny_npz: Path, runs: Path, *overrides: str) -> list[str]:
 
 def test_training_ends_headless_when_the_terminal_dies(tiny_npz: Path, tmp_path: Path) -> None:
     run = tmp_path / "one"
-    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=600", "train.eval_every=0"))
+    pid, terminal = start(
+        words(tiny_npz, tmp_path, "train.steps=200", "train.eval_every=0", "train.checkpoint_every=0")
+    )
     read_until(terminal, lambda _: last_event(run).get("type") == "step")
     step = int(str(last_event(run)["step"]))
-    assert step < 600
+    assert step < 200
     os.close(terminal)
     os.waitpid(pid, 0)
     wait_for(lambda: last_event(run).get("state") == "finished")
@@ -121,7 +123,8 @@ def test_detaching_gives_the_shell_back_and_a_stop_from_elsewhere_is_obeyed(tiny
 
 def test_sigterm_writes_a_checkpoint_and_leaves_the_screen_clean(tiny_npz: Path, tmp_path: Path) -> None:
     run = tmp_path / "one"
-    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=1000000", "train.eval_every=0"))
+    never = ("train.eval_every=0", "train.checkpoint_every=0")
+    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=1000000", *never))
     read_until(terminal, lambda _: last_event(run).get("type") == "step")
     os.kill(pid, signal.SIGTERM)
     seen = read_until(terminal, lambda seen: b"--resume one" in seen)
