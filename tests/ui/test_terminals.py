@@ -44,12 +44,12 @@ def test_colours_are_those_the_terminal_has(flag: str, there: bytes, never: byte
 def test_a_screen_on_which_nothing_happens_sends_nothing(finished_runs: Path) -> None:
     with start(finished_runs, {}) as terminal:
         terminal.until("1 run")
-        terminal.settled(2.0)
+        terminal.settled(1.0)
         assert terminal.read_for(2.5) == 0, "over a look at the folder"
         terminal.press("\r")
         terminal.until("finished")
-        terminal.settled(2.0)
-        assert terminal.read_for(2.0) == 0
+        terminal.settled(1.0)
+        assert terminal.read_for(1.5) == 0
 
 
 @pytest.fixture
