@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         of_repeats = "measurements, of which medians are shown"
         speed.add_argument("--repeats", type=options.whole(least=1), default=3, metavar="N", help=of_repeats)
         options.add_device(speed)
+    options.add_precision(sample)
     of_console = "the console beside headless training: images a second, keys, bytes, start-up, many and long runs"
     console = _kind(kinds, "ui", _ui, of_console)
     of_load = "model that trains meanwhile, on the built-in digits (default: quick)"
@@ -89,7 +90,7 @@ def _sample(args: argparse.Namespace) -> Measured:
     from pixeltui.config import load_config
     from pixeltui.train.precision import pick_device
 
-    result = measure(load_config(preset=args.preset), batches, args.repeats, pick_device(args.device))
+    result = measure(load_config(preset=args.preset), batches, args.repeats, pick_device(args.device), args.precision)
     return result, as_text(result, args.preset)
 
 
@@ -143,7 +144,7 @@ def as_text(result: dict[str, Any], preset: str) -> str:
     """A table, and what of it is measured and what extrapolated."""
     lines = [
         f"sampling, {preset}, {result['parameters'] / 1e6:.2f} M parameters, {result['image']}, {result['device']}, "
-        f"{result['threads']} threads, steps {result['steps']}",
+        f"{result['threads']} threads, {result['precision']}, steps {result['steps']}",
         f"{'batch':>5}  {'images/s':>9}  {'naive':>9}  {'ratio':>8}  {'of the floor':>12}  {'GFLOP/s':>8}  {'GB/s':>6}",
     ]
     lines += [

@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             loaded,
             f"{counted(count, 'completion')} of {counted(len(originals), 'image')} by {run_dir.name}",
             labels=plan.labels,
+            precision=plan.precision,
             grid=torch.cat(tiles),
             names=names,
             columns=count + 2,

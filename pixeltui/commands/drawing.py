@@ -65,7 +65,7 @@ def counted(number: int, what: str) -> str:
 
 def wishes(args: argparse.Namespace) -> dict[str, Any]:
     """What options.add_sampling reads, count aside, and add_temperature, as make_plan takes it."""
-    named = {name: getattr(args, name) for name in ("label", "top_p", "guidance", "seed")}
+    named = {name: getattr(args, name) for name in ("label", "top_p", "guidance", "seed", "precision")}
     temperature = getattr(args, "temperature", None)
     return named if temperature is None else {**named, "temperatures": (temperature,)}
 
@@ -87,7 +87,7 @@ def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
     from pixeltui.train.draw import draw
     from pixeltui.train.precision import one_thread
 
-    if isinstance(compiled_steps(), str):
+    if isinstance(compiled_steps(), str) or plan.precision != "fp32":
         one_thread()  # torch's products, a pixel at a time, are small ones
     images = torch.zeros(0)
     with bar(f"drawing {plan.count * len(plan.temperatures)} images") as progress:
@@ -104,6 +104,7 @@ def write(
     what: str,
     *,
     labels: Sequence[int] = (),
+    precision: str,
     grid: "Tensor | None" = None,
     names: Sequence[str] = (),
     columns: int | None = None,
@@ -111,7 +112,7 @@ def write(
     **arrays: Any,
 ) -> None:
     """The PNG or .npz, and a line about it. grid: what the PNG shows where that is more than `images`; arrays: of the
-    .npz, beside images, labels and levels."""
+    .npz, beside images, labels, levels and, where it is not fp32, precision."""
     from pixeltui.data.grid import grid_png
 
     levels = loaded.data["levels"]
@@ -124,10 +125,13 @@ def write(
         packed = io.BytesIO()
         if labels:
             arrays["labels"] = np.array(labels, np.int64)
+        if precision != "fp32":
+            arrays["precision"] = np.str_(precision)
         np.savez_compressed(packed, images=images.permute(0, 2, 3, 1).numpy(), levels=np.int64(levels), **arrays)
         content = packed.getvalue()
     write_file(out, content)
-    print(printable(f"{what}, {loaded.checkpoint} ({loaded.weights}): {out}"), file=sys.stderr)
+    of_weights = loaded.weights if precision == "fp32" else f"{loaded.weights}, {precision}: not exact"
+    print(printable(f"{what}, {loaded.checkpoint} ({of_weights}): {out}"), file=sys.stderr)
 
 
 def write_file(out: Path, content: bytes) -> None:

@@ -81,6 +81,12 @@ def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images") -> N
     parser.add_argument("-n", "--count", type=whole(least=1), metavar="N", help=count)
     parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
     add_drawing(parser)
+    add_precision(parser)
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    meaning = "fp32, exact; bf16, faster on GPUs and not exact: logits are off by about 1e-2 (default: fp32)"
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help=meaning)
 
 
 def add_drawing(parser: argparse._ActionsContainer) -> None:

@@ -23,7 +23,6 @@ def run(args: argparse.Namespace) -> int:
     images = drawn(loaded, plan)
     if (out := out_file(args, run_dir, "sample")) is not None:
         names = [loaded.classes[label] for label in plan.labels]
-        write(
-            out, images, loaded, f"{counted(len(images), 'image')} from {run_dir.name}", labels=plan.labels, names=names
-        )
+        what = f"{counted(len(images), 'image')} from {run_dir.name}"
+        write(out, images, loaded, what, labels=plan.labels, precision=plan.precision, names=names)
     return shown(args, images, loaded)

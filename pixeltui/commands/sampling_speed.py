@@ -13,6 +13,7 @@ from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
+from pixeltui.train.precision import DTYPES
 
 IMAGE = (3, 32, 32)
 ROWS = 4
@@ -26,31 +27,39 @@ METHOD = (
 )
 
 
-def measure(config: Config, batches: list[int], repeats: int, device: torch.device) -> dict[str, Any]:
-    """Images a second at each batch size, as a JSON tree; random weights, which cost the same as trained ones."""
+def measure(
+    config: Config, batches: list[int], repeats: int, device: torch.device, precision: str = "fp32"
+) -> dict[str, Any]:
+    """Images a second at each batch size, as a JSON tree; random weights, which cost the same as trained ones.
+
+    precision: of cached sampling and of the floor; the naive loop is in fp32.
+    """
+    dtype = DTYPES[precision]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(config, IMAGE, 256, 10).to(device).eval()
-    first, later = _starts(model)
+    first, later = _starts(model, dtype)
     return {
         "start_seconds": first,
         "later_start_seconds": later,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
-        "steps": _steps(model),
+        "steps": _steps(model, dtype),
+        "precision": precision,
         "image": "x".join(map(str, (*IMAGE[1:], IMAGE[0]))),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "method": METHOD.format(rows=ROWS, first=1e3 * first, later=1e3 * later),
-        "batches": [_measure(model, batch, repeats) for batch in batches],
+        "batches": [_measure(model, batch, repeats, dtype) for batch in batches],
     }
 
 
-def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, Any]:
+def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.dtype) -> dict[str, Any]:
     device = next(model.parameters()).device
     _, height, width = IMAGE
     row_weights, pixel_weights = weights(model)
-    square = torch.rand(1024, 1024, device=device)
-    row_bytes, pixel_bytes = (torch.rand(max(count, 1), device=device) for count in (row_weights, pixel_weights))
+    square = torch.rand(1024, 1024, device=device).to(dtype)
+    size = dtype.itemsize
+    row_bytes, pixel_bytes = (torch.rand(n * size // 4 + 1, device=device) for n in (row_weights, pixel_weights))
 
     def wait() -> None:
         if device.type == "cuda":
@@ -65,7 +74,7 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, 
         return (time.perf_counter() - began) / times
 
     naive, cached, floor, rates, reads = [], [], [], [], []
-    rows = model.sample_stream(batch, seed=0)
+    rows = model.sample_stream(batch, seed=0, dtype=dtype)
     next(rows)
     next(rows)
     for _ in range(repeats):
@@ -73,7 +82,7 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, 
         each = []
         for _ in range(ROWS):
             if next(rows, (None, height))[1] >= height - 1:
-                rows = model.sample_stream(batch, seed=0)
+                rows = model.sample_stream(batch, seed=0, dtype=dtype)
                 next(rows)
                 next(rows)
             each.append(seconds(lambda: next(rows)))  # noqa: B023
@@ -83,7 +92,7 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, 
         row_floor = max(2 * batch * width * row_weights / rate, row_read)
         floor.append(height * (row_floor + width * max(2 * batch * pixel_weights / rate, pixel_read)))
         rates.append(rate)
-        reads.append(4 * pixel_weights / pixel_read)
+        reads.append(size * pixel_weights / pixel_read)
     ours = statistics.median(cached)
     return {
         "batch": batch,
@@ -96,23 +105,23 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int) -> dict[str, 
     }
 
 
-def _starts(model: ConditionalPixelCNN) -> list[float]:
+def _starts(model: ConditionalPixelCNN, dtype: torch.dtype) -> list[float]:
     """Seconds from the request for an image to the first step of its first row, of a model's first stream and of its
     second; medians of 5."""
 
     def start(model: ConditionalPixelCNN) -> float:
         began = time.perf_counter()
-        model.sample_stream(1, seed=0)
+        model.sample_stream(1, seed=0, dtype=dtype)
         return time.perf_counter() - began
 
     times = [(start(one), start(one)) for one in (copy.deepcopy(model) for _ in range(5))]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def _steps(model: ConditionalPixelCNN) -> str:
+def _steps(model: ConditionalPixelCNN, dtype: torch.dtype) -> str:
     """How a row is computed here: in torch, or by the compiled steps."""
     with torch.no_grad():
-        sampler = fast_sampler(model, Settings(1))
+        sampler = fast_sampler(model, Settings(1, dtype=dtype))
     return "compiled" if sampler is not None and sampler.native is not None else "torch"
 
 

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
             loaded,
             f"{counted(plan.count, 'image')} at {counted(len(plan.temperatures), 'temperature')} from {run_dir.name}",
             labels=plan.all_labels(),
+            precision=plan.precision,
             names=[loaded.classes[label] for label in plan.all_labels()],
             columns=plan.count,
             row_names=[f"T {temperature:g}" for temperature in plan.temperatures],

@@ -91,7 +91,10 @@ def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
     with torch.no_grad(), full_fp32(next(model.parameters()).device):
         sampler = fast_sampler(model, settings)
     if sampler is None:
-        return _stream(copy.deepcopy(model), _checked(model, settings), _cropped_features)
+        copied = copy.deepcopy(model)
+        if settings.dtype is not None:
+            copied.trunk.to(settings.dtype)
+        return _stream(copied, _checked(model, settings), _cropped_features)
     return sampler.stream()
 
 
@@ -153,8 +156,8 @@ def _features(model: "ConditionalPixelCNN", request: Request, top: int, bottom: 
     x = scale_levels(request.images[:, :, top:bottom], model.levels)
     if request.guided:
         x = x.repeat(2, 1, 1, 1)
-    features: Tensor = model.trunk(x.to(next(model.parameters()).dtype), request.labels)
-    return features
+    features: Tensor = model.trunk(x.to(next(model.trunk.parameters()).dtype), request.labels)
+    return features.to(next(model.head.parameters(), features).dtype)
 
 
 def _draw_levels(request: Request, log_probs: Tensor, noise: Tensor) -> Tensor:

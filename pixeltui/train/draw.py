@@ -11,6 +11,7 @@ from torch import Tensor
 from pixeltui.errors import UsageError
 from pixeltui.train.live import labels_in_turn
 from pixeltui.train.load import LoadedModel, class_labels
+from pixeltui.train.precision import DTYPES
 
 CHUNK: Final = 256
 """images drawn at once: more take memory, and little less time"""
@@ -30,6 +31,8 @@ class Plan:
     given: Tensor | None = None
     """uint8 [count, C, H, W], of which the levels are kept where `known`, bool [H, W]"""
     known: Tensor | None = None
+    precision: str = "fp32"
+    """a name of DTYPES; with another than fp32 the images are not exactly the model's"""
 
     def all_labels(self) -> list[int]:
         """Of all images, temperature by temperature."""
@@ -49,6 +52,7 @@ class Plan:
             "top_p": self.top_p,
             "guidance": self.guidance,
             "seed": self.seed,
+            "precision": self.precision,
         }
 
 
@@ -61,6 +65,7 @@ def make_plan(
     top_p: float | None = None,
     guidance: float | None = None,
     seed: int | None = None,
+    precision: str = "fp32",
 ) -> Plan:
     """Left out: the run's own [sample] config. label: "cat,dog" or "3,5", in turn; None: every class.
 
@@ -76,6 +81,7 @@ def make_plan(
         top_p=config.top_p if top_p is None else top_p,
         guidance=config.guidance if guidance is None else guidance,
         seed=config.seed if seed is None else seed,
+        precision=precision,
     )
 
 
@@ -130,6 +136,7 @@ def draw(loaded: LoadedModel, plan: Plan) -> Iterator[tuple[Tensor, int, int]]:
                 given=None if plan.given is None else plan.given[part].to(device),
                 known=None if plan.known is None else plan.known.to(device),
                 first_index=start,
+                dtype=None if plan.precision == "fp32" else DTYPES[plan.precision],
             )
             for temperature in plan.temperatures
         ]

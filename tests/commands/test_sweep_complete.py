@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pixeltui.cli import main
+from pixeltui.core import sampler
 from pixeltui.data import load
 from pixeltui.store.rundir import RunDir
 
@@ -43,6 +45,30 @@ def test_rows_of_a_sweep_are_samples_of_one_noise(finished_runs: Path, tmp_path:
         alone = arrays(finished_runs, "sample", tmp_path / "b.npz", *options)["images"]
         assert np.array_equal(both["images"][4 * row : 4 * row + 4], alone)
     assert not np.array_equal(both["images"][:4], both["images"][4:])
+
+
+def test_bf16_is_asked_for_recorded_and_told(
+    finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    asked: list[torch.dtype | None] = []
+    stream = sampler.sample_stream
+    monkeypatch.setattr(sampler, "sample_stream", lambda model, s: (asked.append(s.dtype), stream(model, s))[1])
+    for command, more in (("sample", ()), ("sweep", ("--temperatures", "1")), ("complete", ("test:0",))):
+        options = (*more, "-n", "2", "--seed", "3")
+        exact = arrays(finished_runs, command, tmp_path / "a.npz", *options)
+        assert "precision" not in exact
+        assert "not exact" not in capsys.readouterr().err
+        rounded = arrays(finished_runs, command, tmp_path / "b.npz", *options, "--precision", "bf16")
+        assert rounded["precision"] == "bf16"
+        assert "bf16: not exact" in capsys.readouterr().err
+        assert rounded["images"].shape == exact["images"].shape
+        if command == "complete":
+            assert np.array_equal(rounded["images"][:, rounded["known"]], exact["images"][:, exact["known"]])
+    assert asked == [None, torch.bfloat16] * 3
+    with pytest.raises(SystemExit) as wrong:
+        run(finished_runs, "sample", "done", "--precision", "fp16")
+    assert wrong.value.code == 2
+    assert "invalid choice: 'fp16'" in capsys.readouterr().err
 
 
 def test_grid_of_a_sweep_has_a_row_a_temperature(
