@@ -127,7 +127,7 @@ def format_log_ticks(ticks: list[float]) -> list[str]:
 
 def x_ticks(low: float, high: float, width: int, kind: XKind) -> tuple[list[float], list[str]]:
     """Ticks of a horizontal axis of `width` cells, about one every dozen cells, and their labels."""
-    count = max(1, width // 12)
+    count = max(2, width // 12)
     if kind == "time":
         ticks = time_ticks(low, high, count)
         return ticks, [format_time(t) if t else "0" for t in ticks]

@@ -225,8 +225,8 @@ class Console(App[Exit], inherit_bindings=False):
     # -- actions ---------------------------------------------------------------------------------------------------
 
     async def action_back(self) -> None:
-        screen = self.screen
-        if isinstance(screen, TrainingScreen | BrowserScreen | SamplingScreen | InspectScreen) and screen.go_back():
+        go_back: Callable[[], bool] | None = getattr(self.screen, "go_back", None)
+        if go_back is not None and go_back():
             return
         # The lowest screen is textual's own, which is blank.
         if len(self.screen_stack) > 2:
@@ -253,8 +253,9 @@ class Console(App[Exit], inherit_bindings=False):
         spaces = [*(focused.ancestors_with_self if focused else ()), screen, self]
         for key in KEYS:
             if key.scope in scopes and key.palette and key.id != "palette" and offers(key):
-                title = f"{key.label[:1].upper()}{key.label[1:]}  ({key.shown(self.keymap)})"
-                yield SystemCommand(title, key.meaning, self._runner(key.action, spaces))
+                # In one line: what is typed is looked for there, and in no help below it.
+                title = f"{key.label[:1].upper()}{key.label[1:]}: {key.meaning}  ({key.shown(self.keymap)})"
+                yield SystemCommand(title, "", self._runner(key.action, spaces))
 
     def _runner(self, action: str, spaces: Sequence[object]):  # type: ignore[no-untyped-def]
         async def run() -> None:

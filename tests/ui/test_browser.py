@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from driving import until
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Input
+from textual.widgets import DataTable, Input, OptionList
 
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
@@ -18,6 +18,7 @@ from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Ask, Prompt
 from pixeltui.ui.screens.new_run import NewRun
+from pixeltui.ui.screens.preview import Preview
 from pixeltui.ui.screens.training import TrainingScreen
 from pixeltui.ui.widgets.run_table import RunTable
 
@@ -71,6 +72,20 @@ def test_every_run_is_listed_and_what_is_none_is_damaged(runs: Path) -> None:
         assert "\x1b" not in text
 
     drive(runs, script)
+
+
+def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
+    async def go() -> None:
+        app = Console(tmp_path)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "N trains the first one" in cells(app))
+            assert not app.screen.query_one(Preview).display
+            await pilot.press("colon", *"preset")
+            found = app.screen.query_one(OptionList)
+            await until(pilot, lambda: found.option_count)
+            assert "train a new run" in str(found.get_option_at_index(0).prompt), "by what it does, not by its name"
+
+    asyncio.run(go())
 
 
 def test_sorting_by_letter_and_capital(runs: Path) -> None:
@@ -172,6 +187,11 @@ def test_marked_runs_against_each_other(runs: Path) -> None:
         main = app.screen.query_one(CurvesPane).main
         assert [series.name for series in main.series if series.marker] == ["alpha val", "beta val"]
         assert len({series.color for series in main.series}) == 2
+        await pilot.press("enter", "z")
+        assert (main.cursor is not None, app.screen.has_class("-full")) == (True, True)
+        for left in ((True, False), (False, False)):
+            await pilot.press("escape")
+            assert (main.cursor is not None, app.screen.has_class("-full")) == left, "a layer at a time"
         await pilot.press("escape")
         assert isinstance(app.screen, BrowserScreen)
 

@@ -113,7 +113,7 @@ def test_a_run_that_is_over_offers_no_keys_that_steer(runs_copy: Path) -> None:
             await pilot.press(pane)
             await pilot.pause()
             assert not STEERING & {key.id for key in screen.query_one(KeyBar)._keys}
-        titles = {command.title.partition("  ")[0] for command in app.get_system_commands(screen)}
+        titles = {command.title.partition(":")[0] for command in app.get_system_commands(screen)}
         assert "Samples" in titles
         assert not titles & {"Pause", "Write", "Rate", "Detach"}
 

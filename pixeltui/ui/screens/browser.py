@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 2.0
 AGE_SECONDS = 60.0
 MOST_COMPARED = 6
+NO_RUNS = (
+    "no runs yet",
+    "",
+    "N trains the first one: the preset quick needs three minutes and no download",
+    "? lists all keys",
+)
 
 
 class BrowserScreen(RunActions):
@@ -94,8 +100,10 @@ class BrowserScreen(RunActions):
         """The rows as they are to be now, the cursor on the run that it was on."""
         if not self._loaded:
             return
+        table = self.query_one(RunTable)
+        table.empty = () if self._runs else NO_RUNS
         shown = arranged(self._runs, self._words, self._letter, self._reverse)
-        self.query_one(RunTable).show(
+        table.show(
             shown,
             self.app.marked,
             longest=max((len(run.name) for run in self._runs), default=0),
@@ -104,6 +112,7 @@ class BrowserScreen(RunActions):
             asks=self._sorting,
         )
         self._show_count(len(shown))
+        self.query_one(Preview).display = bool(self._runs)
         self.query_one(Preview).want(self.current)
 
     def _show_count(self, shown: int) -> None:
@@ -118,7 +127,7 @@ class BrowserScreen(RunActions):
         elif self._runs and not shown:
             told = f"nothing matches {words!r}: esc shows all"
         elif not self._runs:
-            told = "no runs yet: N trains the first one, in three minutes with the preset quick"
+            told = ""
         else:
             found = f"{shown} match {words!r} · " if words else ""
             told = f"{found}by {order_name(self._letter)}"

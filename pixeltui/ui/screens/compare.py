@@ -87,8 +87,8 @@ class CompareScreen(Screen[None]):
         table = self.query_one("#keys", DataTable)
         rows = self._rows()
         room = table.size.width - 2 * len(short) - 4
-        first = max(min(max(len(row[0]) for row in rows), room // (len(short) + 1) + 4), 12)
-        width = max((room - first) // len(short), 7)
+        first = max(min(max(len(row[0]) for row in rows), room // (len(short) + 1) + 4), 10)
+        width = max((room - first) // len(short), 6)
         table.add_column("", width=first)
         for i, name in enumerate(short):
             table.add_column(_cell(name, f"bold {theme.resolve(f'series{i % 6}')}", width), width=width)
@@ -127,13 +127,27 @@ class CompareScreen(Screen[None]):
         focused = self.focused
         while focused is not None and not focused.has_class("pane"):
             focused = focused.parent if isinstance(focused.parent, Widget) else None
-        if focused is None:
-            return
-        full = not focused.has_class("full")
+        if focused is not None:
+            self._fill(None if focused.has_class("full") else focused)
+
+    def _fill(self, pane: Widget | None) -> None:
+        """Shows this pane alone; None: all of them."""
+        lower = self.query_one("#lower")
         for one in self.query(".pane"):
-            one.set_class(full and one is focused, "full")
-        self.query_one("#lower").set_class(full and focused in self.query_one("#lower").children, "has-full")
-        self.set_class(full, "-full")
+            one.set_class(one is pane, "full")
+        lower.set_class(pane is not None and pane in lower.children, "has-full")
+        self.set_class(pane is not None, "-full")
+
+    def go_back(self) -> bool:
+        """esc: the full pane, then the cursor away; whether there was something to leave."""
+        curves = self.query_one(CurvesPane)
+        if self.has_class("-full"):
+            self._fill(None)
+        elif curves.main.cursor is not None:
+            curves.action_cursor()
+        else:
+            return False
+        return True
 
 
 def shortened(names: Sequence[str]) -> list[str]:

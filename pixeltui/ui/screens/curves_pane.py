@@ -87,7 +87,10 @@ class CurvesPane(Bordered, Vertical):
     # -- data ------------------------------------------------------------------------------------------------------
 
     def show(self, curves: Curves, run: RunDir | None = None) -> None:
-        """One run's curves."""
+        """One run's curves; another run's are all in view."""
+        if (run and run.path) != (self.run and self.run.path):
+            for chart in self.charts:
+                chart.figure.fit()
         self.run = run
         self._runs = [("", curves), *self._runs[1:]]
         self.rebuild()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,8 +13,9 @@ from textual.widgets import Input, Static
 
 from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
-from pixeltui.ui.key_table import TITLES, Scope
-from pixeltui.ui.keys import Key, in_scope
+from pixeltui.ui.key_table import Scope
+from pixeltui.ui.keys import Key
+from pixeltui.ui.widgets.key_list import KeyList
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,8 @@ class Help(ModalScreen[None]):
         self._scopes, self._keymap, self._offers = scopes, keymap, offers
 
     def compose(self) -> ComposeResult:
-        theme = theme_for(self.app.current_theme.dark)
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style=theme.accent)
-        table.add_column()
-        for scope in self._scopes:
-            table.add_row("", "")
-            table.add_row("", Text(TITLES[scope], f"bold {theme.text}"))
-            for key in filter(self._offers, in_scope(scope)):
-                table.add_row(Text(key.shown(self._keymap)), Text(key.meaning, theme.text))
         with Vertical(classes="dialog tall") as box:
             box.border_title = "Keys"
             box.border_subtitle = "esc"
             with VerticalScroll():
-                yield Static(table)
+                yield KeyList(self._scopes, self._keymap, self._offers)

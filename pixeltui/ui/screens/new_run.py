@@ -16,7 +16,7 @@ from pixeltui.config import Config, ConfigError, load_config, preset_names
 from pixeltui.errors import UserError, printable
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import check_name
-from pixeltui.ui.colors import theme_for
+from pixeltui.ui.colors import current_depth, theme_for
 from pixeltui.ui.screens.text_panes import flat, show_value
 
 KEYS: Final = (
@@ -90,6 +90,8 @@ class NewRun(ModalScreen[TrainRequest | None]):
         line = Text("preset     ", theme.muted)
         for name in self._presets:
             style = f"bold {theme.background} on {theme.accent}" if name == preset else theme.text
+            if name == preset and current_depth() == "none":
+                style = "reverse"
             line.append(f" {name} ", style).append(" ")
         self.query_one("#presets", Static).update(line)
         self._check()

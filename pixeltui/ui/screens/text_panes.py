@@ -123,7 +123,10 @@ class ConfigPane(TextPane):
                 self.write(Text(head, f"bold {theme.accent}"))
             line = Text(f"  {name} ", theme.muted)
             changed = default.get(key) != value
-            self.write(line.append(printable(show_value(value)), f"bold {theme.text}" if changed else theme.text))
+            text, room = printable(show_value(value)), self.size.width - line.cell_len - 1
+            if "/" in text and 8 < room < len(text):
+                text = "…" + text[1 - room :]  # of a path the end says more
+            self.write(line.append(text, f"bold {theme.text}" if changed else theme.text))
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

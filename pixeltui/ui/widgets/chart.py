@@ -156,8 +156,7 @@ class Chart(Widget, can_focus=True):
 
     def fit(self) -> None:
         """All of the data, on both axes."""
-        self.figure.x_view.fit()
-        self.figure.y_view.fit()
+        self.figure.fit()
         self._view_changed()
 
     def follow(self) -> None:

@@ -210,8 +210,11 @@ class Gallery(Widget, can_focus=True):
         width, height = self.size.width, self.size.height - 1
         if not self.pictures:
             self._show_tiles([], width)
-            self.query_one(_Status).show(self.empty)
+            status = self.query_one(_Status)
+            status.styles.offset = (0, -(height // 2))
+            status.show(self.empty)
             return
+        self.query_one(_Status).styles.offset = (0, 0)
         first = self.pictures[0]
         fits = largest_scale(first.width, first.height, width - 2, height - 2)
         self.shown_scale = min(self.scale, fits)

@@ -56,6 +56,8 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         self._marked: frozenset[str] = frozenset()
         self._sorted_by: tuple[str, bool] = ("", False)
         self._asks = False
+        self.empty: tuple[str, ...] = ()
+        """lines in place of the rows, where there are none"""
 
     # -- what is shown ---------------------------------------------------------------------------------------------
 
@@ -146,6 +148,9 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         row = self._top + y - 1
         bar = self._bar(y, theme)
         if row >= len(self.rows):
+            if not self.rows and self.empty and (line := y - self._page // 2) in range(len(self.empty)):
+                style = Style(color=theme.muted if line else theme.text, bgcolor=theme.surface, bold=not line)
+                return Strip([Segment(self.empty[line].center(width), style)], width)
             return Strip.blank(width - 1, Style(bgcolor=theme.surface)).join([Strip([]), Strip([bar])])
         under = self._background(row, theme)
         cells = [Segment(text, style) for text, style in self.cells(self.rows[row], theme, under)]
@@ -171,10 +176,10 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
             elif column.name == "tags":
                 color = theme.resolve("series2")
             found.append((_fit(text, self._width(column), right=column.right) + "  ", color))
-        bold = {"name", "val"}
+        bold, colourless = {"name", "val"}, current_depth() == "none"
         names = ["", *(column.name for column in self.columns)]
         return [
-            (text, Style(color=color, bgcolor=under, bold=here or name in bold))
+            (text, Style(color=color, bgcolor=under, bold=here or name in bold, reverse=here and colourless))
             for name, (text, color) in zip(names, found, strict=True)
         ]
 
