@@ -30,8 +30,18 @@ fi
 # exec, so that signals reach pixeltui and no shell in between
 srun --kill-on-bad-exit=1 bash -c '
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID
-    exec python -m pixeltui --no-ui --runs-dir "$0" train "$@"' "$RUNS" "${what[@]}"
+    exec python -m pixeltui --no-ui --runs-dir "$0" train "$@"' "$RUNS" "${what[@]}" &
+step=$!
+# A warning that comes to this script instead, as with --signal=B:USR1@180 or where a job is preempted, stops all too.
+warned=
+trap 'warned=yes; kill -TERM "$step" 2>/dev/null' USR1 TERM
+wait "$step"
 status=$?
+while [ -n "$warned" ]; do # which ended `wait`, not srun
+    warned=
+    wait "$step"
+    status=$?
+done
 
 if [ "$status" -eq 143 ]; then # stopped by SIGTERM, with a checkpoint
     scontrol requeue "$SLURM_JOB_ID"

@@ -15,7 +15,7 @@ from pixeltui.report.comparison import config_differences
 from pixeltui.session.describe import measured
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
-from pixeltui.store.view import RunView
+from pixeltui.store.view import read_view
 from pixeltui.toml import flat
 
 TAG_LENGTH = 40
@@ -123,9 +123,9 @@ def shown(run: RunDir) -> dict[str, Any]:
     """What `runs show --json` prints."""
     import msgspec
 
-    summary: dict[str, Any] = msgspec.to_builtins(summarize(run.path))
-    events, skipped = run.read_events()
-    view = RunView().fold(events)
+    locked = run.is_locked()
+    view, skipped = read_view(run.events_path)
+    summary: dict[str, Any] = msgspec.to_builtins(summarize(run.path, view, locked=locked))
     checkpoints = sorted(path.name for path in run.checkpoints_dir.glob("*.safetensors"))
     meta = run.meta()
     return {
@@ -134,7 +134,7 @@ def shown(run: RunDir) -> dict[str, Any]:
         "config": as_dict(run.config()),
         "overrides": meta.get("overrides", []),
         "checkpoints": checkpoints,
-        "events": len(events),
+        "events": view.count,
         "skipped_lines": skipped,
         "evaluations": msgspec.to_builtins([e for e in view.evaluations if e.weights == "ema"]),
         "command": meta.get("command"),
@@ -196,7 +196,7 @@ def _compare(args: argparse.Namespace) -> int:
     if len({str(run.meta().get("data", {}).get("checksum")) for run in runs}) > 1:
         options.warn("the runs were trained on different data: their bits/dim do not compare")
     rows = [[name, *(_cell(getattr(summary, name)) for summary in summaries)] for name in COMPARED]
-    views = [RunView().fold(run.read_events()[0]) for run in runs]
+    views = [read_view(run.events_path)[0] for run in runs]
     rows.append(["val, best", *(measured(view.best) if view.best else "" for view in views)])
     rows.append(["test", *(measured(view.test) if view.test else "" for view in views)])
     rows += [["", *("" for _ in runs)]] + [[key, *map(_cell, values)] for key, values in differing.items()]

@@ -21,7 +21,7 @@ from pixeltui.session.headless import NoDisplay
 from pixeltui.session.inbox import STOP_SIGNALS, Signals
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
-from pixeltui.store.view import RunView
+from pixeltui.store.view import read_view
 
 if TYPE_CHECKING:
     from pixeltui.config import Config
@@ -113,7 +113,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
             f"pixeltui {where}--no-ui train --resume {printable(run_dir.name)}"
         )
         return exit_status(outcome)
-    view = RunView().fold(run_dir.read_events()[0])
+    view, _ = read_view(run_dir.events_path)
     for title, figure in (("validation", view.best), ("test", view.test)):
         if figure is not None:
             print(f"{title:<10}  {_likelihood(figure)}")

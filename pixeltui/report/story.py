@@ -10,13 +10,16 @@ from pixeltui.config import as_dict, dump_config, load_config
 from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError
 from pixeltui.store.files import read_regular
+from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary, summarize
-from pixeltui.store.view import RunView
+from pixeltui.store.view import NEWEST_STEPS, RunView
 from pixeltui.toml import flat
 
 LARGEST_PNG = 4 << 20
 LARGEST_SETTINGS = 1 << 20
+LINE_BYTES = 250
+"""about as long as that of a step is: of a very long log points are put together as they come"""
 MOST_PICTURES = 12
 """of those drawn while training; evenly spaced, the first and the last among them"""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -61,9 +64,11 @@ class Story:
 
 def read_story(run: RunDir) -> Story:
     """Raises UserError where the run cannot be read."""
-    events, skipped = run.read_events()
-    view, curves = RunView().fold(events), Curves()
-    curves.fold(events)
+    locked, reader = run.is_locked(), EventReader(run.events_path)
+    view, curves = RunView(most_steps=NEWEST_STEPS), Curves(expected=reader.unread // LINE_BYTES)
+    for events in reader.pieces():  # not all at once: a million take 500 MiB
+        view.fold(events)
+        curves.fold(events)
     config = run.config()
     flat_config = flat(as_dict(run.config(resumed=True)))
     try:
@@ -76,7 +81,7 @@ def read_story(run: RunDir) -> Story:
     others = sorted(path for path in run.samples_dir.glob("*.png") if path not in while_training)
     return Story(
         name=run.name,
-        summary=summarize(run.path),
+        summary=summarize(run.path, view, locked=locked),
         view=view,
         curves=curves,
         meta=run.meta(),
@@ -85,7 +90,7 @@ def read_story(run: RunDir) -> Story:
         changed=changed,
         samples=[(step, picture) for step, path in _spread(samples) if (picture := _picture(path))],
         pictures=[picture for path in others[:MOST_PICTURES] if (picture := _picture(path))],
-        skipped_lines=skipped,
+        skipped_lines=reader.skipped,
     )
 
 

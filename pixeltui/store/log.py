@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -93,8 +94,21 @@ class EventReader:
             self._rest += piece
 
 
-def decode_lines(lines: list[bytes]) -> list[AnyEvent]:
-    """The events among complete lines."""
+def decode_lines(lines: Iterable[bytes]) -> list[AnyEvent]:
+    """The events among complete lines; those between two lines of something else are decoded in one go."""
+    events: list[AnyEvent] = []
+    for plain, group in groupby(lines, _is_plain):
+        some = list(group)
+        together = _decode_together(b"\n".join(some), len(some)) if plain else []
+        events += together or _decode_each(some)
+    return events
+
+
+def _is_plain(line: bytes) -> bool:
+    return line.startswith(_BEGIN) and line.endswith(b"}") and len(line) <= LONGEST_LINE
+
+
+def _decode_each(lines: list[bytes]) -> list[AnyEvent]:
     events = []
     for line in lines:
         if not line.strip() or len(line) > LONGEST_LINE:
@@ -108,10 +122,15 @@ def decode_lines(lines: list[bytes]) -> list[AnyEvent]:
 
 def _all_events(lines: bytes) -> list[AnyEvent]:
     """The events of complete lines in one go, at a third of the cost; none where a line may be something else."""
-    # Together they are decoded more leniently: events may share a line, or take several. Not these.
     count = lines.count(b"\n")
     if not lines.startswith(_BEGIN) or not lines.count(b"\n" + _BEGIN) + 1 == lines.count(b"}\n") == count:
         return []
+    return _decode_together(lines, count)
+
+
+def _decode_together(lines: bytes, count: int) -> list[AnyEvent]:
+    """The events of so many lines that begin and end as events do; none where one of them is something else."""
+    # Together they are decoded more leniently: events may share a line, or take several. Not so many, of such lines.
     try:
         events = _decoder.decode_lines(lines)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

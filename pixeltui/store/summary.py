@@ -105,20 +105,24 @@ def _read_cache(runs_dir: Path) -> dict[str, Kept]:
     return cache.kept if cache.version == CACHE_VERSION else {}
 
 
-def summarize(path: Path) -> RunSummary:
-    """The summary of one run directory. Never raises."""
+def summarize(path: Path, view: RunView | None = None, *, locked: bool | None = None) -> RunSummary:
+    """The summary of one run directory. Never raises.
+
+    view: of its whole log, where that has been read; locked: whether a process trained then, asked before.
+    """
     try:
-        return _summarize(path)
+        return _summarize(path, view, is_locked(path) if locked is None else locked)
     except (UserError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return RunSummary(name=path.name, path=str(path), state="damaged", updated=_mtime(path))
 
 
-def _summarize(path: Path) -> RunSummary:
+def _summarize(path: Path, view: RunView | None, locked: bool) -> RunSummary:
     run = RunDir.open(path)
     meta = run.meta()
-    locked = is_locked(path)
-    found, whole = _telling_events(run.events_path)
-    view = RunView().fold(found)
+    whole = True
+    if view is None:
+        found, whole = _telling_events(run.events_path)
+        view = RunView().fold(found)
     created = meta.get("created", view.created)
     best, test = view.best, view.test
     best_bits = best.bits_per_dim if best else None

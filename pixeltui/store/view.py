@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
 from typing import Literal
 
 from pixeltui.events import (
@@ -16,6 +18,9 @@ from pixeltui.events import (
     Step,
     Telemetry,
 )
+from pixeltui.store.log import EventReader
+
+NEWEST_STEPS = 512
 
 RunState = Literal["training", "paused", "finished", "stopped", "failed", "crashed", "damaged"]
 
@@ -42,19 +47,27 @@ class RunView:
     """of the step events, how many of the newest are kept at least; None: all"""
 
     def fold(self, events: Iterable[AnyEvent]) -> "RunView":
-        for event in events:
-            self._fold(event)
+        for kind, group in groupby(events, type):
+            if kind is Step:
+                self._add_steps([event for event in group if isinstance(event, Step)])
+            else:
+                for event in group:
+                    self._fold(event)
         return self
+
+    def _add_steps(self, steps: list[Step]) -> None:
+        self.count += len(steps)
+        self.created = steps[0].t if self.created is None else self.created
+        self.updated = steps[-1].t
+        self.steps += steps
+        if self.most_steps is not None and len(self.steps) > 2 * self.most_steps:
+            del self.steps[: -self.most_steps]
 
     def _fold(self, event: AnyEvent) -> None:
         self.count += 1
         self.created = event.t if self.created is None else self.created
         self.updated = event.t
         match event:
-            case Step():
-                self.steps.append(event)
-                if self.most_steps is not None and len(self.steps) > 2 * self.most_steps:
-                    del self.steps[: -self.most_steps]
             case Evaluated():
                 self._replace_evaluation(event)
             case Telemetry():
@@ -133,3 +146,11 @@ class RunView:
         """Mean over the newest step events."""
         newest = [e.images_per_second for e in self.steps[-20:]]
         return round(sum(newest) / len(newest), 2) if newest else None
+
+
+def read_view(log: Path) -> tuple[RunView, int]:
+    """What a whole log adds up to, with the newest of its steps alone, and how many of its lines were no events."""
+    reader, view = EventReader(log), RunView(most_steps=NEWEST_STEPS)
+    for events in reader.pieces():
+        view.fold(events)
+    return view, reader.skipped

@@ -19,7 +19,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.store.files import open_regular, replacing, write_atomic
 from pixeltui.store.rundir import RunDir
-from pixeltui.store.view import RunView
+from pixeltui.store.view import read_view
 from pixeltui.train.load import LoadedModel, load_model
 
 CARD = """\
@@ -148,7 +148,7 @@ def _is_card(path: Path) -> bool:
 
 def _figures(run: RunDir, loaded: LoadedModel) -> list[str]:
     """Rows of what was measured with these very weights."""
-    view = RunView().fold(run.read_events()[0])
+    view, _ = read_view(run.events_path)
     are_best = loaded.weights == "ema" and view.best is not None and view.best.step == loaded.step
     measured = [
         e

@@ -3,6 +3,8 @@
 from pixeltui.errors import UserError
 from pixeltui.train.state import Progress
 
+OF_MICRO_BATCH = 'not quite the same gradient: the statistics of norm = "batch" are those of a micro-batch'
+
 
 class TrainingFailed(UserError):
     """Training cannot go on; says where the last good state is."""
@@ -16,20 +18,22 @@ def not_finite(steps: int, progress: Progress, run: str) -> str:
     )
 
 
-def halved(size: int, before: int, accumulate: int) -> str:
+def halved(size: int, before: int, accumulate: int, *, batch_norm: bool) -> str:
     """Of a step that was repeated with more micro-batches than before. size: of a process's part of the batch."""
     sizes = [-(-size // parts) for parts in (before, accumulate)]
+    same = OF_MICRO_BATCH if batch_norm else "the same loss and gradient"
     return (
         f"out of memory with micro-batches of {sizes[0]} images: the step was repeated with {sizes[1]}, as all others "
-        f"will be (the same loss and gradient); from the start: --set train.accumulate={accumulate}"
+        f"will be ({same}); from the start: --set train.accumulate={accumulate}"
     )
 
 
-def out_of_memory(size: int, progress: Progress, accumulate: int) -> str:
+def out_of_memory(size: int, progress: Progress, accumulate: int, *, batch_norm: bool) -> str:
     """size: of a process's part of the batch."""
     more = next((n for n in range(accumulate + 1, size + 1) if size % n == 0), None)
+    same = OF_MICRO_BATCH if batch_norm else "the same gradient, less memory"
     advice = (
-        f"try micro-batches of {size // more}: --set train.accumulate={more} (the same gradient, less memory)"
+        f"try micro-batches of {size // more}: --set train.accumulate={more} ({same})"
         if more
         else "not even one image fits: make the model smaller"
     )

@@ -104,7 +104,10 @@ class Trainer:
             return Outcome("failed", self.progress.step, str(failure))
         except torch.OutOfMemoryError:
             self.saver.settle()
-            reason = out_of_memory(self.updater.share_size, self.progress, self.updater.accumulate)
+            updater = self.updater
+            reason = out_of_memory(
+                updater.share_size, self.progress, updater.accumulate, batch_norm=updater.has_batch_norm
+            )
             return Outcome("failed", self.progress.step, reason, known=False)
         except RuntimeError as error:
             if not is_lost(error):
@@ -153,14 +156,13 @@ class Trainer:
             warmup_steps=train.warmup_epochs * self.steps_per_epoch,
             schedule=train.schedule,
         )
-        accumulate = self.updater.accumulate
-        self.updater.update(progress.step, lr)
+        updater, accumulate = self.updater, self.updater.accumulate
+        updater.update(progress.step, lr)
         progress.step += 1
         self.report.step = progress.step
-        if self.updater.accumulate != accumulate:
-            self.report.notice(
-                "warning", "memory", halved(self.updater.share_size, accumulate, self.updater.accumulate)
-            )
+        if updater.accumulate != accumulate:
+            what = halved(updater.share_size, accumulate, updater.accumulate, batch_norm=updater.has_batch_norm)
+            self.report.notice("warning", "memory", what)
         self._clock.images += min(train.batch_size, len(self.data.train))
         logs = progress.step % self.config.log.every == 0 or progress.step == self.total_steps
         # Reading a number from a GPU waits for it: only where one is logged.

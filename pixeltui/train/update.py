@@ -67,7 +67,7 @@ class Updater:
         lasting = model.state_dict()
         self._norm_buffers = [b for name, b in model.named_buffers() if name in lasting and b.numel()]
         # Whether the first step has to be tried. A forward pass with BatchNorm already waits for the other processes.
-        self._untried = processes.count > 1 and not self._norm_buffers
+        self._untried = processes.count > 1 and not self.has_batch_norm
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
@@ -92,6 +92,11 @@ class Updater:
         self.epoch.add(loss[None], finite)
         self.bad_in_a_row = torch.where(finite, 0, self.bad_in_a_row + 1)
         self.skipped += ~finite
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether images of a micro-batch see one another."""
+        return bool(self._norm_buffers)
 
     @property
     def share_size(self) -> int:

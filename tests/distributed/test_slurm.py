@@ -58,22 +58,27 @@ def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: 
             start_new_session=True,
         )
 
-    first = queue(
-        *tiny_arguments(tiny_npz), *settings("train.steps=120", "train.eval_every=0", "train.checkpoint_every=0")
-    )
-    try:
-        wait_for(lambda: len(losses(tmp_path)) >= 3, first)
-        (srun,) = [pid for pid in descendants(first.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(srun, signal.SIGTERM)
-        output, errors = first.communicate(timeout=120)
-        assert first.returncode == 143, errors
+    def warn(job: subprocess.Popen, number: signal.Signals, *, srun: bool) -> int:
+        """Signals srun, as SLURM does, or the script, as with --signal=B:...; returns the step that it stopped at."""
+        before = max(losses(tmp_path), default=0)
+        wait_for(lambda: max(losses(tmp_path), default=0) >= before + 3, job)
+        (child,) = [pid for pid in descendants(job.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(child if srun else job.pid, number)
+        output, errors = job.communicate(timeout=120)
+        assert job.returncode == 143, errors
         assert f"scontrol requeue {os.getpid()}" in output
-        at = max(losses(tmp_path))
-        second = queue("--preset", "passed over")
-        output, errors = second.communicate(timeout=240)
-        assert second.returncode == 0, errors
+        return max(losses(tmp_path))
+
+    never = settings("train.steps=100000", "train.eval_every=0", "train.checkpoint_every=0")
+    jobs = [queue(*tiny_arguments(tiny_npz), *never)]
+    try:
+        first = warn(jobs[0], signal.SIGTERM, srun=True)
+        jobs.append(queue("--preset", "passed over"))
+        second = warn(jobs[1], signal.SIGUSR1, srun=False)
     finally:
-        for pid in [first.pid, *descendants(first.pid)] if first.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
-    assert [event.step for event in found(tmp_path, events.Started)] == [0, at]
-    assert summarize(run_of(tmp_path).path).state == "finished"
+        for job in jobs:
+            for pid in [job.pid, *descendants(job.pid)] if job.poll() is None else []:
+                os.kill(pid, signal.SIGKILL)
+    assert [event.step for event in found(tmp_path, events.Started)] == [0, first], "the second job goes on"
+    assert [event.step for event in found(tmp_path, events.CheckpointSaved)] == [first, second]
+    assert summarize(run_of(tmp_path).path).state == "stopped"

@@ -200,16 +200,23 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_where_one_is_short_of_memory_all_halve_together_and_later_it_says_what_to_try(
-    tiny_npz: Path, tmp_path: Path
-) -> None:
-    """The second process has room for two images at once, from step 4 on for one."""
+def train_short_of_memory(
+    tiny_npz: Path, tmp_path: Path, *overrides: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Two processes, the second of which has room for two images at once, from step 4 on for one; and the words."""
     script = tmp_path / "short.py"
     script.write_text(SHORT_OF_MEMORY)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    words = [*settings("train.steps=6", "train.checkpoint_every=2", "model.dropout=0.1"), "--name", "run"]
+    words = settings("train.steps=6", "train.checkpoint_every=2", "model.dropout=0.1", *overrides)
     command = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *tiny_arguments(tiny_npz), *words]
-    done = subprocess.run([*torchrun, *command], capture_output=True, text=True, timeout=240, check=False)
+    command += ["--name", "run"]
+    return subprocess.run([*torchrun, *command], capture_output=True, text=True, timeout=240, check=False), command
+
+
+def test_where_one_is_short_of_memory_all_halve_together_and_later_it_says_what_to_try(
+    tiny_npz: Path, tmp_path: Path
+) -> None:
+    done, command = train_short_of_memory(tiny_npz, tmp_path)
     assert done.returncode == 1
     first, *others = [event.message for event in found(tmp_path, events.Notice) if event.kind == "memory"]
     assert "out of memory with micro-batches of 8 images: the step was repeated with 2" in first
@@ -224,3 +231,13 @@ def test_where_one_is_short_of_memory_all_halve_together_and_later_it_says_what_
     both, one = losses(tmp_path), losses(alone)
     assert sorted(both) == [1, 2, 3, 4]
     assert both == pytest.approx({step: one[step] for step in both}, abs=1e-4)
+
+
+def test_with_batch_norm_one_that_is_short_of_memory_says_what_to_try(tiny_npz: Path, tmp_path: Path) -> None:
+    """The others wait for its statistics, even at the first step: nobody can halve alone."""
+    done, _ = train_short_of_memory(tiny_npz, tmp_path, "model.norm=batch")
+    assert done.returncode == 1
+    assert "process 1: out of memory with micro-batches of 8 images; try micro-batches of 4" in done.stderr
+    assert "--set train.accumulate=2 (not quite the same gradient" in done.stderr
+    assert "no checkpoint was written yet" in done.stderr
+    assert summarize(run_of(tmp_path).path).state == "failed"

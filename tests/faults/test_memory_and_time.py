@@ -41,7 +41,7 @@ def wait_for(met: Callable[[], bool]) -> None:
 # -- memory --------------------------------------------------------------------------------------------------------
 
 
-def room_for(images: int) -> Callable[[Trainer], None]:
+def room_for(images: int, *, from_step: int = 0) -> Callable[[Trainer], None]:
     """A device on which the forward pass of more images than that does not fit; the model's buffers change before."""
 
     def prepare(trainer: Trainer) -> None:
@@ -49,7 +49,7 @@ def room_for(images: int) -> Callable[[Trainer], None]:
 
         def forward(x: torch.Tensor, *rest: object, original: Callable = model.forward) -> torch.Tensor:
             result = original(x, *rest)
-            if len(x) > images and model.training:
+            if len(x) > images and model.training and trainer.progress.step >= from_step:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return result
 
@@ -77,10 +77,28 @@ def test_a_step_that_does_not_fit_is_repeated_in_halves_with_the_same_result(
     assert len(notices) == 1
     assert "micro-batches of 16 images" in notices[0]
     assert "--set train.accumulate=4" in notices[0]
+    assert ("the same loss and gradient" in notices[0]) == (norm == "rms")
     _, expected, asked = start(tiny_config(*common, "train.accumulate=4"), tmp_path / "cut")
     assert sink.losses() == expected.losses()
     found, wanted = ends(halving), ends(asked)
     assert [name for name, tensor in wanted.items() if not torch.equal(found[name], tensor)] == []
+
+
+def test_memory_that_runs_out_later_halves_the_micro_batches_and_the_losses_stay(
+    tiny_config: BuildConfig, tmp_path: Path
+) -> None:
+    """As where another program takes memory of the same GPU."""
+    for name in ("short", "roomy"):
+        (tmp_path / name).mkdir()
+    config = tiny_config("train.steps=6", "model.dropout=0.1", "train.eval_every=0")
+    outcome, sink, trainer = start(config, tmp_path / "short", prepare=room_for(4, from_step=3))
+    _, roomy, _ = start(config, tmp_path / "roomy")
+    assert outcome.state == "finished"
+    assert trainer.updater.accumulate == config.train.batch_size // 4
+    assert [notice.step for notice in sink.of(events.Notice) if notice.kind == "memory"] == [4]
+    found, expected = sink.losses(), roomy.losses()
+    assert [found[step] for step in (1, 2, 3)] == [expected[step] for step in (1, 2, 3)]
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_resumed_run_keeps_the_micro_batches_that_fitted(tiny_config: BuildConfig, tmp_path: Path) -> None:
