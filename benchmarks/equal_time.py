@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     set_up(deterministic=False)
     for side in args.side or SIDES:
-        _, config = variant_config(f"{side}: {SIDES[side]}", args.data, args.seed)
+        _, config, _ = variant_config(f"{side}: {SIDES[side]}", args.data, args.seed)
         line = json.dumps({"side": side, **trained(side, config, args.cpu_seconds)})
         print(line, flush=True)
         if args.out:

@@ -1,14 +1,16 @@
 """Variants of a model after equal work, or as many images: bits/dim on images that were not trained on.
 
     python benchmarks/likelihood.py --data IMAGES.npz --cpu-seconds 420 pixelcnn baseline "adamw: train.optimizer=adamw"
-    python benchmarks/likelihood.py --data IMAGES.npz --images-seen 6000 pixelcnn "no skip: model.linear_skip=0"
+    python benchmarks/likelihood.py --data IMAGES.npz --images-seen 6000 --list benchmarks/variants.txt --out LINES
+    python benchmarks/likelihood_table.py LINES
 
 A variant is a preset's name, or "NAME: KEY=VALUE ..." on top of the preset pixelcnn (or of `preset=...`). All are
-scaled down alike (SCALED). Each trains on one thread until its process has used that many seconds of CPU, its start-up
-and the scoring not counted, or until it has seen so many images: other work on the machine does not disturb that. The
-learning rate follows the share of the budget that is used. The data is split as in training; `--split val` is for
-choosing, `--split test` for reporting. `--curve` also scores 256 of the images along the way, at budgets twice as large
-each time. One JSON line a variant goes to --out.
+scaled down alike (SCALED). Keys are a config's, with the names of parts_tried.py too, or those of Tries. Each trains on
+one thread until its process has used that many seconds of CPU, its start-up and the scoring not counted, or until it
+has seen so many images: other work on the machine does not disturb that. The learning rate follows the share of the
+budget that is used. The data is split as in training; `--split val` is for choosing, `--split test` for reporting.
+`--curve` also scores 256 of the images along the way, at budgets twice as large each time. One JSON line a variant goes
+to --out.
 """
 
 import argparse
@@ -16,18 +18,20 @@ import copy
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import parts_tried
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pixeltui.config import Config, load_config, preset_names
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.data import DataSet, Split, load
+from pixeltui.train import muon
 from pixeltui.train.evaluate import image_nats
-from pixeltui.train.optim import lr_at
+from pixeltui.train.optim import Ema, lr_at
 from pixeltui.train.precision import pick_precision
 from pixeltui.train.update import Updater
 
@@ -38,6 +42,7 @@ SHARES = 10_000
 """steps of the schedule, in shares of the budget"""
 WARMUP = 0.05
 CURVE_IMAGES = 256
+MOMENTUM = muon.MOMENTUM
 
 
 def main() -> None:
@@ -49,14 +54,17 @@ def main() -> None:
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--curve", action="store_true", help="bits/dim along the way too")
     parser.add_argument("--out", type=Path, help="file that a JSON line a variant is added to")
-    parser.add_argument("variants", nargs="+")
+    parser.add_argument("--list", type=Path, help="a file of variants, one a line; # begins a remark")
+    parser.add_argument("variants", nargs="*")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    for variant in args.variants:
-        name, config = variant_config(variant, args.data, args.seed)
+    parts_tried.register()
+    lines = args.list.read_text().splitlines() if args.list else []
+    for variant in [*args.variants, *(line for line in lines if line and not line.startswith("#"))]:
+        name, config, tries = variant_config(variant, args.data, args.seed)
         result = {"variant": name, "seed": args.seed, "split": args.split}
         budget = Budget(args.cpu_seconds, args.images_seen)
-        result |= train(config, load(config.data), budget, args.split, args.curve)
+        result |= train(config, tries, load(config.data), budget, args.split, args.curve)
         line = json.dumps(result)
         print(line, flush=True)
         if args.out:
@@ -64,13 +72,35 @@ def main() -> None:
                 file.write(line + "\n")
 
 
-def variant_config(variant: str, data: str, seed: int) -> tuple[str, Config]:
+@dataclass(frozen=True)
+class Tries:
+    """What no key of a config does."""
+
+    decay: str = ""
+    """linear: to 0 after the warm-up; late: constant, then linear to 0 over the last 40 %; otherwise train.schedule"""
+    muon: str = ""
+    """fp32: Muon's products in it, whatever the network's are in"""
+    momentum: str = ""
+    """of Muon, instead of its 0.95"""
+    averages: str = ""
+    """decays of further averages, "0.98,0.99", each scored too"""
+
+    def lr(self, share: float, config: Config) -> float:
+        if not self.decay or share < WARMUP:
+            schedule = {"total_steps": SHARES, "warmup_steps": WARMUP * SHARES, "schedule": config.train.schedule}
+            return lr_at(int(share * SHARES), peak=config.train.lr, **schedule)
+        length = 1 - WARMUP if self.decay == "linear" else 0.4
+        return config.train.lr * min(1.0, (1 - share) / length)
+
+
+def variant_config(variant: str, data: str, seed: int) -> tuple[str, Config, Tries]:
     name, _, keys = variant.partition(":")
     overrides = dict(key.split("=", 1) for key in keys.split())
     preset = overrides.pop("preset", name if name in preset_names() else "pixelcnn")
+    tries = Tries(**{field.name: overrides.pop(field.name, "") for field in fields(Tries)})
     own = [f"{key}={value}" for key, value in overrides.items()]
     scaled = [*SCALED, f"model.channels={SCALED_CHANNELS.get(preset, 64)}"]
-    return name, load_config(preset=preset, overrides=[*scaled, f"data.name={data}", f"train.seed={seed}", *own])
+    return name, load_config(preset=preset, overrides=[*scaled, f"data.name={data}", f"train.seed={seed}", *own]), tries
 
 
 @dataclass
@@ -86,12 +116,16 @@ class Budget:
         return (time.process_time() - self.began) / self.cpu_seconds
 
 
-def train(config: Config, data: DataSet, budget: Budget, split: str, curve: bool) -> dict[str, Any]:
+def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: str, curve: bool) -> dict[str, Any]:
     """Trains for so long; bits/dim of EMA and raw weights on the split, with the standard error of the first."""
     torch.manual_seed(config.train.seed)
     model = build_model(config, data.image_shape, data.levels, data.num_classes)
     precision = pick_precision(config.train.precision, torch.device("cpu"))
     updater = Updater(config, model, copy.deepcopy(model), data, precision)
+    if tries.muon == "fp32" and isinstance(updater.optimizer, muon.MuonAdamW):
+        updater.optimizer.dtype = torch.float32
+    muon.MOMENTUM = float(tries.momentum or MOMENTUM)
+    averages = {float(decay): Ema(model, copy.deepcopy(model)) for decay in tries.averages.split(",") if decay}
     images = data.val if split == "val" else data.test
     few = images.spread(CURVE_IMAGES)
     marks = [0.5**k for k in range(5, 0, -1)] if curve else []
@@ -102,11 +136,13 @@ def train(config: Config, data: DataSet, budget: Budget, split: str, curve: bool
             paused = time.process_time()
             points.append((marks.pop(0), round(bits_per_dim(updater.average, few)[0], 4)))
             budget.began += time.process_time() - paused
-        schedule = {"total_steps": SHARES, "warmup_steps": WARMUP * SHARES, "schedule": config.train.schedule}
-        updater.update(step, lr_at(int(share * SHARES), peak=config.train.lr, **schedule))
+        updater.update(step, tries.lr(share, config))
+        for decay, average in averages.items():
+            average.update(step, decay)
         step += 1
     seconds = time.process_time() - budget.began
     mean, error = bits_per_dim(updater.average, images)
+    more = {str(decay): round(bits_per_dim(each.average, images)[0], 4) for decay, each in averages.items()}
     return {
         "bits_per_dim": round(mean, 4),
         "bits_per_dim_se": round(error, 4),
@@ -116,7 +152,9 @@ def train(config: Config, data: DataSet, budget: Budget, split: str, curve: bool
         "images_seen": step * size,
         "images": len(images),
         "cpu_seconds": round(seconds),
-    } | ({"curve": points} if curve else {})
+        **({"curve": points} if curve else {}),
+        **({"averages": more} if more else {}),
+    }
 
 
 def forward_gflop(model: ConditionalPixelCNN, data: DataSet) -> float:

@@ -1,0 +1,326 @@
+"""Parts that were tried and are not in the product: trunks, heads and activations for likelihood.py's variants.
+
+`register()` gives them names that a config may use. tests/core/test_parts_tried.py looks for leaks in them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from pixeltui import registry
+from pixeltui.config import Model
+from pixeltui.core.heads.dmol import LogisticMixtureHead, Mixture
+from pixeltui.core.layers import (
+    DownRightShiftedConv2d,
+    DownShiftedConv2d,
+    MaskedConv2d,
+    init_conv_,
+    make_norm,
+)
+from pixeltui.core.parts import Head, fp32, nearest_levels, scale_levels
+from pixeltui.core.single_stack import SingleStack
+from pixeltui.core.two_stream import OUT_GAIN, TwoStream
+
+
+def register() -> None:
+    for name, target in {
+        "dilated": "Dilated",
+        "weight_norm": "WeightNormed",
+        "concat_elu": "ConcatElu",
+        "half_size": "HalfSize",
+        "skips": "Skips",
+        "channel_groups": "ChannelGroups",
+    }.items():
+        registry.ARCHITECTURES[name] = f"parts_tried:{target}"
+    registry.HEADS["dmol_nets"] = "parts_tried:LogisticMixtureNets"
+    registry.HEADS["of_groups"] = "parts_tried:HeadOfGroups"
+    registry.GATES["relu2"] = "parts_tried:relu2"
+    registry.GATES["gelu"] = "torch.nn.functional:gelu"
+    registry.GATES["elu"] = "torch.nn.functional:elu"
+
+
+def relu2(x: Tensor) -> Tensor:
+    """relu(x)² (So et al. 2021)"""
+    return F.relu(x).square()
+
+
+class DilatedDown(DownShiftedConv2d):
+    step = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, side, step = self.kernel_size[0] - 1, self.kernel_size[1] // 2, self.step
+        padded = F.pad(x, (side * step, side * step, rows * step, 0))
+        return F.conv2d(padded, self.weight, self.bias, dilation=step)
+
+
+class DilatedDownRight(DownRightShiftedConv2d):
+    step = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns, step = self.kernel_size[0] - 1, self.kernel_size[1] - 1, self.step
+        return F.conv2d(F.pad(x, (columns * step, 0, rows * step, 0)), self.weight, self.bias, dilation=step)
+
+
+class Dilated(TwoStream):
+    """Taps of the blocks 1, 2, 4 pixels apart, over and over."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.rows_above = None
+        for number, block in enumerate(self._blocks()):
+            for conv, kind in ((block.vertical_conv, DilatedDown), (block.horizontal_conv, DilatedDownRight)):
+                conv.__class__ = kind
+                conv.step = 2 ** (number % 3)
+
+
+class Gain(nn.Module):
+    """Rows of a kernel as a length and a direction (Salimans and Kingma 2016)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(weight.detach().flatten(1).norm(dim=1))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * (self.gain / weight.flatten(1).norm(dim=1))[:, None, None, None]
+
+
+class WeightNormed(TwoStream):
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        for conv in [module for module in self.blocks.modules() if isinstance(module, nn.Conv2d)]:
+            parametrize.register_parametrization(conv, "weight", Gain(conv.weight))
+
+
+class ConcatElu(TwoStream):
+    """elu of x and of -x (Salimans et al. 2017), which gives each 1x1 convolution of a block twice the inputs."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        for block in self._blocks():
+            block.gate = concat_elu
+            for name in ("vertical_out", "link", "horizontal_out"):
+                old = getattr(block, name)
+                if old is not None:
+                    new = nn.Conv2d(2 * model.channels, old.out_channels, 1, bias=old.bias is not None)
+                    init_conv_(new, gain=1.0 if name == "link" else OUT_GAIN)
+                    setattr(block, name, new)
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    return F.elu(torch.cat([x, -x], dim=1))
+
+
+class Halve(nn.Module):
+    """Both stacks at half the size: shifted kernels of 2x3 and 2x2 with a stride of 2."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(make_norm(model.norm, model.channels) for _ in range(2))
+        self.vertical = DownShiftedConv2d(model.channels, model.channels, (2, 3))
+        self.horizontal = DownRightShiftedConv2d(model.channels, model.channels, (2, 2))
+        for conv in (self.vertical, self.horizontal):
+            conv.stride = (2, 2)
+            init_conv_(conv)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self.vertical(self.norms[0](v)), self.horizontal(self.norms[1](h))
+
+
+class Double(nn.Module):
+    """Four pixels from each: a pixel of the small stacks hangs on what the top left one of the four may see."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(make_norm(model.norm, model.channels) for _ in range(2))
+        self.outs = nn.ModuleList(nn.Conv2d(model.channels, 4 * model.channels, 1) for _ in range(2))
+        for out in self.outs:
+            init_conv_(out, gain=OUT_GAIN)
+
+    def forward(self, v: Tensor, h: Tensor) -> list[Tensor]:
+        pairs = zip((v, h), self.norms, self.outs, strict=True)
+        return [F.pixel_shuffle(out(norm(x)), 2) for x, norm, out in pairs]
+
+
+class HalfSize(TwoStream):
+    """Down- and up-sampling with short-cuts (Salimans et al. 2017, section 2.3): of 6 blocks 1 before and 2 after 3 at
+    half the size, whose result is added to what went in."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.rows_above = None
+        self.blocks.append(Halve(model))  # among the blocks, so that Muon has their kernels
+        self.blocks.append(Double(model))
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
+        above = F.pad(x, (0, 0, 1, 0))[:, :, :-1]
+        left = F.pad(x, (1, 0))[:, :, :, :-1]
+        v: Tensor = self.vertical_first(above)
+        h: Tensor = self.horizontal_first(left) + v
+        *blocks, halve, double = self.blocks
+        first, last = len(blocks) // 6, len(blocks) - len(blocks) // 3
+        for block in blocks[:first]:
+            v, h = block(v, h, labels)
+        small_v, small_h = halve(v, h)
+        for block in blocks[first:last]:
+            small_v, small_h = block(small_v, small_h, labels)
+        more_v, more_h = double(small_v, small_h)
+        v, h = v + more_v, h + more_h
+        for block in blocks[last:]:
+            v, h = block(v, h, labels)
+        features: Tensor = self.norm(h)
+        return features if self.near is None else self.near(above, left, features)
+
+
+class Skips(TwoStream):
+    """The second half of the blocks takes in what went into the first, last in first (Salimans et al. 2017, 2.4)."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        count = model.blocks // 2
+        self.blocks.append(nn.ModuleList(nn.Conv2d(model.channels, model.channels, 1) for _ in range(2 * count)))
+        for link in self.blocks[-1]:
+            init_conv_(link, gain=OUT_GAIN)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
+        above = F.pad(x, (0, 0, 1, 0))[:, :, :-1]
+        left = F.pad(x, (1, 0))[:, :, :, :-1]
+        v: Tensor = self.vertical_first(above)
+        h: Tensor = self.horizontal_first(left) + v
+        *blocks, links = self.blocks
+        kept: list[tuple[Tensor, Tensor]] = []
+        for number, block in enumerate(blocks):
+            if number < len(blocks) // 2:
+                kept.append((v, h))
+            elif kept:
+                before_v, before_h = kept.pop()
+                v = v + links[2 * len(kept)](before_v)
+                h = h + links[2 * len(kept) + 1](before_h)
+            v, h = block(v, h, labels)
+        features: Tensor = self.norm(h)
+        return features if self.near is None else self.near(above, left, features)
+
+
+class LogisticMixtureNets(LogisticMixtureHead):
+    """The mixture, whose logits, means and scales of green and blue a small network moves, given features and the
+    channels before: what a linear term cannot say."""
+
+    def __init__(self, channels: int, image_channels: int, levels: int, model: Model) -> None:
+        super().__init__(channels, image_channels, levels, model)
+        hidden = channels - self.skipped
+        self.firsts = nn.ModuleList(nn.Conv2d(hidden + c, hidden, 1) for c in range(1, image_channels))
+        self.lasts = nn.ModuleList(nn.Conv2d(hidden, 3 * self.mixtures, 1) for _ in range(1, image_channels))
+        for last in self.lasts:
+            init_conv_(last, gain=0.01)
+
+    def forward(self, features: Tensor, x: Tensor) -> Tensor:
+        params = [self._params(features)]
+        own = features[:, : features.shape[1] - self.skipped]
+        for c, (first, last) in enumerate(zip(self.firsts, self.lasts, strict=True), 1):
+            hidden = F.silu(first(torch.cat([own, x[:, :c].to(own.dtype)], dim=1)))
+            with fp32(features.device):
+                params.append(last(hidden.float()))
+        return torch.cat(params, dim=1)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        more = 3 * self.mixtures * len(self.lasts)
+        with fp32(params.device):
+            mixture = self._split(params[:, :-more])
+            moved = params[:, -more:].view(len(x), len(self.lasts), 3, self.mixtures, *x.shape[2:])
+            target = scale_levels(nearest_levels(x, self.levels), self.levels)
+            weights = F.log_softmax(mixture.logits, dim=1)[:, :, 0]
+            means = self._means(mixture, target[:, :-1])
+            results = []
+            for c in range(self.image_channels):
+                scales = mixture.log_scales
+                if c:
+                    weights = F.log_softmax(weights + moved[:, c - 1, 0], dim=1)
+                    means[c] = means[c] + moved[:, c - 1, 1]
+                    scales = scales + 0 * scales
+                    scales[:, :, c] += moved[:, c - 1, 2].clamp(-3, 3)
+                own = Mixture(mixture.logits, mixture.means, scales, mixture.coefficients)
+                per_mixture = self._component(own, means, c, target)
+                results.append(torch.logsumexp(weights + per_mixture, dim=1))
+                weights = F.log_softmax(weights + per_mixture, dim=1)
+            return torch.stack(results, dim=1)
+
+    def level_log_probs(self, features: Tensor, earlier: Tensor) -> Tensor:
+        batch, channel = earlier.shape
+        levels = torch.zeros(batch, self.levels, self.image_channels, dtype=torch.int64, device=earlier.device)
+        levels[:, :, :channel] = earlier[:, None]
+        levels[:, :, channel] = torch.arange(self.levels, device=earlier.device)
+        x = scale_levels(levels.flatten(0, 1), self.levels)[:, :, None, None]
+        params = self(features.repeat_interleave(self.levels, 0)[:, :, None, None], x)
+        return self.log_prob(params, x)[:, channel, 0, 0].view(batch, self.levels)
+
+    def incremental(self) -> None:
+        return None
+
+
+class GroupedConv2d(MaskedConv2d):
+    """Features in three groups, for red, green and blue: at the centre a group sees those before it, and itself where
+    the mask is of type B (van den Oord et al. 2016a, section 3.4)."""
+
+    def __init__(self, mask_type: str, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__("B", in_channels, out_channels, kernel_size)
+        of_in = torch.arange(in_channels) * 3 // in_channels
+        of_out = torch.arange(out_channels) * 3 // out_channels
+        seen = of_out[:, None] > of_in if mask_type == "A" else of_out[:, None] >= of_in
+        half = kernel_size // 2
+        mask = self.mask.expand_as(self.weight).clone()
+        mask[:, :, half, half] = seen.float()
+        self.mask = mask
+        with torch.no_grad():
+            self.weight.mul_(mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.kernel_size // 2
+        return F.conv2d(F.pad(x, (half, half, half, 0)), self.weight * self.mask, self.bias)
+
+
+class ChannelGroups(SingleStack):
+    """The features of a group hang on the pixel's channels before it: only `of_groups` may read them."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        d = model.channels
+        self.first = GroupedConv2d("A", image_channels, d, model.first_kernel)
+        for block in self._blocks():
+            block.conv = GroupedConv2d("B", d, d, model.kernel)
+            block.out = GroupedConv2d("B", d, d, 1)
+            block.norm = GroupsNorm(d)
+
+
+class GroupsNorm(nn.Module):
+    """Layer norm over each group by itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(3, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+        return self.norm(pixels).view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class HeadOfGroups(Head):
+    """A softmax for each channel, from its group of features."""
+
+    def __init__(self, channels: int, image_channels: int, levels: int, model: Model) -> None:
+        super().__init__(image_channels, levels)
+        self.hidden = GroupedConv2d("B", channels, channels, 1)
+        self.outs = nn.ModuleList(nn.Conv2d(channels // 3, levels, 1) for _ in range(image_channels))
+
+    def forward(self, features: Tensor, x: Tensor) -> Tensor:
+        groups = F.silu(self.hidden(F.silu(features))).chunk(3, dim=1)
+        return torch.cat([out(group) for out, group in zip(self.outs, groups, strict=True)], dim=1)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        logits = params.float().unflatten(1, (self.image_channels, self.levels))
+        return -F.cross_entropy(logits.transpose(1, 2), nearest_levels(x, self.levels), reduction="none")
+
+    def level_log_probs(self, features: Tensor, earlier: Tensor) -> Tensor:
+        raise NotImplementedError("the trunk's features hang on the pixel's own channels: once a channel, not a pixel")

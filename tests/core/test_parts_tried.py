@@ -1,0 +1,57 @@
+"""The parts that benchmarks/likelihood.py compares leak nothing: otherwise its figures would be no likelihoods."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from leaks import check, image, moves
+
+from pixeltui import registry
+from pixeltui.core import ConditionalPixelCNN
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TRUNKS = ("dilated", "weight_norm", "concat_elu", "half_size", "skips")
+
+
+@pytest.fixture(autouse=True)
+def _parts_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for names in ("ARCHITECTURES", "HEADS", "GATES"):
+        monkeypatch.setattr(registry, names, dict(getattr(registry, names)))
+    importlib.import_module("parts_tried").register()
+
+
+@pytest.mark.parametrize("architecture", TRUNKS)
+def test_trunks(tiny: Callable[..., ConditionalPixelCNN], architecture: str) -> None:
+    model = tiny((3, 6, 8), 6, 3, architecture=architecture, blocks=6, gate="none", std=0.25)
+    check(model, moves(model), in_order=True, least=1e-9)
+
+
+@pytest.mark.parametrize("gate", ["relu2", "gelu", "elu"])
+def test_gates(tiny: Callable[..., ConditionalPixelCNN], gate: str) -> None:
+    model = tiny((3, 4, 5), 6, 3, gate=gate, std=0.25)
+    check(model, moves(model), in_order=True, least=1e-9)
+
+
+@torch.no_grad()
+def test_a_mixture_whose_green_and_blue_have_networks_of_their_own(tiny: Callable[..., ConditionalPixelCNN]) -> None:
+    model = tiny((3, 4, 5), 6, 3, head="dmol_nets", gate="none", std=0.25)
+    check(model, moves(model), in_order=True, least=1e-9)
+    x, labels = image(model), torch.tensor([1])
+    features = model.trunk(model._scaled(x), labels)
+    for channel in range(3):
+        every = x.repeat(model.levels, 1, 1, 1)
+        every[:, channel, 2, 3] = torch.arange(model.levels)
+        log_probs = model.log_prob(every, labels.repeat(model.levels))[:, channel, 2, 3]
+        assert float(log_probs.exp().sum()) == pytest.approx(1, abs=1e-4)
+        drawn_from = model.head.level_log_probs(features[:, :, 2, 3], x[:, :channel, 2, 3].long())
+        torch.testing.assert_close(drawn_from[0], log_probs, atol=1e-4, rtol=1e-4)
+
+
+def test_groups_of_features_for_red_green_and_blue(tiny: Callable[..., ConditionalPixelCNN]) -> None:
+    model = tiny(
+        (3, 4, 5), 6, 3, architecture="channel_groups", head="of_groups", channels=9, gate="none", linear_skip=0
+    )
+    check(model, moves(model), in_order=True, least=1e-9)
