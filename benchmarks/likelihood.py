@@ -17,6 +17,7 @@ import argparse
 import copy
 import json
 import math
+import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -135,6 +136,7 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
         if marks and share >= marks[0]:
             paused = time.process_time()
             points.append((marks.pop(0), round(bits_per_dim(updater.average, few)[0], 4)))
+            print(f"{points[-1]} after {step * size} images", file=sys.stderr, flush=True)
             budget.began += time.process_time() - paused
         updater.update(step, tries.lr(share, config))
         for decay, average in averages.items():

@@ -30,6 +30,8 @@ def register() -> None:
         "concat_elu": "ConcatElu",
         "half_size": "HalfSize",
         "skips": "Skips",
+        "norm_at_the_end": "NormAtTheEnd",
+        "norm_in_the_blocks": "NormInTheBlocks",
         "channel_groups": "ChannelGroups",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
@@ -43,6 +45,22 @@ def register() -> None:
 def relu2(x: Tensor) -> Tensor:
     """relu(x)² (So et al. 2021)"""
     return F.relu(x).square()
+
+
+class NormAtTheEnd(TwoStream):
+    """Before the head alone; for model.norm=none"""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.norm = make_norm("layer", model.channels)
+
+
+class NormInTheBlocks(TwoStream):
+    """Not before the head."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.norm = nn.Identity()
 
 
 class DilatedDown(DownShiftedConv2d):

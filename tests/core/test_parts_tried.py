@@ -12,7 +12,7 @@ from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-TRUNKS = ("dilated", "weight_norm", "concat_elu", "half_size", "skips")
+TRUNKS = ("dilated", "weight_norm", "concat_elu", "half_size", "skips", "norm_at_the_end", "norm_in_the_blocks")
 
 
 @pytest.fixture(autouse=True)
