@@ -30,6 +30,11 @@ def add_output(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--show", action="store_true", help="print the images as half blocks")
 
 
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    of_keep = "into the run's samples/, with what produced them: the console and `pixeltui report` show them"
+    parser.add_argument("--keep", action="store_true", help=of_keep)
+
+
 def check_out(args: argparse.Namespace) -> None:
     """What can be told of --out before anything is drawn for it."""
     out: Path | None = args.out
@@ -71,8 +76,8 @@ def wishes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def out_file(args: argparse.Namespace, run_dir: "RunDir", command: str) -> Path | None:
-    """Where images go: --out, else RUN-COMMAND.png; nowhere with --show alone."""
-    if args.out is None and args.show:
+    """Where images go: --out, else RUN-COMMAND.png; nowhere with --show or --keep alone."""
+    if args.out is None and (args.show or getattr(args, "keep", False)):
         return None
     out: Path = args.out or Path(f"{run_dir.name}-{command}.png")
     return out
@@ -132,6 +137,18 @@ def write(
     write_file(out, content)
     of_weights = loaded.weights if precision == "fp32" else f"{loaded.weights}, {precision}: not exact"
     print(printable(f"{what}, {loaded.checkpoint} ({of_weights}): {out}"), file=sys.stderr)
+
+
+def keep(args: argparse.Namespace, run_dir: "RunDir", loaded: "LoadedModel", plan: "Plan", images: "Tensor") -> None:
+    """Where --keep asks for it; and a line about it. Raises UserError."""
+    if not args.keep:
+        return
+    from pixeltui.train import draw
+
+    columns = plan.count if len(plan.temperatures) > 1 else None
+    how: dict[str, Any] = {"names": plan.names(loaded.classes), "columns": columns, "settings": plan.settings(loaded)}
+    path = draw.keep(run_dir, images, levels=loaded.data["levels"], **how)
+    print(printable(f"kept with the run: {path}"), file=sys.stderr)
 
 
 def write_file(out: Path, content: bytes) -> None:

@@ -12,15 +12,16 @@ from pixeltui.commands import options
 from pixeltui.config import as_dict
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.report.comparison import config_differences
+from pixeltui.report.page import value_text
 from pixeltui.session.describe import measured
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
-from pixeltui.store.view import read_view
+from pixeltui.store.view import RunView, read_view
 from pixeltui.toml import flat
 
 TAG_LENGTH = 40
 COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
-COMPARED = ("state", "data", "preset", "epoch", "step", "parameters", "images_per_second")
+COMPARED = ("state", "data", "preset", "epoch", "step", "val, best", "test", "images/s", "parameters")
 DROPPED_FIRST = ("preset", "images/s", "epoch", "parameters", "data", "tags", "step", "test")
 
 
@@ -195,13 +196,28 @@ def _compare(args: argparse.Namespace) -> int:
         return 0
     if len({str(run.meta().get("data", {}).get("checksum")) for run in runs}) > 1:
         options.warn("the runs were trained on different data: their bits/dim do not compare")
-    rows = [[name, *(_cell(getattr(summary, name)) for summary in summaries)] for name in COMPARED]
     views = [read_view(run.events_path)[0] for run in runs]
-    rows.append(["val, best", *(measured(view.best) if view.best else "" for view in views)])
-    rows.append(["test", *(measured(view.test) if view.test else "" for view in views)])
-    rows += [["", *("" for _ in runs)]] + [[key, *map(_cell, values)] for key, values in differing.items()]
+    columns = [_compared(summary, view) for summary, view in zip(summaries, views, strict=True)]
+    rows = [list(row) for row in zip(COMPARED, *columns, strict=True)]
+    rows.append(["", *("" for _ in runs)])
+    rows += [[key, *map(value_text, values)] for key, values in differing.items() if key != "preset"]
     _table(("", *(run.name for run in runs)), rows)
     return 0
+
+
+def _compared(run: RunSummary, view: RunView) -> list[str]:
+    """A column of COMPARED."""
+    return [
+        run.state,
+        run.data or "",
+        run.preset or "",
+        _figure(run.epoch, ".1f"),
+        "" if run.step is None else str(run.step),
+        measured(view.best) if view.best else "",
+        measured(view.test) if view.test else "",
+        _figure(run.images_per_second, ".0f"),
+        "" if run.parameters is None else f"{run.parameters:,}",
+    ]
 
 
 def _cell(value: object) -> str:

@@ -3,7 +3,19 @@
 import argparse
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, counted, drawn, load, out_file, shown, wishes, write
+from pixeltui.commands.drawing import (
+    add_keep,
+    add_output,
+    check_out,
+    counted,
+    drawn,
+    keep,
+    load,
+    out_file,
+    shown,
+    wishes,
+    write,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_temperature(parser)
     options.add_checkpoint(parser)
     add_output(parser, "sample")
+    add_keep(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     plan = make_plan(loaded, count=args.count, **wishes(args))
     images = drawn(loaded, plan)
+    keep(args, run_dir, loaded, plan, images)
     if (out := out_file(args, run_dir, "sample")) is not None:
         names = [loaded.classes[label] for label in plan.labels]
         what = f"{counted(len(images), 'image')} from {run_dir.name}"

@@ -3,7 +3,19 @@
 import argparse
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, counted, drawn, load, out_file, shown, wishes, write
+from pixeltui.commands.drawing import (
+    add_keep,
+    add_output,
+    check_out,
+    counted,
+    drawn,
+    keep,
+    load,
+    out_file,
+    shown,
+    wishes,
+    write,
+)
 
 IMAGES_A_ROW = 8
 
@@ -20,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_sampling(parser, count="images a row (default: one of each class, or 8)")
     options.add_checkpoint(parser)
     add_output(parser, "sweep")
+    add_keep(parser)
 
 
 def _temperatures(text: str) -> list[float]:
@@ -42,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         **wishes(args),
     )
     images = drawn(loaded, plan)
+    keep(args, run_dir, loaded, plan, images)
     if (out := out_file(args, run_dir, "sweep")) is not None:
         write(
             out,

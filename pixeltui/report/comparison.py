@@ -45,7 +45,7 @@ def _warning(stories: Sequence[Story]) -> Html:
 def _figures(stories: Sequence[Story]) -> Html:
     lowest = min((s.view.best.bits_per_dim or 0.0 for s in stories if s.view.best), default=None)
     rows = [_row(story, color, lowest) for color, story in enumerate(stories)]
-    return table(FIGURES, rows, class_="figures")
+    return table(FIGURES, rows, words=4, class_="figures")
 
 
 def _row(story: Story, color: int, lowest: float | None) -> list[object]:
@@ -69,7 +69,7 @@ def _row(story: Story, color: int, lowest: float | None) -> list[object]:
 def _charts(stories: Sequence[Story]) -> Html:
     kind = x_kind(stories)
     by_step, by_time = run_lines(stories, kind), run_lines(stories, "time")
-    top = likelihood_top([line for line in by_step if line.style == "dots"])
+    top = likelihood_top(by_step)
     return join(
         [
             chart("Validation, and training faint", by_step, x_kind=kind, size="tall", top=top),

@@ -38,10 +38,17 @@ def _escaped(text: str) -> str:
     return html.escape("\n".join(printable(line) for line in text.split("\n")))
 
 
-def table(header: Sequence[object], rows: Iterable[Sequence[object]], **attributes: object) -> Html:
-    """In a box that scrolls sideways where the page is narrow; the first cell of a row names it."""
-    body = (tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows)
-    head = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in header))) if header else Html()
+def table(header: Sequence[object], rows: Iterable[Sequence[object]], *, words: int = 1, **attributes: object) -> Html:
+    """In a box that scrolls sideways where the page is narrow; the first cell of a row names it.
+
+    words: how many of the columns, from the left, are no figures.
+    """
+
+    def cells(row: Sequence[object], name: str, **more: object) -> Iterable[Html]:
+        return (tag(name, cell, class_="word" if i < words else None, **more) for i, cell in enumerate(row))
+
+    body = (tag("tr", tag("th", row[0], scope="row"), *list(cells(row, "td"))[1:]) for row in rows)
+    head = tag("thead", tag("tr", *cells(header, "th", scope="col"))) if header else Html()
     return tag("div", tag("table", head, tag("tbody", *body), **attributes), class_="scroll")
 
 

@@ -63,13 +63,26 @@ def run_lines(stories: Sequence[Story], kind: XKind) -> list[Line]:
             xs, ys = xs_of(story, train, kind), smoothed_ys(train.ys)
             lines.append(Line(name=f"{story.name}, training", xs=xs, ys=ys, color=color, style="faint"))
         if val is not None:
-            xs = xs_of(story, val, kind)
-            lines.append(Line(name=story.name, xs=xs, ys=val.ys, color=color, style="dots", note=_last(val.ys)))
+            xs, errors = xs_of(story, val, kind), {e.step: e.bits_per_dim_se for e in story.view.evaluated("val")}
+            lines.append(
+                Line(
+                    name=story.name,
+                    xs=xs,
+                    ys=val.ys,
+                    errors=[errors.get(int(step)) for step in val.steps],
+                    color=color,
+                    style="dots",
+                    note=_last(val.ys),
+                )
+            )
     return lines
 
 
 def likelihood_top(lines: Sequence[Line]) -> float | None:
-    """What a chart has to reach up to, so that the fall of the first steps does not flatten the rest."""
+    """What a chart has to reach up to, so that the fall of the first steps does not flatten the rest.
+
+    The lowest point of each line is in it, also of a run that ended in the opening of another.
+    """
     end = max((line.xs[-1] for line in lines if line.xs), default=0.0)
     later = [
         y
@@ -78,7 +91,8 @@ def likelihood_top(lines: Sequence[Line]) -> float | None:
         for x, y in zip(line.xs, line.ys, strict=True)
         if y is not None and y == y and x >= OPENING * end
     ]
-    return max(later, default=None)
+    lowest = (min((y for y in line.ys if y is not None and y == y), default=None) for line in lines)
+    return max([*later, *(y for y in lowest if y is not None)], default=None)
 
 
 def _scored(story: Story, split: str, kind: XKind, color: int) -> Line:

@@ -30,7 +30,8 @@ def run_page(story: Story) -> str:
         section("Curves", _charts(story)),
         _evaluations(story),
         _gallery("Samples over time", [(_when(story, step), picture) for step, picture in story.samples[:-1]]),
-        _gallery("Sweeps and other images", [(picture.name, picture) for picture in story.pictures]),
+        _gallery("Temperature sweeps", _named(story, sweeps=True), class_="gallery large"),
+        _gallery("Other images", _named(story, sweeps=False)),
         _config(story),
         _environment(story),
         _repeat(story),
@@ -61,6 +62,8 @@ def _head(story: Story) -> Html:
         tag("h1", story.name, " ", tag("span", story.summary.state, class_="state")),
         tag("p", "; ".join(facts), class_="lead"),
         tag("p", note) if note else "",
+        tag("p", f"It failed: {story.view.reason}", class_="failed") if story.summary.state == "failed" else "",
+        tag("p", "Its process ended without a word; it can be resumed.") if story.summary.state == "crashed" else "",
     )
 
 
@@ -102,7 +105,11 @@ def image(picture: Picture) -> Html:
 def settings(picture: Picture) -> str:
     """What produced it, behind the time."""
     found = {name.replace("_", "-"): picture.settings[name] for name in SETTINGS if name in picture.settings}
-    return "".join(f"; {name} {value_text(value)}" for name, value in found.items())
+    return "".join(f"; {name} {_in_words(value)}" for name, value in found.items())
+
+
+def _in_words(value: object) -> str:
+    return ", ".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
 
 
 def value_text(value: object) -> str:
@@ -140,8 +147,11 @@ def _evaluations(story: Story) -> Html:
     return section(
         "Likelihood",
         tag("p", "± one standard error over images. Split train with raw weights: the mean over the epoch's batches."),
-        table(header, rows, class_="figures"),
-        details(f"All {len(every)}", table(header, (_evaluation(e, story) for e in every), class_="figures")),
+        table(header, rows, words=2, class_="figures"),
+        details(
+            f"All {len(every)} evaluations",
+            table(header, (_evaluation(e, story) for e in every), words=2, class_="figures"),
+        ),
     )
 
 
@@ -166,13 +176,18 @@ def _with_error(value: float | None, error: float | None) -> str:
     return "not finite" if value is None else f"{value:.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
-def _gallery(title: str, pictures: list[tuple[str, Picture]]) -> Html:
+def _named(story: Story, *, sweeps: bool) -> list[tuple[str, Picture]]:
+    """What was kept with the run: a row of images for each temperature, or anything else."""
+    return [(picture.name, picture) for picture in story.pictures if ("temperatures" in picture.settings) is sweeps]
+
+
+def _gallery(title: str, pictures: list[tuple[str, Picture]], class_: str = "gallery") -> Html:
     if not pictures:
         return Html()
     figures = (
         tag("figure", image(picture), tag("figcaption", caption, settings(picture))) for caption, picture in pictures
     )
-    return section(title, tag("div", *figures, class_="gallery"))
+    return section(title, tag("div", *figures, class_=class_))
 
 
 def _config(story: Story) -> Html:
@@ -197,7 +212,7 @@ def _environment_rows(story: Story) -> Iterator[tuple[str, str]]:
     for name, version in _dict(meta.get("versions")).items():
         yield str(name), str(version)
     yield "platform", str(meta.get("platform", "unknown"))
-    yield "device", str(meta.get("device", "unknown"))
+    yield "device", str(started.device if started is not None else meta.get("device", "unknown"))
     if started is not None:
         yield "precision", started.precision
         yield "processes", str(started.processes)

@@ -18,7 +18,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.inspection.colors import heat
 from pixeltui.session import wishes
 from pixeltui.session.studio_models import Models
-from pixeltui.session.studio_pictures import keep, rows_of
+from pixeltui.session.studio_pictures import rows_of
 from pixeltui.session.wishes import (
     AnyWish,
     Draw,
@@ -27,7 +27,6 @@ from pixeltui.session.wishes import (
     Inspect,
     Keep,
     Kept,
-    Model,
     Progress,
     Refused,
     Rows,
@@ -51,7 +50,7 @@ class Worker:
         self._models = Models(self._answer)
         self._inspector: Inspector | None = None
         self._drawn: tuple[str, int, Tensor, dict[str, Any], Rows] | None = None
-        """what `keep` takes"""
+        """run, levels, images, what produced them, and how they were shown"""
 
     def listen(self, pipe: BinaryIO) -> None:
         """Until the console has gone, and with it this process, whatever it is doing."""
@@ -131,7 +130,7 @@ class Worker:
             of_completion = {"completes": wish.source, **wish.kept}
         else:
             plan = make_plan(loaded, count=wish.count, **options)
-        settings: dict[str, Any] = {"run": _name(wish.model), **of_completion, **plan.settings(loaded)}
+        settings: dict[str, Any] = {**of_completion, **plan.settings(loaded)}
         began = time.perf_counter()
         for images, row, total in draw(loaded, plan):
             everything = torch.cat([before, images])
@@ -211,11 +210,15 @@ class Worker:
     def _keep(self, wish: Keep) -> None:
         if self._drawn is None:
             raise UserError("there is nothing to keep yet: draw first")
-        self._answer(Kept(id=wish.id, path=str(keep(*self._drawn))))
+        from pathlib import Path
 
+        from pixeltui.store.rundir import RunDir
+        from pixeltui.train.draw import keep
 
-def _name(model: Model) -> str:
-    return os.path.basename(model.run)  # noqa: PTH119
+        run, levels, images, settings, rows = self._drawn
+        of_rows: dict[str, Any] = {"names": rows.names, "columns": rows.columns, "settings": settings}
+        path = keep(RunDir.open(Path(run)), images, levels=levels, **of_rows)
+        self._answer(Kept(id=wish.id, path=str(path)))
 
 
 def main() -> None:

@@ -3,12 +3,16 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from pixeltui.errors import UsageError
+from pixeltui.data.grid import write_samples
+from pixeltui.errors import UsageError, UserError, printable
+from pixeltui.store.files import own_folder
+from pixeltui.store.rundir import RunDir
 from pixeltui.train.live import labels_in_turn
 from pixeltui.train.load import LoadedModel, class_labels
 from pixeltui.train.precision import DTYPES
@@ -37,6 +41,14 @@ class Plan:
     def all_labels(self) -> list[int]:
         """Of all images, temperature by temperature."""
         return self.labels * len(self.temperatures)
+
+    def names(self, classes: Sequence[str]) -> list[str]:
+        """Of all images: "cat"; of a sweep "T0.7 cat", or "T0.7" without labels."""
+        names = [str(classes[label]) for label in self.all_labels()]
+        if len(self.temperatures) == 1:
+            return names
+        temperatures = [f"T{temperature:g}" for temperature in self.temperatures for _ in range(self.count)]
+        return [f"{t} {name}" for t, name in zip(temperatures, names, strict=True)] if names else temperatures
 
     def settings(self, loaded: LoadedModel) -> dict[str, Any]:
         """What produces the same images again."""
@@ -153,6 +165,22 @@ def masked(images: Tensor, known: Tensor, levels: int) -> Tensor:
     return torch.where(known, images, ((1 + odd) * (levels - 1) // 5).to(torch.uint8))
 
 
-def stamp() -> str:
-    """A name for a file of now, which sorts by time."""
-    return time.strftime("%Y%m%d-%H%M%S")
+def keep(
+    run: RunDir, images: Tensor, *, levels: int, names: Sequence[str], columns: int | None, settings: dict[str, Any]
+) -> Path:
+    """Writes a sheet of images uint8 [N, C, H, W], and `settings`, which produced them, into the run's samples/.
+
+    Console and report show what is there. Raises UserError.
+    """
+    stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    path = run.samples_dir / f"drawn-{stamp}.png"
+    while path.exists():
+        number += 1
+        path = run.samples_dir / f"drawn-{stamp}-{number}.png"
+    settings = {"run": run.name, **settings, "names": list(names), "count": len(images)}
+    try:
+        own_folder(run.samples_dir).mkdir(exist_ok=True)
+        write_samples(path, images, levels=levels, names=names, columns=columns, settings=settings)
+    except OSError as error:
+        raise UserError(f"{printable(path)} could not be written: {error.strerror or error}") from None
+    return path

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pixeltui import __version__
-from pixeltui.config import Config, as_dict
+from pixeltui.config import Config, Train, as_dict
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
@@ -42,7 +42,7 @@ and {levels} levels, trained on {data} with pixeltui {version}. {weights} weight
 
 ## Load, draw, score
 
-`pip install pixeltui`, then
+With pixeltui installed:
 
 ```python
 import torch
@@ -169,6 +169,12 @@ def _row(e: Evaluated) -> str:
     return f"| {name} | {bits} | {nats} | {e.perplexity:.3f} | {e.images:,} |"
 
 
+def _optimizer(train: Train) -> str:
+    if train.optimizer == "muon":
+        return f"muon, learning rate {train.muon_lr:g}, beside adamw, {train.lr:g}"
+    return f"{train.optimizer}, learning rate {train.lr:g}"
+
+
 def _facts(run: RunDir, loaded: LoadedModel) -> dict[str, Any]:
     meta, train = run.meta(), loaded.config.train
     versions = ", ".join(f"{name} {version}" for name, version in meta.get("versions", {}).items())
@@ -176,7 +182,7 @@ def _facts(run: RunDir, loaded: LoadedModel) -> dict[str, Any]:
         "data": f"{loaded.data['name']}, sha-256 {loaded.data['checksum']}",
         "preset": loaded.config.preset,
         "command": meta.get("command"),
-        "optimizer": f"{train.optimizer}, learning rate {train.lr:g}, batch size {train.batch_size}, seed {train.seed}",
+        "optimizer": f"{_optimizer(train)}, batch size {train.batch_size}, seed {train.seed}",
         "device": meta.get("device"),
         "versions": versions,
         "git commit": meta.get("git", {}).get("commit"),

@@ -60,7 +60,8 @@ def device_name(device: torch.device) -> str:
     """For people: "cuda:0 NVIDIA H200", "cpu, 2 threads"."""
     if device.type == "cuda":
         return f"cuda:{device.index or 0} {torch.cuda.get_device_name(device)}"
-    return f"cpu, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'s' * (threads != 1)}"
 
 
 def device_uuid(device: torch.device) -> str | None:

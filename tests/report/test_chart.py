@@ -3,7 +3,10 @@
 import math
 import re
 
+import pytest
+
 from pixeltui.report.chart import Line, chart
+from pixeltui.report.lines import likelihood_top
 
 
 def paths(svg: str, kind: str) -> list[list[tuple[str, float, float]]]:
@@ -55,6 +58,16 @@ def test_errors_are_bars_of_their_size() -> None:
     assert float(x) == dots[0][0]
     assert math.isclose(abs(float(top) - float(bottom)), (dots[0][1] - dots[1][1]) / 2, abs_tol=0.3)
     assert "1.000 ± 0.25" in svg
+
+
+def test_a_line_that_ended_early_is_not_cut_off_whole() -> None:
+    """One of two runs has seen a twentieth of what the other has: its best point is in the chart."""
+    long = Line(name="long", xs=range(101), ys=[8.0 - 0.05 * x for x in range(101)], style="dots")
+    short = Line(name="short", xs=[1, 2], ys=[9.0, 8.5], style="dots")
+    faint = Line(name="no validation yet", xs=[1, 2], ys=[9.5, 8.7], style="faint")
+    assert likelihood_top([long]) == pytest.approx(8.0 - 0.05 * 5)
+    assert likelihood_top([long, short]) == 8.5
+    assert likelihood_top([long, short, faint]) == 8.7
 
 
 def test_what_lies_above_the_top_is_cut_and_told() -> None:

@@ -133,7 +133,36 @@ def test_sweeps_that_lie_with_the_run_are_in_it(runs_copy: Path) -> None:
     shutil.copy(some, sweep)
     sweep.with_suffix(".json").write_text(json.dumps({"temperatures": [0.7, 1.0], "seed": 3}))
     page = report(runs_copy, "done")
-    assert "sweep.png; temperatures [0.7, 1.0]; seed 3" in page.text
+    assert "Temperature sweepssweep.png; temperatures 0.7, 1; seed 3" in page.text
+
+
+def test_what_a_command_keeps_with_the_run_is_in_it(runs_copy: Path, capsys) -> None:
+    words = ["--runs-dir", str(runs_copy), "sweep", "done", "--temperatures", "0.5,1", "-n", "2", "--seed", "4"]
+    assert main([*words, "--keep"]) == 0
+    assert main(["--runs-dir", str(runs_copy), "sample", "done", "-n", "3", "--keep"]) == 0
+    first, second = re.findall(r"kept with the run: .*/(drawn-.*\.png)", capsys.readouterr().err)
+    assert not list(Path().glob("done-*.png")), "nowhere else"
+    page = report(runs_copy, "done")
+    assert f"Temperature sweeps{first}; weights ema; temperatures 0.5, 1; top-p 1; guidance 1; seed 4" in page.text
+    assert f"Other images{second}; weights ema; temperature 1" in page.text
+    samples = runs_copy / "done" / "samples"
+    assert {(samples / first).read_bytes(), (samples / second).read_bytes()} <= set(page.images)
+    settings = json.loads((samples / first).with_suffix(".json").read_text())
+    assert (settings["names"], settings["count"]) == (["T0.5 0", "T0.5 1", "T1 0", "T1 1"], 4)
+
+
+def test_a_run_that_failed_says_why_above_all(runs_copy: Path) -> None:
+    """Its loss is no number from step 6 on, and so are its charts' last points: gaps."""
+    log = runs_copy / "done" / "events.jsonl"
+    events = [event for event in map(json.loads, log.read_text().splitlines()) if event["type"] != "state"]
+    for event in events:
+        if event["type"] in ("step", "eval") and event["step"] > 5:
+            event |= {name: None for name in ("loss", "bits_per_dim", "nats_per_dim", "perplexity") if name in event}
+    failed = {"type": "state", "t": events[-1]["t"], "state": "failed", "step": 10, "reason": "the loss was not finite"}
+    log.write_text("".join(json.dumps(event) + "\n" for event in [*events, failed]))
+    page = report(runs_copy, "done")
+    assert page.text.index("It failed: the loss was not finite") < page.text.index("Curves")
+    assert "not finite" in page.text.split("Likelihood")[1]
 
 
 def test_a_run_that_has_just_begun_has_a_report(runs_copy: Path) -> None:
@@ -174,6 +203,7 @@ def test_several_runs_are_compared(runs_copy: Path, tiny_train) -> None:
     for words in (f"{best['parameters']:,}", "train.lr", "0.03", "0.02", "Config keys that differ"):
         assert words in page.text
     assert "different data" not in page.text
+    assert ("class", "bar") in page.attributes, "standard errors"
     meta_path = runs_copy / "other" / "meta.json"
     meta = json.loads(meta_path.read_text())
     meta["data"]["checksum"] = "0"
