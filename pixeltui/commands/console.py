@@ -41,6 +41,7 @@ def open_console(
     from pixeltui.ui.collector import Collector
     from pixeltui.ui.colors import use_depth
     from pixeltui.ui.guard import guard
+    from pixeltui.ui.listing import Listing
 
     if not has_terminal():
         raise UsageError("the console needs a terminal for its input and its output: try --no-ui")
@@ -50,6 +51,7 @@ def open_console(
     if use_depth(args.color) == "truecolor" and ui.low_bandwidth and args.color == "auto":
         use_depth("256")  # half the bytes of an image
     parent = guard()
+    listing = Listing(args.runs_dir) if request is None and session is None else None
     signals = Signals(stop_on_hangup=getattr(args, "on_hangup", "continue") == "stop")
     signals.install()
     with tempfile.TemporaryFile() as strayed:
@@ -58,7 +60,15 @@ def open_console(
         from pixeltui.ui.app import Console
 
         collector.spare()
-        app = Console(args.runs_dir, ui=ui, request=request, session=session, signals=signals, collector=collector)
+        app = Console(
+            args.runs_dir,
+            ui=ui,
+            request=request,
+            session=session,
+            signals=signals,
+            collector=collector,
+            first_listing=listing.take if listing is not None else lambda: None,
+        )
         left = app.run()
         collector.close()
         local = app.training_session

@@ -79,15 +79,21 @@ class RunDir:
     def open(cls, path: Path) -> "RunDir":
         """An existing run. Raises UserError where it is none, or was made by a newer pixeltui."""
         run = cls(path.resolve())
-        schema = run.meta().get("schema")
+        run.known_meta()
+        return run
+
+    def known_meta(self) -> dict[str, Any]:
+        """As `meta`. Raises UserError too where it is of no schema that this version knows."""
+        meta = self.meta()
+        schema = meta.get("schema")
         if not isinstance(schema, int) or isinstance(schema, bool):
-            raise UserError(f"{printable(path)} is damaged: its meta.json has no schema version")
+            raise UserError(f"{printable(self.path)} is damaged: its meta.json has no schema version")
         if schema > SCHEMA:
             raise UserError(
-                f"run {printable(run.name)} was made by a newer pixeltui (schema {schema}, this one knows {SCHEMA}): "
+                f"run {printable(self.name)} was made by a newer pixeltui (schema {schema}, this one knows {SCHEMA}): "
                 "install a newer version"
             )
-        return run
+        return meta
 
     def meta(self) -> dict[str, Any]:
         """Raises UserError where it cannot be read."""

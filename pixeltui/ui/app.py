@@ -28,6 +28,7 @@ from pixeltui.ui.colors import DARK, LIGHT, current_depth
 from pixeltui.ui.driver import HANGUP, HangupDriver
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import BY_ID, KEYS, Key, bindings, unknown_ids
+from pixeltui.ui.run_list import Known
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help
 from pixeltui.ui.screens.inspect import InspectScreen
@@ -80,8 +81,9 @@ class Console(App[Exit], inherit_bindings=False):
         session: Session | None = None,
         signals: Signals | None = None,
         collector: Collector | None = None,
+        first_listing: Callable[[], Known | None] = lambda: None,
     ) -> None:
-        """collector: of a process that is this console's own."""
+        """collector: of a process that is this console's own. first_listing: what is known of the runs at the start."""
         super().__init__(driver_class=_driver_class(), watch_css=False)
         self.runs_dir = runs_dir
         self.ui = ui or config.Ui()
@@ -94,6 +96,7 @@ class Console(App[Exit], inherit_bindings=False):
         self._request, self._session = request, session
         self._signals = signals or Signals()
         self._collector = collector
+        self._listed = first_listing
         self._spared = False
         self._last_input = time.monotonic()
         self._stopping = False
@@ -153,6 +156,11 @@ class Console(App[Exit], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self.studio.close()
+
+    def first_listing(self) -> Known | None:
+        """To the first who asks."""
+        listed, self._listed = self._listed, lambda: None
+        return listed()
 
     def show_runs(self) -> None:
         for screen in self.screen_stack:

@@ -1,6 +1,7 @@
 """The runs of a folder, read again only where they changed; their order and filter; their columns."""
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,24 +90,34 @@ def arranged(runs: Iterable[RunSummary], words: str, letter: str, reverse: bool)
     return sorted((run for run in runs if matches(run, words)), key=BY_LETTER[letter].order, reverse=reverse)
 
 
+Known = dict[str, tuple[tuple[int, ...], RunSummary]]
+"""stamp and summary by path"""
+
+
 class RunList:
     """Summaries by path. `reload` may run in a thread of its own."""
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, first: Callable[[], Known | None] = lambda: None) -> None:
+        """first: what somebody else has read already."""
         self.runs_dir = runs_dir
-        self._known: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
+        self.known: Known = {}
+        self._begin: Callable[[], Known | None] | None = first
 
     def reload(self) -> list[RunSummary]:
         """Every run; those whose files did not change are not read again."""
-        if not self._known:
+        begin, self._begin = self._begin, None
+        if begin is not None and (read := begin()) is not None:
+            self.known = read
+            return [summary for _, summary in read.values()]
+        if not self.known:
             return self._first()
-        found: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
+        found: Known = {}
         for path in run_paths(self.runs_dir):
             stamp = _stamp(path)
-            known = self._known.get(str(path))
+            known = self.known.get(str(path))
             fresh = known is not None and known[0] == stamp and known[1].state not in RUNNING
             found[str(path)] = known if fresh and known is not None else (stamp, summarize(path))
-        self._known = found
+        self.known = found
         return [summary for _, summary in found.values()]
 
     def _first(self) -> list[RunSummary]:
@@ -114,8 +125,8 @@ class RunList:
         stamps = {str(path): _stamp(path) for path in run_paths(self.runs_dir)}
         runs = {run.path: run for run in list_runs(self.runs_dir)}
         # In the order of later readings, so that runs of one age do not change places.
-        self._known = {path: (stamp, runs[path]) for path, stamp in stamps.items() if path in runs}
-        return [run for _, run in self._known.values()]
+        self.known = {path: (stamp, runs[path]) for path, stamp in stamps.items() if path in runs}
+        return [run for _, run in self.known.values()]
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -123,7 +134,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     times = []
     for name in ("events.jsonl", "meta.json", "checkpoints", "lock"):
         try:
-            stat = (path / name).stat()
+            stat = os.stat(f"{path}/{name}")  # noqa: PTH116 (twice as quick)
             times += [stat.st_mtime_ns, stat.st_size]
         except OSError:
             times.append(0)

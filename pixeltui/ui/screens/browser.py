@@ -59,7 +59,7 @@ class BrowserScreen(RunActions):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self._list = RunList(self.app.runs_dir)
+        self._list = RunList(self.app.runs_dir, self.app.first_listing)
         self.query_one(RunTable).border_title = "Runs"
         self.query_one(KeyBar).show(in_scope("runs", "everywhere"))
         line = self.query_one("#filter", Input)
