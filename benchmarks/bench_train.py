@@ -43,7 +43,7 @@ def data_pipeline(device: torch.device, batch: int = 128) -> list[str]:
     def ours(step: int) -> None:
         index = batch_indices(len(data.train), batch, 0, step).to(device)
         generator = step_generator(0, "augment", step)
-        augment(resident.train.images[index], augmentations, 256, generator)
+        augment(resident.train.images.index_select(0, index), augmentations, 256, generator)
 
     def rate(work: Callable[[int], object]) -> float:
         began = time.perf_counter()

@@ -114,7 +114,7 @@ class Updater:
         index = batch_indices(len(train), self.config.train.batch_size, seed, step)[share]
         index = index.to(train.images.device, non_blocking=True)  # without, this waits for all steps before
         images = augment(
-            train.images[index],
+            train.images.index_select(0, index),
             self.config.data.augmentations,
             self.data.levels,
             step_generator(seed, "augment", step),
