@@ -4,6 +4,7 @@ A stream keeps the weights that the model has when it begins. Shapes: B images, 
 C channels.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -93,13 +94,16 @@ class CachedSampler:
         if drawn and self.rows_above is not None:
             known_from = max(drawn[0] - self.rows_above, 0)
         for row in range(images.shape[2]):
-            if row in drawn:
-                with torch.no_grad(), full_fp32(images.device):
+            with torch.no_grad(), full_fp32(images.device):
+                if row in drawn:
                     if row > known_from:
                         self.fill(known_from, row)
-                    self.draw_row(row)
-                known_from = row + 1
-            yield images[: self.batch].clone(), row + 1
+                    known_from = row + 1
+                with contextlib.nullcontext() if self.native is None else self.native.alone():
+                    if row in drawn:
+                        self.draw_row(row)
+                    so_far = images[: self.batch].clone()
+            yield so_far, row + 1
 
     def fill(self, first: int, end: int) -> None:
         """Takes in rows that are known, as many at once as are worth their memory: mostly all of them."""

@@ -177,8 +177,55 @@ def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
     whole = features_of(model, images, None)
     for size in (1, 2, 3, 5, 13):
         assert torch.equal(features_of(model, images[:size], None), whole[:size])
-    monkeypatch.setattr(rows, "threads_for", lambda _: 3)
-    assert torch.equal(features_of(model, images, None), whole)
+    monkeypatch.setattr(rows.sharing, "pays", lambda: True)
+    for threads, groups, size in ((3, 3, 29), (2, 1, 1), (3, 1, 2), (4, 2, 3), (7, 1, 1), (64, 29, 29)):
+        monkeypatch.setattr(rows, "threads_for", lambda *_, of=(threads, groups): of)
+        assert torch.equal(features_of(model, images[:size], None), whole[:size])
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+def test_threads_that_share_a_row_draw_the_images_of_one(
+    tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as it takes to meet in every order, with more threads than this machine may have."""
+    monkeypatch.setattr(rows.sharing, "pays", lambda: True)
+    model = tiny((3, 9, 30), 256, 3, architecture=architecture, blocks=4, channels=24)
+    wishes: list[dict[str, Any]] = [{"labels": [1]}, {"labels": [2], "guidance": 1.5, "temperature": 0.9}]
+    for wish in wishes:
+        monkeypatch.setattr(rows, "threads_for", lambda *_: (1, 1))
+        alone = last(model.sample_stream(1, seed=3, **wish))
+        for threads in (2, 3, 5) * 8:
+            monkeypatch.setattr(rows, "threads_for", lambda *_, n=threads: (n, 1))
+            assert torch.equal(last(model.sample_stream(1, seed=3, **wish)), alone)
+
+
+def test_rows_are_left_to_one_thread_while_others_want_the_processors() -> None:
+    sharing = rows.Sharing()
+
+    def attempts(busy: bool, of: int) -> list[int]:
+        tried = []
+        for row in range(of):
+            if sharing.pays():
+                tried.append(row)
+                sharing.lost(rows.PATIENCE + 1 if busy else 0)
+        return tried
+
+    assert attempts(busy=False, of=50) == list(range(50))
+    assert attempts(busy=True, of=1200) == [0, 4, 12, 28, 60, 124, 252, 508, 1020]
+    assert len(attempts(busy=False, of=1200)) > 600, "it finds out that they are free again"
+    assert attempts(busy=True, of=5) == [0, 4], "and is quick to try again"
+
+
+def test_few_images_share_the_threads_and_many_have_one_each() -> None:
+    chosen = {
+        threads: [rows.threads_for(threads, images, 32 * images) for images in (1, 3, 4, 16)] for threads in (1, 2, 8)
+    }
+    assert chosen == {
+        1: [(1, 1), (1, 1), (1, 1), (1, 1)],
+        2: [(2, 1), (2, 1), (2, 2), (2, 2)],
+        8: [(4, 1), (8, 1), (8, 2), (8, 8)],
+    }
 
 
 @pytest.mark.usefixtures("compiled")
@@ -258,7 +305,7 @@ def test_functions_are_accurate_from_the_smallest_to_the_largest(built: library.
         *(steps.array(), nothing, nothing, 1, 0, 0, 1, 1, 1, 1, 2),
         *(noise.data_ptr(), known.data_ptr(), levels.data_ptr(), program.place_of(current), scaled.data_ptr()),
     )
-    built.row(row, ctypes.addressof(ctypes.c_uint8(0)), lanes, 1)
+    built.row(row, ctypes.addressof(ctypes.c_uint8(0)), lanes, 1, 1)
     usual = (a.abs() < 1e5) if kind.endswith("gate") else torch.ones(len(expected), dtype=torch.bool)
     torch.testing.assert_close(y[0][usual], expected.float()[usual], atol=1e-30, rtol=1e-6)
 

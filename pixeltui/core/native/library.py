@@ -9,7 +9,7 @@ import importlib.util
 import os
 from functools import cache
 
-FORMAT = 3
+FORMAT = 4
 """of the structures here and in steps.h"""
 MODULE = "pixeltui.core.native._steps"
 VECTORS = (16, 8, 4)
@@ -17,7 +17,7 @@ VECTORS = (16, 8, 4)
 KINDS = (
     *("linear", "rms", "layer", "affine", "tanh_gate", "silu_gate", "silu", "relu", "attend"),
     *("mixture_begin", "mixture_draw", "mixture_logs", "mixture_seen"),
-    *("softmax_draw", "log_softmax", "logs_draw", "table_add"),
+    *("softmax_draw", "log_softmax", "logs_draw", "table_add", "meet"),
 )
 """of steps, in the order of steps.h"""
 TURNED_OFF = "turned off by PIXELTUI_COMPILED=0"
@@ -75,17 +75,20 @@ class Library:
         for name in ("pixeltui_format", "pixeltui_supports", "pixeltui_row"):
             getattr(code, name).restype = _int64
         code.pixeltui_supports.argtypes = [_int64]
-        code.pixeltui_row.argtypes = [ctypes.POINTER(CProgram), _address, _int64, _int64]
+        code.pixeltui_row.argtypes = [ctypes.POINTER(CProgram), _address, _int64, _int64, _int64]
         if code.pixeltui_format() != FORMAT:
             raise ValueError(f"built for format {code.pixeltui_format()}, not {FORMAT}")
         self._code, self.path = code, path
         self.supported = [lanes for lanes in VECTORS if code.pixeltui_supports(lanes)]
         self.lanes = self.supported[0]
 
-    def row(self, program: CProgram, wanted: int, lanes: int, threads: int) -> None:
-        """Draws a row; wanted: address of a bool for each column."""
-        if self._code.pixeltui_row(program, wanted, lanes, threads):
+    def row(self, program: CProgram, wanted: int, lanes: int, threads: int, groups: int) -> int:
+        """Draws a row; wanted: address of a bool for each column; groups: of images, see steps.c. Returns the
+        microseconds that this thread lost to others in a row that is shared."""
+        lost: int = self._code.pixeltui_row(program, wanted, lanes, threads, groups)
+        if lost < 0:
             raise MemoryError("no memory for the places of a row's pixels")
+        return lost
 
 
 @cache

@@ -76,6 +76,7 @@ def _vertical(
     """VerticalBlock.step; gated [W, N, D + 16], with a one behind the features."""
     width, channels = block.width, v.shape[2]
     steps.norm(block.norm, v, block.normed[-1, block.reach : block.reach + width])
+    steps.meet()
     start = _expanded(block.bias, v.shape[1])
     for row, kernel in enumerate(block.kernel):
         for column, matrix in enumerate(kernel):

@@ -47,6 +47,10 @@ class Steps:
         self.steps[-1].first = first.data_ptr()
         self.kept.append(first)
 
+    def meet(self) -> None:
+        """What follows reads what the steps before make of other pixels."""
+        self.steps.append(CStep(kind=KINDS.index("meet")))
+
     def norm(self, norm: Norm, x: Tensor, output: Tensor) -> None:
         if isinstance(norm, RmsOfPixel):
             self.add("rms", x, output, number=float(norm.floor))

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define PIXELTUI_FORMAT 3
+#define PIXELTUI_FORMAT 4
 
 /* Features of every image at every column: a pointer and strides in floats. */
 typedef struct {
@@ -30,7 +30,8 @@ typedef enum {
     SOFTMAX_DRAW,  /* in: logits; draws `channel` */
     LOG_SOFTMAX,   /* out = in - log sum exp in */
     LOGS_DRAW,     /* in: log-probabilities; draws `channel` by guidance, temperature and top_p */
-    TABLE_ADD      /* out += row of weight, a table [levels, outputs], of the level of `channel` */
+    TABLE_ADD,     /* out += row of weight, a table [levels, outputs], of the level of `channel` */
+    MEET           /* of a row: what follows reads what steps before have made of other pixels */
 } Kind;
 
 typedef struct {
