@@ -95,10 +95,10 @@ def _sample(args: argparse.Namespace) -> Measured:
 
 
 def _ui(args: argparse.Namespace) -> Measured:
-    from pixeltui.commands import console_speed
+    from pixeltui.commands import console_speed, console_speed_text
 
     result = console_speed.measure(args.preset, args.repeats, (f"train.device={args.device}",))
-    return result, console_speed.as_text(result)
+    return result, console_speed_text.as_text(result)
 
 
 def _codec(args: argparse.Namespace) -> Measured:

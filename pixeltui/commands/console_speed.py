@@ -20,6 +20,8 @@ from pixeltui.store.rundir import RunDir
 
 SECONDS: Final = 12.0
 """of training that the two sides are compared by, and of output that is counted"""
+SLOW_SECONDS: Final = 60.0
+"""over which those with --low-bandwidth are counted: three of its updates of images"""
 WARM_UP: Final = 0.2
 """share of the steps that is left out at the start"""
 PRESSES: Final = 300
@@ -98,7 +100,11 @@ def measure(preset: str, repeats: int, overrides: tuple[str, ...] = ()) -> dict[
             "repeats": repeats,
             "training": training,
             "keys": keys,
-            "bytes_per_second": {**sent, "live": training.pop("bytes_per_second")},
+            "bytes_per_second": {
+                "live": training.pop("bytes_per_second"),
+                "low_bandwidth": bytes_of_low_bandwidth(load),
+                **sent,
+            },
             "first_paint_ms": first_paints(load, run, repeats),
             "thousand_runs": thousand_runs(load, run, repeats),
             "million_events": million_events(load, run, repeats),
@@ -107,43 +113,6 @@ def measure(preset: str, repeats: int, overrides: tuple[str, ...] = ()) -> dict[
         size=result["size"], repeats=repeats, preset=preset, presses=PRESSES, events=EVENTS
     )
     return result
-
-
-def as_text(result: dict[str, Any]) -> str:
-    """A line a figure, and how they were measured."""
-    training, keys, sent = result["training"], result["keys"], result["bytes_per_second"]
-    paint, many, long = result["first_paint_ms"], result["thousand_runs"], result["million_events"]
-    scroll = many["scroll"]
-    lines = [
-        (
-            "images/s, console over headless",
-            f"{training['ratio']:.3f}",
-            f"{training['images_per_second']:.1f} over "
-            f"{training['headless_images_per_second']:.1f}; "
-            + " ".join(f"{ratio:.3f}" for ratio in training["ratios"]),
-        ),
-        ("key to paint while it trains", f"{keys['median_ms']:.0f} ms", f"99 %: {keys['p99_ms']:.0f} ms"),
-        ("bytes a second, live", f"{sent['live']:,.0f}", f"paused: {sent['paused']:,.0f}"),
-        (
-            "first paint, run browser",
-            f"{paint['runs']:.0f} ms",
-            f"attach {paint['attach']:.0f}, train {paint['train']:.0f}",
-        ),
-        (
-            f"{RUNS:,} runs listed",
-            f"{many['listed_ms']:.0f} ms",
-            f"again {many['listed_again_ms']:.0f}; first paint {many['first_paint_ms']:.0f}",
-        ),
-        ("a row down among them", f"{scroll['median_ms']:.0f} ms", f"99 %: {scroll['p99_ms']:.0f} ms"),
-        (
-            f"{EVENTS:,} events, drawn",
-            f"{long['drawn_ms']:.0f} ms",
-            f"whole {long['whole_ms']:.0f}; attach from the shell "
-            f"{long['attach_drawn_ms']:.0f}, {long['attach_whole_ms']:.0f}",
-        ),
-    ]
-    head = f"console, {result['size']}, {result['preset']} trains on {result['device']}, {result['cores']} cores"
-    return "\n".join([head, *(f"{what:<32}  {figure:>10}  {more}" for what, figure, more in lines), result["method"]])
 
 
 # -- while it trains -----------------------------------------------------------------------------------------------
@@ -188,6 +157,14 @@ def keys_and_bytes(load: Load) -> tuple[dict[str, float], dict[str, float]]:
         terminal.until("paused")
         terminal.settled(QUIET)
         return taken, {"paused": terminal.read_for(SECONDS / 2) / (SECONDS / 2)}
+
+
+def bytes_of_low_bandwidth(load: Load) -> float:
+    """Bytes a second, over several of its updates of images."""
+    terminal, run = load.start(console=True, flags=("--low-bandwidth",))
+    with terminal:
+        steps_of(terminal, run, lambda found: found[-1].t - found[0].t > SECONDS / 4)
+        return terminal.read_for(SLOW_SECONDS) / SLOW_SECONDS
 
 
 def pressed(terminal: PseudoTerminal, keys: list[tuple[str, str]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pixeltui.cli import main
-from pixeltui.commands import console_speed
+from pixeltui.commands import console_speed, console_speed_text
 from pixeltui.commands.pseudo_terminal import PseudoTerminal
 from pixeltui.errors import UserError
 
@@ -43,7 +43,14 @@ def test_a_program_that_ends_or_never_gets_there_is_told() -> None:
 
 
 def test_every_figure_of_the_console(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("SECONDS", 0.5), ("PRESSES", 6), ("RUNS", 8), ("EVENTS", 2000), ("QUIET", 0.3)):
+    for name, value in (
+        ("SECONDS", 0.5),
+        ("PRESSES", 6),
+        ("RUNS", 8),
+        ("EVENTS", 2000),
+        ("QUIET", 0.3),
+        ("SLOW_SECONDS", 1.0),
+    ):
         monkeypatch.setattr(console_speed, name, value)
     monkeypatch.setattr(console_speed, "SETTINGS", ("model.channels=8", "model.blocks=1", "sample.every=0"))
     assert main(["bench", "ui", "--repeats", "1", "--device", "cpu", "--json"]) == 0
@@ -53,11 +60,12 @@ def test_every_figure_of_the_console(capsys: pytest.CaptureFixture[str], monkeyp
     assert 0 < result["keys"]["median_ms"] <= result["keys"]["p99_ms"] <= result["keys"]["worst_ms"]
     assert result["keys"]["presses"] == 6
     assert result["bytes_per_second"]["live"] > result["bytes_per_second"]["paused"]
+    assert result["bytes_per_second"]["low_bandwidth"] >= 0
     assert all(value > 0 for value in result["first_paint_ms"].values())
     many = result["thousand_runs"]
     assert many["listed_ms"] >= many["first_paint_ms"]
     assert many["scroll"]["presses"] > 0
     assert all(value > 0 for value in result["million_events"].values())
-    text = console_speed.as_text(result)
+    text = console_speed_text.as_text(result)
     assert "console over headless" in text
     assert "120x40" in text
