@@ -44,6 +44,7 @@ class CompareScreen(Screen[None]):
     def __init__(self, runs: Sequence[RunDir]) -> None:
         super().__init__()
         self._watches = [Watch(AttachedSession(run, read_only=True)) for run in runs]
+        self._names = shortened([run.name for run in runs])
 
     def compose(self) -> ComposeResult:
         yield TitleBar()
@@ -60,9 +61,9 @@ class CompareScreen(Screen[None]):
         self.query_one("#keys", DataTable).border_title = "What differs"
         self.query_one("#sheets").border_title = "Samples"
         self.query_one(KeyBar).show(in_scope("charts", "compare", "everywhere"))
-        for i, watch in enumerate(self._watches):
+        for i in range(len(self._watches)):
             pane = self.query_one(f"#samples{i}", SamplesPane)
-            pane.border_title = Text(printable(watch.session.run.name)) if watch.session.run else ""
+            pane.border_title = Text(printable(self._names[i]))
             pane.remove_class("pane")
             pane.add_class("sheet")
             pane.gallery.shows_cursor = False
@@ -80,8 +81,7 @@ class CompareScreen(Screen[None]):
             self.app.call_from_thread(self._show)
 
     def _show(self) -> None:
-        names = [watch.session.run.name if watch.session.run else "" for watch in self._watches]
-        short = shortened(names)
+        short = self._names
         self.query_one(CurvesPane).compare([(s, w.curves) for s, w in zip(short, self._watches, strict=True)])
         theme = theme_for(self.app.current_theme.dark)
         table = self.query_one("#keys", DataTable)
