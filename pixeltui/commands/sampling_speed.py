@@ -18,6 +18,8 @@ from pixeltui.train.precision import DTYPES
 IMAGE = (3, 32, 32)
 ROWS = 4
 """of cached sampling timed in a measurement"""
+REST = 0.05
+"""seconds after which threads of the naive loop's do not look for more work any longer, beside cached sampling"""
 METHOD = (
     "medians; cached: {rows} rows a measurement, naive (one full forward a pixel): 1 pixel, both extrapolated to the "
     "image;\nnot in it: the start of a stream, {first:.0f} ms where it packs the weights, {later:.0f} ms where they "
@@ -79,6 +81,7 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
     next(rows)
     for _ in range(repeats):
         naive.append(seconds(lambda: _one_naive_pixel(model, batch)) * height * width)
+        time.sleep(REST)
         each = []
         for _ in range(ROWS):
             if next(rows, (None, height))[1] >= height - 1:
