@@ -1,7 +1,7 @@
 """What is made of a module's weights, once for as long as these are the same.
 
-A version counter does not tell: writes through `.data`, numpy or a C library pass it by, and a stale matrix would draw
-from a model that is no longer there. So a copy of the weights is kept, and compared bit for bit.
+A version counter does not tell: fused optimizers and writes through `.data` or numpy pass it by, and a stale matrix
+would draw from a model that is no longer there. So a copy of the weights is kept, and compared bit for bit.
 """
 
 import weakref
