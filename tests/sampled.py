@@ -12,6 +12,16 @@ from pixeltui.core.parts import scale_levels
 Tiny = Callable[..., ConditionalPixelCNN]
 
 
+class Fast:
+    """Names of the parts that are sampled pixel by pixel; a part that offers no `incremental` is sampled by `forward`,
+    and is in the tests that run over the registry."""
+
+    ARCHITECTURES = ("single_stack", "two_stream")
+    HEADS = ("categorical", "dmol")
+    NORMS = ("batch", "layer", "rms", "none")
+    GATES = ("none", "silu", "tanh")
+
+
 def last(rows: Any) -> Tensor:
     *_, (images, _) = rows
     result: Tensor = images

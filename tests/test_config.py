@@ -65,7 +65,7 @@ def test_resolved_config_runs_again(preset: str, tmp_path: Path) -> None:
 
 
 def test_the_four_presets_exist() -> None:
-    assert preset_names() == ["baseline", "large", "pixelcnn", "quick"]
+    assert {"baseline", "large", "pixelcnn", "quick"} <= set(preset_names())
 
 
 def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ class Head(nn.Module, ABC):
     fp32, whatever autocast says.
     """
 
+    in_order: bool = False
+    """whether the distribution of a channel hangs on the channels before it"""
+
     def __init__(self, image_channels: int, levels: int) -> None:
         super().__init__()
         self.image_channels = image_channels

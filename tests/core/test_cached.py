@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from sampled import features_by_row, last, random_images
+from sampled import Fast, features_by_row, last, random_images
 from torch import Tensor
 
 from pixeltui import registry
@@ -17,8 +17,8 @@ from pixeltui.core.sampler import naive_sample_stream
 Tiny = Callable[..., ConditionalPixelCNN]
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("norm", list(registry.NORMS))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("norm", list(Fast.NORMS))
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("first_kernel", "kernel"), [(3, 3), (7, 5), (5, 1)])
@@ -38,8 +38,8 @@ def test_features_are_those_of_the_full_forward(
         torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("gate", list(registry.GATES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("gate", list(Fast.GATES))
 @torch.no_grad()
 def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str, gate: str) -> None:
     """Where nothing is known yet the features are all but zero, and every norm makes them large again."""
@@ -98,13 +98,13 @@ def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, att
         assert not torch.equal(completed[~everywhere], given[~everywhere])
 
 
-@pytest.mark.parametrize("architecture", [*registry.ARCHITECTURES, "cropped"])
+@pytest.mark.parametrize("architecture", [*Fast.ARCHITECTURES, "cropped"])
 def test_weights_that_change_between_rows_change_nothing(
     tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cropped = architecture == "cropped"
     architecture = "two_stream" if cropped else architecture
-    for head in registry.HEADS:
+    for head in Fast.HEADS:
         model = tiny((3, 4, 5), 8, 3, architecture=architecture, head=head, attention=True, norm="batch")
         if cropped:
             monkeypatch.setattr(type(model.trunk), "incremental", lambda *_: None)
@@ -127,7 +127,7 @@ def test_parts_without_incremental_are_sampled_too(tiny: Tiny, part: str, monkey
     assert torch.equal(last(model.sample_stream(2, labels, seed=3)), expected)
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
 def test_an_unknown_norm_is_left_to_the_forward(tiny: Tiny, architecture: str) -> None:
     class Shrink(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def test_an_unknown_norm_is_left_to_the_forward(tiny: Tiny, architecture: str) -
     assert torch.equal(last(model.sample_stream(2, seed=3)), naive)
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
 @pytest.mark.parametrize("attention", [True, False])
 def test_rows_that_are_known_take_one_pass(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, architecture: str, attention: bool

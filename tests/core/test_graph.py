@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from sampled import features_by_row, last, random_images
+from sampled import Fast, features_by_row, last, random_images
 
-from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN, cached, kept
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.packed import PackedAttention
@@ -43,20 +42,20 @@ def test_attention_that_reads_its_place_from_the_device_is_the_same(tiny: Tiny) 
     torch.testing.assert_close(by_row[:, :, drawn], full[:, :, drawn], atol=1e-4, rtol=1e-4)
 
 
-HEADS = list(itertools.product(registry.HEADS, (True, False)))
+HEADS = list(itertools.product(Fast.HEADS, (True, False)))
 WITH = [
     (norm, head, in_order)
     for norm, (head, in_order), _ in zip(
-        itertools.cycle(registry.NORMS),
+        itertools.cycle(Fast.NORMS),
         itertools.cycle(HEADS),
-        range(max(len(HEADS), len(registry.NORMS))),
+        range(max(len(HEADS), len(Fast.NORMS))),
         strict=False,
     )
 ]
 """every norm and every head: what is computed of one does not hang on the other"""
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
 @pytest.mark.parametrize(("norm", "head", "channel_autoregressive"), WITH)
 @pytest.mark.usefixtures("attention_on_device")
 @torch.no_grad()
@@ -101,8 +100,8 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return drew
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("head", [*registry.HEADS, "any"])
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("head", [*Fast.HEADS, "any"])
 def test_a_kept_sampler_draws_with_the_weights_of_now(
     tiny: Tiny, recording: list[Any], monkeypatch: pytest.MonkeyPatch, architecture: str, head: str
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from leaks import image
+from sampled import Fast
 from torch import Tensor
 
 from pixeltui import registry
@@ -38,14 +39,15 @@ def test_every_part_is_right(tiny: Tiny, parts: dict[str, Any]) -> None:
     images, labels = image(model, 4), torch.tensor([0, 1, 2, 0])
     causality = inspect.check_causality(model, images, labels, cuts=EVERYTHING, gradients=EVERYTHING)
     assert (causality.leak, causality.moved <= 1e-5, causality.normed) == (None, True, True)
-    in_order = parts["channel_autoregressive"]
+    in_order = model.head.in_order
     for channel, row in enumerate(causality.same_pixel):
         assert all(value > 1e-9 for value in row[:channel]) if in_order else max(row[:channel], default=0) <= 1e-5
         assert max(row[channel:]) <= 1e-5
     assert min(map(min, causality.later_pixels)) > 1e-6
     sampler = inspect.check_sampler(model, labels[:2], count=2, pixels=EVERYTHING)
     assert sampler.compared == 2 * 3 * 4 * 5
-    assert sampler.cached
+    fast = [(Fast.ARCHITECTURES, "architecture"), (Fast.NORMS, "norm"), (Fast.GATES, "gate")]
+    assert sampler.cached == all(parts[kind] in names for names, kind in fast)
     assert sampler.follows
     assert sampler.agrees
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from sampled import last, random_images
+from sampled import Fast, last, random_images
 from torch import Tensor
 
-from pixeltui import registry
 from pixeltui.config import Model
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.cached import CachedSampler
@@ -65,8 +64,8 @@ def sampler_of(rows_of_stream: Any) -> CachedSampler:
 
 
 @pytest.mark.usefixtures("lanes")
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(Fast.HEADS))
 @pytest.mark.parametrize("channel_autoregressive", [True, False])
 @pytest.mark.parametrize(("shape", "levels"), [((1, 7, 3), 17), ((3, 4, 6), 256)])
 def test_the_same_noise_gives_the_image_of_torch(
@@ -80,7 +79,7 @@ def test_the_same_noise_gives_the_image_of_torch(
 ) -> None:
     options = {"architecture": architecture, "head": head, "channel_autoregressive": channel_autoregressive}
     labels = torch.tensor([0, 2, 1])
-    for norm, attention in itertools.product(registry.NORMS, (False, True)):
+    for norm, attention in itertools.product(Fast.NORMS, (False, True)):
         model = tiny(shape, levels, 3, norm=norm, attention=attention, **options)
         for wish in ({}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
             assert sampler_of(model.sample_stream(3, seed=4, **wish)).native is not None
@@ -111,8 +110,8 @@ def features_of(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | Non
 
 
 @pytest.mark.usefixtures("lanes")
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("norm", list(registry.NORMS))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("norm", list(Fast.NORMS))
 @pytest.mark.parametrize(("first_kernel", "kernel"), [(3, 3), (7, 5), (5, 1)])
 @torch.no_grad()
 def test_features_are_those_of_the_full_forward(
@@ -135,8 +134,8 @@ def test_features_are_those_of_the_full_forward(
 
 
 @pytest.mark.usefixtures("lanes")
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("gate", list(registry.GATES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("gate", list(Fast.GATES))
 @torch.no_grad()
 def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: str, gate: str) -> None:
     """Where nothing is known yet the features are all but zero, and every norm makes them large again."""
@@ -148,7 +147,7 @@ def test_features_of_fresh_weights_are_those_of_the_full_forward(architecture: s
 
 
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
 @pytest.mark.parametrize("attention", [False, True])
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, attention: bool, guidance: float) -> None:
@@ -167,7 +166,7 @@ def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, att
 
 
 @pytest.mark.usefixtures("lanes")
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
 @torch.no_grad()
 def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
     tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +183,7 @@ def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
 
 
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
 def test_threads_that_share_a_row_draw_the_images_of_one(
     tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

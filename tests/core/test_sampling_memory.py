@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sampled import Fast
 from torch import Tensor
 
-from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN
 from pixeltui.core.sampler import Settings, fast_sampler
 
@@ -24,8 +24,8 @@ def buffers(part: Any) -> dict[int, int]:
     return {address: size for child in children for address, size in buffers(child).items()}
 
 
-@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(Fast.HEADS))
 def test_memory_grows_with_the_rows_and_not_with_the_image(tiny: Tiny, architecture: str, head: str) -> None:
     def held(height: int, width: int) -> int:
         model = tiny((3, height, width), 8, architecture=architecture, head=head, channels=32)
