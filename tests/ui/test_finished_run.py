@@ -4,14 +4,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from driving import drive, screen_of, until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from pixeltui.config import Ui
+from pixeltui.curves.points import Curves
+from pixeltui.events import Step
 from pixeltui.session.attach import AttachedSession
-from pixeltui.store.rundir import find_run
+from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Help
@@ -85,6 +88,24 @@ def test_keys_of_the_curves(finished: Path) -> None:
         lines = (finished / "one" / "curves.csv").read_text().splitlines()
         assert lines[0] == "curve,step,seconds,value"
         assert len([line for line in lines if line.startswith("bits/train,")]) == len(main.series[0])
+
+    drive(app, script)
+
+
+def test_curves_of_another_run_are_all_in_view_and_nothing_else(finished: Path) -> None:
+    run = find_run(finished, "one")
+    app = Console(finished, session=AttachedSession(run))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        steps = [event for event in run.read_events()[0] if isinstance(event, Step)]
+        curves, large = Curves(), Curves()
+        curves.fold(steps)
+        large.fold([msgspec.structs.replace(step, bits_per_dim=50.0 + step.step) for step in steps])
+        pane = screen_of(app).query_one(CurvesPane)
+        pane.show(large, RunDir(finished / "another"))
+        assert pane.main.figure.y_view.range[1] > 50
+        pane.show(curves, run)
+        assert pane.main.figure.y_view.range[1] < 20
 
     drive(app, script)
 

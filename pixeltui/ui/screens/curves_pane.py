@@ -88,12 +88,12 @@ class CurvesPane(Bordered, Vertical):
 
     def show(self, curves: Curves, run: RunDir | None = None) -> None:
         """One run's curves; another run's are all in view."""
-        if (run and run.path) != (self.run and self.run.path):
-            for chart in self.charts:
-                chart.figure.fit()
+        another = (run and run.path) != (self.run and self.run.path)
         self.run = run
         self._runs = [("", curves), *self._runs[1:]]
         self.rebuild()
+        if another:
+            self._each("fit")
 
     def lay_over(self, others: Sequence[tuple[str, Curves]]) -> None:
         """Other runs' curves, by name, over the first."""

@@ -156,7 +156,8 @@ class Chart(Widget, can_focus=True):
 
     def fit(self) -> None:
         """All of the data, on both axes."""
-        self.figure.fit()
+        self.figure.x_view.fit()
+        self.figure.y_view.fit()
         self._view_changed()
 
     def follow(self) -> None:

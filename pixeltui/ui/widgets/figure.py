@@ -30,11 +30,6 @@ class Figure:
         self._size = (MIN_WIDTH, MIN_HEIGHT)
         self.set_series(series)
 
-    def fit(self) -> None:
-        """All of the data, on both axes."""
-        self.x_view.fit()
-        self.y_view.fit()
-
     def set_series(self, series: Sequence[Series]) -> None:
         kept = {id(trace.series): trace for trace in self.traces}
         self.series = list(series)
