@@ -2,7 +2,7 @@
 
    Images do not depend on one another, so that each thread takes some of them through the whole row and none waits for
    another. Of few images threads share the row's steps, pixel by pixel, which changes no sum. No Python, no torch, no
-   state beside the caller's memory. */
+   state from row to row but in the caller's memory. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for the processors of threads */
