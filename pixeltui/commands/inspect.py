@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pixeltui.commands import options
 from pixeltui.commands.drawing import load
 from pixeltui.errors import printable, printable_lines
+from pixeltui.inspection import IMAGES
 
 if TYPE_CHECKING:
     from pixeltui.inspection.findings import Findings
-
-IMAGES = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -70,36 +70,9 @@ def measure(config: Config, batch: int, repeats: int, device: torch.device) -> d
     """Images a second of both sides, and where our time goes, as a JSON tree."""
     config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, batch_size=batch))
     sides = Sides(config, device)
-
-    def seconds(work: Callable[[], object], times: int) -> float:
-        _wait(device)
-        began = time.perf_counter()
-        for _ in range(times):
-            work()
-        _wait(device)
-        return (time.perf_counter() - began) / times
-
-    for warm in (sides.our_step, sides.our_step, sides.naive.step, sides.naive.step):
-        warm()
-    square = torch.rand(1024, 1024, device=device, dtype=DTYPES[sides.precision.name])
-    times: dict[str, list[float]] = {}
-    ours = sides.ours
-    steps = STEPS[device.type]
-    works: dict[str, tuple[Callable[[], object], int]] = {
-        "step": (sides.our_step, steps),
-        "naive_step": (sides.naive.step, steps),
-        "data": (lambda: ours.batch(sides.done), 10),
-        "naive_data": (lambda: next(sides.naive.batches), 10),
-        "optimizer": (lambda: _optimizer_step(ours), 5),
-        "ema": (lambda: ours.ema.update(10**6, config.train.ema_decay), 5),
-        "matrix": (lambda: torch.mm(square, square), 10),
-    }
-    for _ in range(repeats):
-        for name, (work, count) in works.items():
-            for _ in range(PREFETCHED if name == "naive_data" else 0):
-                work()
-            times.setdefault(name, []).append(seconds(work, count))
+    times = _times(sides, repeats)
     median = {name: statistics.median(found) for name, found in times.items()}
+    ours, steps = sides.ours, STEPS[device.type]
     flops, rate = step_flops(sides), 2 * 1024**3 / min(times["matrix"])
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -121,6 +94,40 @@ def measure(config: Config, batch: int, repeats: int, device: torch.device) -> d
         "share_of_matrix_rate": flops / median["step"] / rate,
         "method": METHOD.format(repeats=repeats, steps=steps),
     }
+
+
+def _times(sides: Sides, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each piece of work, `repeats` times, all in turn."""
+    device, ours = sides.device, sides.ours
+
+    def seconds(work: Callable[[], object], times: int) -> float:
+        _wait(device)
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        _wait(device)
+        return (time.perf_counter() - began) / times
+
+    for warm in (sides.our_step, sides.our_step, sides.naive.step, sides.naive.step):
+        warm()
+    square = torch.rand(1024, 1024, device=device, dtype=DTYPES[sides.precision.name])
+    times: dict[str, list[float]] = {}
+    steps = STEPS[device.type]
+    works: dict[str, tuple[Callable[[], object], int]] = {
+        "step": (sides.our_step, steps),
+        "naive_step": (sides.naive.step, steps),
+        "data": (lambda: ours.batch(sides.done), 10),
+        "naive_data": (lambda: next(sides.naive.batches), 10),
+        "optimizer": (lambda: _optimizer_step(ours), 5),
+        "ema": (lambda: ours.ema.update(10**6, sides.config.train.ema_decay), 5),
+        "matrix": (lambda: torch.mm(square, square), 10),
+    }
+    for _ in range(repeats):
+        for name, (work, count) in works.items():
+            for _ in range(PREFETCHED if name == "naive_data" else 0):
+                work()
+            times.setdefault(name, []).append(seconds(work, count))
+    return times
 
 
 def _wait(device: torch.device) -> None:

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from pixeltui.errors import printable
+from pixeltui.inspection import IMAGES
 from pixeltui.session.wishes import AnyAnswer, Inspect, Kept, Model, Pane, Progress, Refused, Stop
 from pixeltui.store.files import is_locked
 from pixeltui.store.rundir import RunDir
@@ -32,7 +33,6 @@ TITLES: Final[dict[Name, str]] = {
     "classes": "6 Classes",
     "nearest": "7 Nearest",
 }
-IMAGES: Final = 64
 
 
 class InspectScreen(Screen[None]):
