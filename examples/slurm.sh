@@ -32,9 +32,10 @@ srun --kill-on-bad-exit=1 bash -c '
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID
     exec python -m pixeltui --no-ui --runs-dir "$0" train "$@"' "$RUNS" "${what[@]}" &
 step=$!
-# A warning that comes to this script instead, as with --signal=B:USR1@180 or where a job is preempted, stops all too.
+# A warning that comes to this script instead, as with --signal=B:USR1@180, is handed to the processes. Not by way of
+# srun, which kills them when it gets SIGTERM.
 warned=
-trap 'warned=yes; kill -TERM "$step" 2>/dev/null' USR1 TERM
+trap 'warned=yes; scancel --signal=TERM "$SLURM_JOB_ID"' USR1 TERM
 wait "$step"
 status=$?
 while [ -n "$warned" ]; do # which ended `wait`, not srun

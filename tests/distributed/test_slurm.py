@@ -1,9 +1,10 @@
-"""examples/slurm.sh, with a loop for srun: the rest is the script's own."""
+"""examples/slurm.sh, with a loop for srun, which kills its processes at SIGTERM as the real one does."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from several import descendants, found, losses, run_of, settings, wait_for
@@ -16,14 +17,18 @@ STUBS = {
     "srun": """#!/bin/bash
 shift
 children=()
-trap 'kill -TERM "${children[@]}"' TERM
+trap 'kill -KILL "${children[@]}"' TERM
 for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & children+=($!); done
+echo "${children[@]}" > "$0.processes"
 status=0
 for child in "${children[@]}"; do
     wait "$child"; while kill -0 "$child" 2>/dev/null; do wait "$child"; done
     wait "$child"; status=$?
 done
 exit $status
+""",
+    "scancel": """#!/bin/bash
+kill -TERM $(cat "$(dirname "$0")/srun.processes")
 """,
     "scontrol": """#!/bin/bash
 if [ "$1" = show ]; then echo 127.0.0.1; else echo "scontrol $*"; fi
@@ -58,12 +63,11 @@ def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: 
             start_new_session=True,
         )
 
-    def warn(job: subprocess.Popen, number: signal.Signals, *, srun: bool) -> int:
-        """Signals srun, as SLURM does, or the script, as with --signal=B:...; returns the step that it stopped at."""
+    def warn(job: subprocess.Popen, send: Callable[[], object]) -> int:
+        """Sends a warning once the job trains; returns the step that it stopped at."""
         before = max(losses(tmp_path), default=0)
         wait_for(lambda: max(losses(tmp_path), default=0) >= before + 3, job)
-        (child,) = [pid for pid in descendants(job.pid) if b"srun" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(child if srun else job.pid, number)
+        send()
         output, errors = job.communicate(timeout=120)
         assert job.returncode == 143, errors
         assert f"scontrol requeue {os.getpid()}" in output
@@ -72,9 +76,9 @@ def test_the_slurm_script_stops_with_a_checkpoint_and_is_queued_again(tiny_npz: 
     never = settings("train.steps=100000", "train.eval_every=0", "train.checkpoint_every=0")
     jobs = [queue(*tiny_arguments(tiny_npz), *never)]
     try:
-        first = warn(jobs[0], signal.SIGTERM, srun=True)
+        first = warn(jobs[0], lambda: subprocess.run([tmp_path / "bin" / "scancel"], check=True))
         jobs.append(queue("--preset", "passed over"))
-        second = warn(jobs[1], signal.SIGUSR1, srun=False)
+        second = warn(jobs[1], lambda: jobs[1].send_signal(signal.SIGUSR1))  # as with --signal=B:USR1@180
     finally:
         for job in jobs:
             for pid in [job.pid, *descendants(job.pid)] if job.poll() is None else []:
