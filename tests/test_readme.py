@@ -48,6 +48,9 @@ def test_every_command_line_is_one(page: Path) -> None:
     """By the parser that users meet; options and flags that a line of prose names count too."""
     for line in pixeltui_lines(page):
         make_parser().parse_args(shlex.split(line)[1:])
+    for line in shell_lines(page):
+        if line.startswith("torchrun "):
+            make_parser().parse_args(shlex.split(line.split(" -m pixeltui ")[1]))
     for command in re.findall(r"`(pixeltui [^`]*)`", page.read_text()):
         words = shlex.split(command)[1:]
         assert words[0] in COMMANDS or words[0].startswith("--"), command
@@ -58,6 +61,21 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S))
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert missing == []
+
+
+def test_the_readme_has_no_command_that_nobody_runs() -> None:
+    """pixeltui: here. pip and pytest: .ci/run. torchrun: tests/distributed, in two processes. Files: a run's."""
+    kinds = {line.split()[0] for line in shell_lines(ROOT / "README.md")}
+    files = {
+        "runs/NAME/config.toml",
+        "meta.json",
+        "events.jsonl",
+        "checkpoints/",
+        "samples/",
+        "log.txt",
+        "frame.msgpack",
+    }
+    assert kinds - files == {"pixeltui", "pip", "pytest", "torchrun"}
 
 
 @pytest.fixture(scope="module")
