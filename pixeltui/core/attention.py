@@ -50,6 +50,7 @@ class CausalSelfAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to the same."""
         batch, channels, height, width = x.shape
         position = position_features(height, width, like=x).expand(batch, -1, -1, -1)
         qkv: Tensor = self.qkv(torch.cat([self.norm(x), position], dim=1))

@@ -90,6 +90,7 @@ class MaskedConv2d(nn.Module):
                 self.bias.uniform_(-bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H, W]."""
         half = self.kernel_size // 2
         if half == 0:
             return F.conv2d(x, self.weight, self.bias)
@@ -236,6 +237,7 @@ class ResidualBlock(nn.Module):
         self.out = MaskedConv2d("B", channels, channels, 1)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """x [B, C, H, W] and, where there is a bias for them, labels int64 [B], to [B, C, H, W]."""
         y: Tensor = self.norm(self.conv(x))
         if self.class_bias is not None and labels is not None:
             y = y + self.class_bias(labels).to(y.dtype)

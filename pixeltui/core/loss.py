@@ -46,6 +46,7 @@ class PixelCNNLoss(nn.Module):
         self._score = None if model is None else _scorer(model)
 
     def forward(self, model: nn.Module | Tensor, x: Tensor, labels: Tensor | None = None) -> Loss:
+        """model: one, or its parameters [B, P, H, W] for x. x: uint8 [B, C, H, W]. labels: int64 [B], None for p(x)."""
         if isinstance(model, nn.Module):
             return Loss(-_scorer(model)(model(x, labels), x).mean())
         if self._score is None:
