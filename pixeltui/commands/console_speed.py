@@ -155,7 +155,7 @@ def keys_and_bytes(load: Load) -> tuple[dict[str, float], dict[str, float]]:
         taken = pressed(terminal, [KEYS[i % len(KEYS)] for i in range(PRESSES)])
         terminal.press("p")
         terminal.until("paused")
-        terminal.settled(QUIET)
+        terminal.settled(2 * QUIET)  # the notice goes after two seconds
         return taken, {"paused": terminal.read_for(SECONDS / 2) / (SECONDS / 2)}
 
 
