@@ -82,7 +82,7 @@ def test_in_tmux(tmux: Callable[..., str], finished_runs: Path) -> None:
     until(lambda seen: "1 run" in seen and "finished" in seen)
     assert "[38;5;" in until(lambda seen: "▀" in seen, "-e"), "tmux says 256 colours"
     tmux("send-keys", "-t", "one", "Enter")
-    until(lambda seen: "gradient norm" in seen)
+    until(lambda seen: "─ Log ─" in seen)
     tmux("resize-window", "-t", "one", "-x", "80", "-y", "24")
     seen = until(lambda seen: len(seen.rstrip("\n").split("\n")) == 24 and "leave" in seen.rstrip("\n").split("\n")[-1])
     assert "bits/dim" in seen
