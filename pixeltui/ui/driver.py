@@ -24,13 +24,15 @@ class PatientWriter(WriterThread):
         self._on_gone = on_gone
 
     def run(self) -> None:
-        gone = False
-        while (text := self._queue.get()) is not None:
+        gone, ended = False, False
+        while not ended:
+            text = self._queue.get()
+            ended = text is None
             if gone:
                 continue
             try:
-                self._file.write(text)
-                if self._queue.qsize() == 0:
+                self._file.write(text or "")
+                if ended or self._queue.qsize() == 0:
                     self._file.flush()
             except (OSError, ValueError):
                 gone = True

@@ -101,6 +101,19 @@ def test_a_writer_that_fails_first_ends_the_console() -> None:
             broken.close()
 
 
+def test_all_that_was_written_is_out_when_the_writer_has_stopped() -> None:
+    """The end of its queue is there before the last text is taken: the alternate screen is left all the same."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as terminal:
+        thread = PatientWriter(terminal, lambda: None)
+        thread.write("left")
+        thread._queue.put(None)
+        thread.run()
+        os.set_blocking(reader, False)
+        assert os.read(reader, 100) == b"left"
+    os.close(reader)
+
+
 def test_detaching_gives_the_shell_back_and_a_stop_from_elsewhere_is_obeyed(tiny_npz: Path, tmp_path: Path) -> None:
     from pixeltui.events import Stop
     from pixeltui.session.attach import AttachedSession
