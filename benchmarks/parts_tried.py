@@ -169,11 +169,7 @@ class HalfSize(TwoStream):
         self.blocks.append(Double(model))
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
-        above = F.pad(x, (0, 0, 1, 0))[:, :, :-1]
-        left = F.pad(x, (1, 0))[:, :, :, :-1]
-        v: Tensor = self.vertical_first(above)
-        h: Tensor = self.horizontal_first(left) + v
+        above, left, v, h = self.begin(x)
         *blocks, halve, double = self.blocks
         first, last = len(blocks) // 6, len(blocks) - len(blocks) // 3
         for block in blocks[:first]:
@@ -185,8 +181,7 @@ class HalfSize(TwoStream):
         v, h = v + more_v, h + more_h
         for block in blocks[last:]:
             v, h = block(v, h, labels)
-        features: Tensor = self.norm(h)
-        return features if self.near is None else self.near(above, left, features)
+        return self.end(above, left, h)
 
 
 class Skips(TwoStream):
@@ -200,11 +195,7 @@ class Skips(TwoStream):
             init_conv_(link, gain=OUT_GAIN)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
-        above = F.pad(x, (0, 0, 1, 0))[:, :, :-1]
-        left = F.pad(x, (1, 0))[:, :, :, :-1]
-        v: Tensor = self.vertical_first(above)
-        h: Tensor = self.horizontal_first(left) + v
+        above, left, v, h = self.begin(x)
         *blocks, links = self.blocks
         kept: list[tuple[Tensor, Tensor]] = []
         for number, block in enumerate(blocks):
@@ -215,8 +206,7 @@ class Skips(TwoStream):
                 v = v + links[2 * len(kept)](before_v)
                 h = h + links[2 * len(kept) + 1](before_h)
             v, h = block(v, h, labels)
-        features: Tensor = self.norm(h)
-        return features if self.near is None else self.near(above, left, features)
+        return self.end(above, left, h)
 
 
 class LogisticMixtureNets(LogisticMixtureHead):

@@ -36,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
     images = drawn(loaded, plan)
     keep(args, run_dir, loaded, plan, images)
     if (out := out_file(args, run_dir, "sample")) is not None:
-        names = [loaded.classes[label] for label in plan.labels]
         what = f"{counted(len(images), 'image')} from {run_dir.name}"
-        write(out, images, loaded, what, labels=plan.labels, precision=plan.precision, names=names)
+        write(out, images, loaded, what, labels=plan.labels, precision=plan.precision, names=plan.names(loaded.classes))
     return shown(args, images, loaded)

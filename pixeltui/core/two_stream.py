@@ -111,14 +111,23 @@ class TwoStream(Trunk):
             self.near = LinearSkip(image_channels + 1, model.linear_skip, rows, model.first_kernel, rows)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
-        above, left = shift_down(x), shift_right(x)
-        v: Tensor = self.vertical_first(above)
-        h: Tensor = self.horizontal_first(left) + v
+        above, left, v, h = self.begin(x)
         for number, block in enumerate(self.blocks, 1):
             v, h = self.through(block, v, h, labels)
             if str(number) in self.attention:
                 h = self.through(self.attention[str(number)], h)
+        return self.end(above, left, h)
+
+    def begin(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The image with its ones, moved down and moved right, and both stacks before the first block."""
+        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
+        above, left = shift_down(x), shift_right(x)
+        v: Tensor = self.vertical_first(above)
+        h: Tensor = self.horizontal_first(left) + v
+        return above, left, v, h
+
+    def end(self, above: Tensor, left: Tensor, h: Tensor) -> Tensor:
+        """The trunk's features from the horizontal stack after the last block."""
         features: Tensor = self.norm(h)
         return features if self.near is None else self.near(above, left, features)
 

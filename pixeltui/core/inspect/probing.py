@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pixeltui.core.full_fp32 import full_fp32
+from pixeltui.core.sampler import evaluating
+
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
 
@@ -51,18 +54,10 @@ def spread(total: int, count: int) -> list[int]:
 
 @contextlib.contextmanager
 def exact(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and on CUDA neither TF32 nor algorithms that mix neighbouring pixels' roundings."""
-    training = [module for module in model.modules() if module.training]
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    model.eval()
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-        for module in training:
-            module.training = True
+    """Evaluation mode, fp32 in full, and on CUDA no algorithms that mix neighbouring pixels' roundings."""
+    unmixed = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with evaluating(model), full_fp32(next(model.parameters()).device), unmixed:
+        yield
 
 
 @contextlib.contextmanager
