@@ -18,6 +18,8 @@ Norm = Callable[[Tensor, Tensor], object]
 
 
 PACKED_GATES = ("tanh", "silu", "none")
+PAD = 16
+"""columns behind gated features, of which the first is 1"""
 
 
 def taps(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
@@ -154,18 +156,20 @@ class Gate:
     """
 
     def __init__(self, name: str, both: Tensor, channels: int, work: Tensor | None = None) -> None:
-        """channels: D. work: [M, D + 16], zero, which gates may share."""
+        """channels: D. work: [M, D + PAD], zero, which gates may share."""
         assert name in PACKED_GATES
         self.name = name
-        self.work = both.new_zeros(both.shape[0], channels + 16) if work is None else work
+        self.work = both.new_zeros(both.shape[0], channels + PAD) if work is None else work
         self.work[:, channels] = 1
         self.both, self.a, self.b = both, both[:, :channels], both[:, channels : 2 * channels]
         self.gated, self.with_one = self.work[:, :channels], self.work[:, : channels + 1]
 
     @staticmethod
     def pack(out: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
-        """The 1x1 convolution that ends a block as [D + 1, D] for `add`."""
-        return with_bias(taps(out, dtype)[0, 0], bias_of(out, dtype))
+        """The 1x1 convolution that ends a block as [D + 1, D] for `add`; on CUDA [D + PAD, D], the rest zero: cuBLAS
+        is slow where a matrix has an odd number of rows."""
+        matrix = with_bias(taps(out, dtype)[0, 0], bias_of(out, dtype))
+        return F.pad(matrix, (0, 0, 0, PAD - 1)) if matrix.is_cuda else matrix
 
     def add(self, matrix: Tensor | None, residual: Tensor) -> None:
         """gated [M, D] = gate(both), and residual [M, D] += matrix(gated) where there is one; overwrites `both`."""
@@ -177,7 +181,7 @@ class Gate:
         else:
             torch.mul(self.a, F.silu(self.b, inplace=True), out=self.gated)
         if matrix is not None:
-            residual.addmm_(self.with_one, matrix)
+            residual.addmm_(self.work[:, : len(matrix)], matrix)
 
 
 class AttentionWeights:

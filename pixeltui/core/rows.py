@@ -120,7 +120,7 @@ class Block(NamedTuple):
     after: Norm | None
     gate: str
     out: Tensor
-    """[D + 1, D]"""
+    """[D + 1 or more, D], see packed.Gate"""
     by_class: Tensor | None = None
     """[labels, n D]: what a label adds to the bias"""
 
@@ -257,15 +257,18 @@ class RowTrunk(IncrementalTrunk):
         self.start = torch.zeros(shape, dtype=first.dtype, device=first.device)
         """what the first convolution takes from the rows above, bias included"""
         self.features = self.start[0].clone()
-        self.h = self.features[:, : stack.channels]
+        self.own = self.features[:, : stack.channels]
+        self.h = self.own.clone(memory_format=torch.contiguous_format)
+        """[B, D]: memory of its own, or every norm would begin with a copy"""
         self.norm, self.factors = weights.norm
 
     def pixel(self, column: int) -> Tensor:
         torch.addmm(self.start[column], self.image.windows[column], self.first, out=self.features)
+        self.h.copy_(self.own)
         self.stack.pixel(column, self.h)
-        self.norm(self.h, self.h)
+        self.norm(self.h, self.own)
         if self.factors is not None:
-            self.h.mul_(self.factors)
+            self.own.mul_(self.factors)
         return self.features
 
     def end_row(self) -> None:
