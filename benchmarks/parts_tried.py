@@ -62,20 +62,14 @@ class NormInTheBlocks(TwoStream):
 
 
 class DilatedDown(DownShiftedConv2d):
-    step = 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, side, step = self.kernel_size[0] - 1, self.kernel_size[1] // 2, self.step
-        padded = F.pad(x, (side * step, side * step, rows * step, 0))
-        return F.conv2d(padded, self.weight, self.bias, dilation=step)
+    def padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, (0, 0, (self.kernel_size[0] - 1) * self.dilation[0], 0))
 
 
 class DilatedDownRight(DownRightShiftedConv2d):
-    step = 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns, step = self.kernel_size[0] - 1, self.kernel_size[1] - 1, self.step
-        return F.conv2d(F.pad(x, (columns * step, 0, rows * step, 0)), self.weight, self.bias, dilation=step)
+    def padded(self, x: Tensor) -> Tensor:
+        rows, columns, step = self.kernel_size[0] - 1, self.kernel_size[1] - 1, self.dilation[0]
+        return F.pad(x, (columns * step, 0, rows * step, 0))
 
 
 class Dilated(TwoStream):
@@ -87,7 +81,8 @@ class Dilated(TwoStream):
         for number, block in enumerate(self._blocks()):
             for conv, kind in ((block.vertical_conv, DilatedDown), (block.horizontal_conv, DilatedDownRight)):
                 conv.__class__ = kind
-                conv.step = 2 ** (number % 3)
+                step = 2 ** (number % 3)
+                conv.dilation, conv.padding = (step, step), (0, conv.padding[1] * step)
 
 
 class Gain(nn.Module):

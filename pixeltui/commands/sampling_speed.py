@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixeltui.commands.training_speed import SQUARE
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
 from pixeltui.core.rows import RowTrunk
@@ -24,8 +25,8 @@ METHOD = (
     "medians; cached: {rows} rows a measurement, naive (one full forward a pixel): 1 pixel, both extrapolated to the "
     "image;\nnot in it: the start of a stream, {first:.0f} ms where it packs the weights, {later:.0f} ms where they "
     "are packed.\n"
-    "floor: the larger of multiply-adds over the rate of a 1,024 x 1,024 product and bytes of weights over the rate at "
-    "which\nas many bytes are read, for the row's part and for each pixel's, all measured in turn."
+    "floor: the larger of multiply-adds over the rate of a {square:,} x {square:,} product and bytes of weights over "
+    "the rate at\nwhich as many bytes are read, for the row's part and for each pixel's, all measured in turn."
 )
 
 
@@ -50,7 +51,7 @@ def measure(
         "precision": precision,
         "image": "x".join(map(str, (*IMAGE[1:], IMAGE[0]))),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "method": METHOD.format(rows=ROWS, first=1e3 * first, later=1e3 * later),
+        "method": METHOD.format(rows=ROWS, square=SQUARE[device.type], first=1e3 * first, later=1e3 * later),
         "batches": [_measure(model, batch, repeats, dtype) for batch in batches],
     }
 
@@ -59,7 +60,8 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
     device = next(model.parameters()).device
     _, height, width = IMAGE
     row_weights, pixel_weights = weights(model)
-    square = torch.rand(1024, 1024, device=device).to(dtype)
+    side = SQUARE[device.type]
+    square = torch.rand(side, side, device=device).to(dtype)
     size = dtype.itemsize
     row_bytes, pixel_bytes = (torch.rand(n * size // 4 + 1, device=device) for n in (row_weights, pixel_weights))
 
@@ -90,7 +92,7 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
                 next(rows)
             each.append(seconds(lambda: next(rows)))  # noqa: B023
         cached.append(statistics.median(each) * height)
-        rate = 2 * 1024**3 / min(seconds(lambda: torch.mm(square, square)) for _ in range(5))
+        rate = 2 * side**3 / min(seconds(lambda: torch.mm(square, square)) for _ in range(5))
         row_read, pixel_read = (min(seconds(one.sum, 4) for _ in range(5)) for one in (row_bytes, pixel_bytes))
         row_floor = max(2 * batch * width * row_weights / rate, row_read)
         floor.append(height * (row_floor + width * max(2 * batch * pixel_weights / rate, pixel_read)))

@@ -25,12 +25,14 @@ IMAGE = (3, 32, 32)
 IMAGES = 2048
 STEPS = {"cpu": 1, "cuda": 5}
 """timed in a measurement: on a CPU one takes seconds"""
+SQUARE = {"cpu": 1024, "cuda": 8192}
+"""rows of the product that tells the matrix rate: smaller ones do not fill a GPU"""
 PREFETCHED = 5
 """batches that naive workers may have ready, which cost nothing to take"""
 METHOD = (
     "medians of {repeats} measurements of {steps} step(s), both sides in turn; random images. naive: full masked\n"
     "kernels, fp32, images changed one by one in 2 worker processes, weights updated and averaged one by one.\n"
-    "matrix rate: of a 1,024 x 1,024 product in our precision; the share counts the products of our network alone."
+    "matrix rate: of a {square:,} x {square:,} product in our precision; the share counts our network's products alone."
 )
 
 
@@ -73,7 +75,7 @@ def measure(config: Config, batch: int, repeats: int, device: torch.device) -> d
     times = _times(sides, repeats)
     median = {name: statistics.median(found) for name, found in times.items()}
     ours, steps = sides.ours, STEPS[device.type]
-    flops, rate = step_flops(sides), 2 * 1024**3 / min(times["matrix"])
+    flops, rate = step_flops(sides), 2 * SQUARE[device.type] ** 3 / min(times["matrix"])
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
@@ -92,7 +94,7 @@ def measure(config: Config, batch: int, repeats: int, device: torch.device) -> d
         "gflop_per_image": flops / batch / 1e9,
         "matrix_gflops": rate / 1e9,
         "share_of_matrix_rate": flops / median["step"] / rate,
-        "method": METHOD.format(repeats=repeats, steps=steps),
+        "method": METHOD.format(repeats=repeats, steps=steps, square=SQUARE[device.type]),
     }
 
 
@@ -110,7 +112,7 @@ def _times(sides: Sides, repeats: int) -> dict[str, list[float]]:
 
     for warm in (sides.our_step, sides.our_step, sides.naive.step, sides.naive.step):
         warm()
-    square = torch.rand(1024, 1024, device=device, dtype=DTYPES[sides.precision.name])
+    square = torch.rand((SQUARE[device.type],) * 2, device=device, dtype=DTYPES[sides.precision.name])
     times: dict[str, list[float]] = {}
     steps = STEPS[device.type]
     works: dict[str, tuple[Callable[[], object], int]] = {

@@ -17,6 +17,8 @@ class Draws(NamedTuple):
     factors: Tensor
     offsets: Tensor
     places: Tensor
+    numbers: Tensor
+    """those of all layers, of which the others are parts"""
 
 
 class Dropout(nn.Module):
@@ -48,7 +50,10 @@ class Dropout(nn.Module):
 
 
 def seed_dropouts(layers: Iterable[Dropout], seeds: Sequence[int], size: tuple[int, int], device: torch.device) -> None:
-    """Makes the masks of image i of the next batches functions of seeds[i] alone; size: (H, W)."""
+    """Makes the masks of image i of the next batches functions of seeds[i] alone; size: (H, W).
+
+    Batches of one size find their draws in the same memory, as a recorded step needs it.
+    """
     layers = [layer for layer in layers if layer.p]
     if not layers:
         return
@@ -57,10 +62,15 @@ def seed_dropouts(layers: Iterable[Dropout], seeds: Sequence[int], size: tuple[i
     generator = torch.Generator()
     for row, seed in zip(rows, seeds, strict=True):
         row.random_(-(2**31), 2**31, generator=generator.manual_seed(seed))
-    numbers = rows.int().to(device, non_blocking=True)
+    numbers = rows.int()
+    before = layers[0].draws
+    if before is not None and before.numbers.shape == numbers.shape and before.numbers.device == device:
+        before.numbers.copy_(numbers, non_blocking=True)
+        return
+    numbers = numbers.to(device, non_blocking=True)
     common = numbers[:, :places].view(len(seeds), 1, *size)
     start = places
     for layer in layers:
         middle, end = start + layer.channels, start + 2 * layer.channels
-        layer.draws = Draws(numbers[:, start:middle, None, None], numbers[:, middle:end, None, None], common)
+        layer.draws = Draws(numbers[:, start:middle, None, None], numbers[:, middle:end, None, None], common, numbers)
         start = end

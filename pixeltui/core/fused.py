@@ -1,4 +1,4 @@
-"""Gate and norm with their gradients written out: fewer passes over the features than autograd takes.
+"""Gate, norm and bias with their gradients written out: fewer passes over the features than autograd takes.
 
 In a half format everything between two convolutions stays in it: elementwise work on two formats at once is twenty
 times slower on a CPU. Shapes: x [B, C, H, W] in any memory format.
@@ -28,6 +28,12 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + eps)
         return x * scale.to(x.dtype) * weight.to(x.dtype)[:, None, None]
     out: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+def add_bias(x: Tensor, bias: Tensor) -> Tensor:
+    """x + bias [B or 1, C, 1, 1], written over x, which nothing else may need for its gradient."""
+    out: Tensor = _AddBias.apply(x, bias)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -87,3 +93,19 @@ class _RMSNorm(torch.autograd.Function):
         of_x = grad * gain[:, None, None]
         of_x.addcmul_(normed, mean, value=-1).mul_(scale)
         return of_x, of_weight, None
+
+
+class _AddBias(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        ctx.images, ctx.dtype = len(bias), bias.dtype
+        ctx.mark_dirty(x)
+        return x.add_(bias.to(x.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum over pixels as a product with ones, several times as fast as a sum on a GPU."""
+        rows = grad.movedim(1, -1).reshape(ctx.images, -1, grad.shape[1])
+        sums = torch.bmm(rows.new_ones(1, 1, rows.shape[1]).expand(ctx.images, -1, -1), rows)
+        return grad, sums.to(ctx.dtype).view(ctx.images, -1, 1, 1)

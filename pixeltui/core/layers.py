@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pixeltui import registry
 from pixeltui.core.dropout import Dropout
-from pixeltui.core.fused import rms_norm
+from pixeltui.core.fused import add_bias, rms_norm
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
@@ -111,8 +111,14 @@ class DownShiftedConv2d(nn.Conv2d):
             raise ValueError(f"expected an odd number of columns, got {kernel_size[1]}")
         super().__init__(in_channels, out_channels, kernel_size, padding=(0, kernel_size[1] // 2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (0, 0, self.kernel_size[0] - 1, 0)))
+    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
+        """gain: factors [C] of the inputs; not biased: without the bias."""
+        bias = self.bias if biased else None
+        y: Tensor = self._conv_forward(self.padded(x), gained(self.weight, gain), bias)
+        return y
+
+    def padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, (0, 0, self.kernel_size[0] - 1, 0))
 
 
 class DownRightShiftedConv2d(nn.Conv2d):
@@ -121,9 +127,20 @@ class DownRightShiftedConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, kernel_size, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
+        """gain: factors [C] of the inputs; not biased: without the bias."""
+        bias = self.bias if biased else None
+        y: Tensor = self._conv_forward(self.padded(x), gained(self.weight, gain), bias)
+        return y
+
+    def padded(self, x: Tensor) -> Tensor:
         rows, columns = self.kernel_size
-        return super().forward(F.pad(x, (columns - 1, 0, rows - 1, 0)))
+        return F.pad(x, (columns - 1, 0, rows - 1, 0))
+
+
+def gained(weight: Tensor, gain: Tensor | None) -> Tensor:
+    """A kernel [C', C, rows, columns] with the factors [C] of its inputs taken in."""
+    return weight if gain is None else weight * gain[:, None, None]
 
 
 def shift_down(x: Tensor) -> Tensor:
@@ -182,8 +199,16 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._normed(x, self.weight.to(x.dtype))
+
+    def bare(self, x: Tensor) -> Tensor:
+        """Without the weight."""
+        return self._normed(x, None)
+
+    def _normed(self, x: Tensor, weight: Tensor | None) -> Tensor:
         last = x.movedim(1, -1)
-        return F.layer_norm(last, last.shape[-1:], self.weight.to(x.dtype), None, self.eps).movedim(-1, 1)
+        with torch.autocast(x.device.type, enabled=False):  # it would widen a half format, at thrice the traffic
+            return F.layer_norm(last, last.shape[-1:], weight, None, self.eps).movedim(-1, 1)
 
 
 def silu_gate(x: Tensor) -> Tensor:
@@ -243,6 +268,39 @@ class ResidualBlock(nn.Module):
             y = y + self.class_bias(labels).to(y.dtype)
         out: Tensor = self.out(self.dropout(self.gate(y)))
         return x + out
+
+
+def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
+    """conv(norm(x)) + added, which is [B, C, 1, 1].
+
+    The gain of a layer norm goes into the kernel, which is smaller than the features. On a GPU the biases are added
+    together: cuDNN's passes for a bias and its gradient take as long as its products.
+    """
+    if not isinstance(conv, DownShiftedConv2d | DownRightShiftedConv2d):
+        y: Tensor = conv(norm(x))
+    else:
+        x, gain = (norm.bare(x), norm.weight) if isinstance(norm, LayerNorm) else (norm(x), None)
+        if _eager_on_gpu(x) and conv.bias is not None:
+            own = conv.bias[None, :, None, None]
+            return add_bias(conv(x, gain, biased=False), own if added is None else own + added)
+        y = conv(x, gain)
+    # What a convolution gives it does not need for its gradient: sums are written over it, a third less to move.
+    return y if added is None else y.add_(added.to(y.dtype))
+
+
+def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """to + conv(x) of a 1x1 convolution; on a GPU one matrix product that adds."""
+    if not _eager_on_gpu(x):
+        y: Tensor = conv(x)
+        return y.add_(to)
+    before, inputs = (t.movedim(1, -1).flatten(0, 2) for t in (to, x))
+    rows = torch.addmm(before, inputs, conv.weight.flatten(1).t())
+    summed = rows.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
+    return summed if conv.bias is None else add_bias(summed, conv.bias[None, :, None, None])
+
+
+def _eager_on_gpu(x: Tensor) -> bool:
+    return x.is_cuda and not torch.compiler.is_compiling()
 
 
 def init_conv_(conv: nn.Conv2d | MaskedConv2d, gain: float = 1.0) -> None:

@@ -61,7 +61,11 @@ class ConditionalPixelCNN(nn.Module):
         if self.num_classes and self.label_dropout > 0:
             generator = torch.Generator()
             draws = [torch.rand(1, generator=generator.manual_seed(seed ^ LABEL_STREAM)) for seed in seeds]
-            self._label_draws = torch.cat(draws).to(device, non_blocking=True)
+            before, now = self._label_draws, torch.cat(draws)
+            if before is not None and before.shape == now.shape and before.device == device:
+                before.copy_(now, non_blocking=True)  # a recorded step reads them where they lay
+            else:
+                self._label_draws = now.to(device, non_blocking=True)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The head's parameters at every pixel, given the true image: [B, P, H, W].

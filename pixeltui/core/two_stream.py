@@ -23,6 +23,8 @@ from pixeltui.core.layers import (
     init_conv_,
     make_gate,
     make_norm,
+    normed_conv,
+    plus_pointwise,
     shift_down,
     shift_right,
 )
@@ -63,18 +65,18 @@ class TwoStreamBlock(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """The vertical and the horizontal stack after this block, from those before it."""
-        # What a convolution gives it does not need for its gradient: sums are written over it, a third less to move.
-        y: Tensor = self.vertical_conv(self.vertical_norm(v))
-        if self.vertical_class is not None:
-            y += self.vertical_class(labels).to(y.dtype)
+        y = normed_conv(self.vertical_conv, self.vertical_norm, v, _of_class(self.vertical_class, labels))
         gated = self.vertical_dropout(self.gate(y))
         if self.vertical_out is not None:
-            v = self.vertical_out(gated).add_(v)
-        y = self.horizontal_conv(self.horizontal_norm(h)).add_(self.link(gated))
-        if self.horizontal_class is not None:
-            y += self.horizontal_class(labels).to(y.dtype)
-        h = self.horizontal_out(self.horizontal_dropout(self.gate(y))).add_(h)
+            v = plus_pointwise(v, self.vertical_out, gated)
+        y = normed_conv(self.horizontal_conv, self.horizontal_norm, h, _of_class(self.horizontal_class, labels))
+        y = plus_pointwise(y, self.link, gated)
+        h = plus_pointwise(h, self.horizontal_out, self.horizontal_dropout(self.gate(y)))
         return v, h
+
+
+def _of_class(bias: ClassBias | None, labels: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias(labels)
 
 
 OUT_GAIN = 0.1

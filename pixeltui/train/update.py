@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from pixeltui.train import state
 from pixeltui.train.optim import Ema, make_optimizer
 from pixeltui.train.precision import DTYPES, Precision
 from pixeltui.train.processes import ALONE, Processes
+from pixeltui.train.recorded import RecordedGradients
 
 METRICS = ("loss", "grad_norm")
 
@@ -61,6 +63,8 @@ class Updater:
         self.waited = 0.0
         """seconds spent on getting batches; whoever reports them sets them to 0"""
         self._loss = PixelCNNLoss()
+        self._parameters = list(model.parameters())
+        self._recorded = RecordedGradients(self._parameters)
         self._batch_size = min(config.train.batch_size, len(data.train))
         if self._batch_size < processes.count:
             raise UserError(f"{processes.count} processes cannot share a batch of {self._batch_size} images")
@@ -136,6 +140,7 @@ class Updater:
                 if self.accumulate >= len(images) or self.processes.count > 1:
                     raise
             # Not in the handler: there the exception still holds the tensors of the step that did not fit.
+            self._recorded.forget()
             self.optimizer.zero_grad(set_to_none=True)
             for buffer, before in zip(self._norm_buffers, buffers, strict=True):
                 buffer.copy_(before)
@@ -169,7 +174,8 @@ class Updater:
 
     def _gradients(self, images: Tensor, labels: Tensor | None, step: int, *, exchange: bool = True) -> Tensor:
         """Micro-batch by micro-batch; returns this process's part of the loss, fp32 []."""
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         total = torch.zeros((), device=images.device)
         size = -(-len(images) // self.accumulate)
         for start in range(0, len(images), size):
@@ -181,20 +187,33 @@ class Updater:
                 last = exchange and part.stop == len(images)
                 if isinstance(self.parallel, DistributedDataParallel) and not last:
                     stack.enter_context(self.parallel.no_sync())  # gradients are exchanged once a step
-                with self.precision.autocast():
-                    nats = self._loss(self.parallel, images[part], own_labels).nats_per_dim
-                loss = nats * (len(places) / self._batch_size)
-                total += loss.detach()
-                loss = loss * self.processes.count  # the exchange takes the mean
-                (self.scaler.scale(loss) if self.scaler else loss).backward()
+                compute = partial(self._recorded, self._of_part) if self._records else self._of_part
+                total += compute(images[part], own_labels)
         return total
+
+    def _of_part(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Adds a part's gradients to those there are; returns its part of the loss, fp32 []."""
+        with self.precision.autocast():
+            nats = self._loss(self.parallel, images, labels).nats_per_dim
+        share: Tensor = nats * (len(images) / self._batch_size)
+        loss: Tensor = share * self.processes.count  # the exchange takes the mean
+        if self.scaler:
+            loss = self.scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return share.detach()
+
+    @property
+    def _records(self) -> bool:
+        """Whether a step is one part on one GPU. What is to be the same in every run is not left to a recording."""
+        alone = self.accumulate == 1 and self.processes.count == 1 and self.scaler is None
+        return alone and self.precision.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
 
     def _clip(self) -> Tensor:
         """Clips the gradient's L2 norm; returns it as it was before."""
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         largest = self.config.train.grad_clip or torch.inf
-        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest, foreach=True)
+        return torch.nn.utils.clip_grad_norm_(self._parameters, largest, foreach=True)
 
     def _apply(self, finite: Tensor) -> None:
         if self.scaler:

@@ -4,8 +4,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pixeltui.core import CausalSelfAttention, MaskedConv2d, ResidualBlock
-from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, RMSNorm, shift_down, shift_right
+from pixeltui.core import CausalSelfAttention, MaskedConv2d, ResidualBlock, layers
+from pixeltui.core.layers import (
+    ClassBias,
+    DownRightShiftedConv2d,
+    DownShiftedConv2d,
+    RMSNorm,
+    make_norm,
+    normed_conv,
+    plus_pointwise,
+    shift_down,
+    shift_right,
+)
 
 
 def full_kernel(conv: MaskedConv2d) -> torch.Tensor:
@@ -169,3 +179,32 @@ def test_attention_starts_as_the_identity_and_refuses_heads_that_do_not_divide()
     assert torch.equal(CausalSelfAttention(8, 4)(x), x)
     with pytest.raises(ValueError, match="divides 8 channels"):
         CausalSelfAttention(8, 3)
+
+
+@pytest.mark.parametrize("as_on_gpu", [False, True])
+@pytest.mark.parametrize("norm", ["layer", "rms", "none"])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_norm_convolution_and_biases_in_fewer_passes(
+    monkeypatch: pytest.MonkeyPatch, as_on_gpu: bool, norm: str, classes: int
+) -> None:
+    """Values and gradients are those of the layers one after another."""
+    monkeypatch.setattr(layers, "_eager_on_gpu", lambda _: as_on_gpu)
+    parts = torch.nn.ModuleList(
+        [make_norm(norm, 4), DownShiftedConv2d(4, 6, (2, 3)), torch.nn.Conv2d(6, 5, 1), ClassBias(classes, 6)]
+    ).double()
+    for parameter in parts.parameters():
+        torch.nn.init.normal_(parameter)
+    own_norm, conv, out, by_class = parts
+    labels = torch.tensor([0, 2, 1])
+    x = torch.randn(3, 4, 5, 7, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    to = torch.randn(3, 5, 5, 7, dtype=torch.float64, requires_grad=True)
+
+    def gradients(y: torch.Tensor) -> list[torch.Tensor | None]:
+        return [y, *torch.autograd.grad((y * weights).sum(), [x, to, *parts.parameters()], allow_unused=True)]
+
+    weights = torch.randn(3, 5, 5, 7, dtype=torch.float64)
+    added = by_class(labels) if classes else None
+    found = gradients(plus_pointwise(to, out, F.silu(normed_conv(conv, own_norm, x, added))))
+    y = conv(own_norm(x)) if added is None else conv(own_norm(x)) + by_class(labels)
+    for own, expected in zip(found, gradients(to + out(F.silu(y))), strict=True):
+        torch.testing.assert_close(own, expected)
