@@ -5,10 +5,11 @@
     python benchmarks/likelihood_table.py LINES
 
 A variant is a preset's name, or "NAME: KEY=VALUE ..." on top of the preset pixelcnn (or of `preset=...`). All are
-scaled down alike (SCALED). Keys are a config's, with the names of parts_tried.py too, or those of Tries. Each trains on
-one thread until its process has used that many seconds of CPU, its start-up and the scoring not counted, or until it
-has seen so many images: other work on the machine does not disturb that. The learning rate follows the share of the
-budget that is used. The data is split as in training; `--split val` is for choosing, `--split test` for reporting.
+scaled down alike (SCALED), but not with --full-size, which is for a GPU: `--device cuda --full-size --images-seen N`.
+Keys are a config's, with the names of parts_tried.py too, or those of Tries. Each trains on one thread until its
+process has used that many seconds of CPU, its start-up and the scoring not counted, or until it has seen so many
+images: other work on the machine does not disturb that. The learning rate follows the share of the budget that is used.
+The data is split as in training; `--split val` is for choosing, `--split test` for reporting.
 `--curve` also scores 256 of the images along the way, at budgets twice as large each time. One JSON line a variant goes
 to --out.
 """
@@ -33,7 +34,7 @@ from pixeltui.data import DataSet, Split, load
 from pixeltui.train import muon
 from pixeltui.train.evaluate import image_nats
 from pixeltui.train.optim import Ema, lr_at
-from pixeltui.train.precision import pick_precision
+from pixeltui.train.precision import pick_device, pick_precision, set_up
 from pixeltui.train.update import Updater
 
 SCALED = ["model.blocks=6", "train.batch_size=8", "train.ema_decay=0.995"]
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=float, default=420.0)
     parser.add_argument("--images-seen", type=int, help="the budget in training images, instead of in seconds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--full-size", action="store_true", help="blocks, channels and batch as the preset has them")
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--curve", action="store_true", help="bits/dim along the way too")
     parser.add_argument("--out", type=Path, help="file that a JSON line a variant is added to")
@@ -62,10 +65,10 @@ def main() -> None:
     parts_tried.register()
     lines = args.list.read_text().splitlines() if args.list else []
     for variant in [*args.variants, *(line for line in lines if line and not line.startswith("#"))]:
-        name, config, tries = variant_config(variant, args.data, args.seed)
+        name, config, tries = variant_config(variant, args.data, args.seed, scaled=not args.full_size)
         result = {"variant": name, "seed": args.seed, "split": args.split}
-        budget = Budget(args.cpu_seconds, args.images_seen)
-        result |= train(config, tries, load(config.data), budget, args.split, args.curve)
+        budget, device = Budget(args.cpu_seconds, args.images_seen), pick_device(args.device)
+        result |= train(config, tries, load(config.data).to(device), budget, args.split, args.curve)
         line = json.dumps(result)
         print(line, flush=True)
         if args.out:
@@ -94,14 +97,14 @@ class Tries:
         return config.train.lr * min(1.0, (1 - share) / length)
 
 
-def variant_config(variant: str, data: str, seed: int) -> tuple[str, Config, Tries]:
+def variant_config(variant: str, data: str, seed: int, *, scaled: bool = True) -> tuple[str, Config, Tries]:
     name, _, keys = variant.partition(":")
     overrides = dict(key.split("=", 1) for key in keys.split())
     preset = overrides.pop("preset", name if name in preset_names() else "pixelcnn")
     tries = Tries(**{field.name: overrides.pop(field.name, "") for field in fields(Tries)})
     own = [f"{key}={value}" for key, value in overrides.items()]
-    scaled = [*SCALED, f"model.channels={SCALED_CHANNELS.get(preset, 64)}"]
-    return name, load_config(preset=preset, overrides=[*scaled, f"data.name={data}", f"train.seed={seed}", *own]), tries
+    sizes = [*SCALED, f"model.channels={SCALED_CHANNELS.get(preset, 64)}"] if scaled else []
+    return name, load_config(preset=preset, overrides=[*sizes, f"data.name={data}", f"train.seed={seed}", *own]), tries
 
 
 @dataclass
@@ -120,8 +123,10 @@ class Budget:
 def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: str, curve: bool) -> dict[str, Any]:
     """Trains for so long; bits/dim of EMA and raw weights on the split, with the standard error of the first."""
     torch.manual_seed(config.train.seed)
-    model = build_model(config, data.image_shape, data.levels, data.num_classes)
-    precision = pick_precision(config.train.precision, torch.device("cpu"))
+    device = data.train.images.device
+    set_up(deterministic=False)
+    model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
+    precision = pick_precision(config.train.precision, device)
     updater = Updater(config, model, copy.deepcopy(model), data, precision)
     if tries.muon == "fp32" and isinstance(updater.optimizer, muon.MuonAdamW):
         updater.optimizer.dtype = torch.float32
@@ -131,7 +136,7 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
     few = images.spread(CURVE_IMAGES)
     marks = [0.5**k for k in range(5, 0, -1)] if curve else []
     points: list[tuple[float, float]] = []
-    budget.began, step, size = time.process_time(), 0, config.train.batch_size
+    budget.began, began, step, size = time.process_time(), time.perf_counter(), 0, config.train.batch_size
     while (share := budget.used(step * size)) < 1:
         if marks and share >= marks[0]:
             paused = time.process_time()
@@ -142,7 +147,9 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
         for decay, average in averages.items():
             average.update(step, decay)
         step += 1
-    seconds = time.process_time() - budget.began
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.process_time() - budget.began if device.type == "cpu" else time.perf_counter() - began
     mean, error = bits_per_dim(updater.average, images)
     more = {str(decay): round(bits_per_dim(each.average, images)[0], 4) for decay, each in averages.items()}
     return {
@@ -153,7 +160,7 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
         "gflop_per_image": round(forward_gflop(updater.average, data), 4),
         "images_seen": step * size,
         "images": len(images),
-        "cpu_seconds": round(seconds),
+        "cpu_seconds" if device.type == "cpu" else "seconds": round(seconds),
         **({"curve": points} if curve else {}),
         **({"averages": more} if more else {}),
     }

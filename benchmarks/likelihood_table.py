@@ -32,7 +32,7 @@ def main() -> None:
 def row(name: str, seeds: Seeds, default: Seeds) -> str:
     runs = list(seeds.values())
     bits, raw = (mean(run[key] for run in runs) for key in ("bits_per_dim", "raw_bits_per_dim"))
-    speed = mean(run["images_seen"] / run["cpu_seconds"] for run in runs)
+    speed = mean(run["images_seen"] / (run.get("cpu_seconds") or run["seconds"]) for run in runs)
     own = "" if seeds is default else f"{difference(seeds, default):+.3f}"
     parameters, gflop = runs[0]["parameters"], runs[0]["gflop_per_image"]
     error = runs[0]["bits_per_dim_se"]

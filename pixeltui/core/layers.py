@@ -280,7 +280,7 @@ def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | Non
         y: Tensor = conv(norm(x))
     else:
         x, gain = (norm.bare(x), norm.weight) if isinstance(norm, LayerNorm) else (norm(x), None)
-        if _eager_on_gpu(x) and conv.bias is not None:
+        if _on_gpu(x) and conv.bias is not None:
             own = conv.bias[None, :, None, None]
             return add_bias(conv(x, gain, biased=False), own if added is None else own + added)
         y = conv(x, gain)
@@ -290,17 +290,20 @@ def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | Non
 
 def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
     """to + conv(x) of a 1x1 convolution; on a GPU one matrix product that adds."""
-    if not _eager_on_gpu(x):
+    if not _on_gpu(x):
         y: Tensor = conv(x)
         return y.add_(to)
-    before, inputs = (t.movedim(1, -1).flatten(0, 2) for t in (to, x))
-    rows = torch.addmm(before, inputs, conv.weight.flatten(1).t())
-    summed = rows.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
+    if torch.compiler.is_compiling():  # it makes one pass of both sums
+        summed = F.conv2d(x, conv.weight) + to
+    else:
+        before, inputs = (t.movedim(1, -1).flatten(0, 2) for t in (to, x))
+        rows = torch.addmm(before, inputs, conv.weight.flatten(1).t())
+        summed = rows.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
     return summed if conv.bias is None else add_bias(summed, conv.bias[None, :, None, None])
 
 
-def _eager_on_gpu(x: Tensor) -> bool:
-    return x.is_cuda and not torch.compiler.is_compiling()
+def _on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 def init_conv_(conv: nn.Conv2d | MaskedConv2d, gain: float = 1.0) -> None:

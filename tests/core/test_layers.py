@@ -181,14 +181,14 @@ def test_attention_starts_as_the_identity_and_refuses_heads_that_do_not_divide()
         CausalSelfAttention(8, 3)
 
 
-@pytest.mark.parametrize("as_on_gpu", [False, True])
+@pytest.mark.parametrize(("as_on_gpu", "compiled"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("norm", ["layer", "rms", "none"])
 @pytest.mark.parametrize("classes", [0, 3])
 def test_norm_convolution_and_biases_in_fewer_passes(
-    monkeypatch: pytest.MonkeyPatch, as_on_gpu: bool, norm: str, classes: int
+    monkeypatch: pytest.MonkeyPatch, as_on_gpu: bool, compiled: bool, norm: str, classes: int
 ) -> None:
     """Values and gradients are those of the layers one after another."""
-    monkeypatch.setattr(layers, "_eager_on_gpu", lambda _: as_on_gpu)
+    monkeypatch.setattr(layers, "_on_gpu", lambda _: as_on_gpu)
     parts = torch.nn.ModuleList(
         [make_norm(norm, 4), DownShiftedConv2d(4, 6, (2, 3)), torch.nn.Conv2d(6, 5, 1), ClassBias(classes, 6)]
     ).double()
@@ -203,8 +203,16 @@ def test_norm_convolution_and_biases_in_fewer_passes(
         return [y, *torch.autograd.grad((y * weights).sum(), [x, to, *parts.parameters()], allow_unused=True)]
 
     weights = torch.randn(3, 5, 5, 7, dtype=torch.float64)
-    added = by_class(labels) if classes else None
-    found = gradients(plus_pointwise(to, out, F.silu(normed_conv(conv, own_norm, x, added))))
-    y = conv(own_norm(x)) if added is None else conv(own_norm(x)) + by_class(labels)
+
+    def block(to: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        added = by_class(labels) if classes else None
+        return plus_pointwise(to, out, F.silu(normed_conv(conv, own_norm, x, added)))
+
+    if compiled:
+        torch.compiler.reset()
+        block = torch.compile(block, backend="aot_eager", fullgraph=True)
+    found = gradients(block(to, x))
+    y = conv(own_norm(x)) + by_class(labels) if classes else conv(own_norm(x))
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if compiled else {}  # compiled, RMSNorm is in single precision
     for own, expected in zip(found, gradients(to + out(F.silu(y))), strict=True):
-        torch.testing.assert_close(own, expected)
+        torch.testing.assert_close(own, expected, **tolerance)
