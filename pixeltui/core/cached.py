@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pixeltui.core import kept
 from pixeltui.core.full_fp32 import full_fp32
+from pixeltui.core.gpu.pixels import gpu_pixels
 from pixeltui.core.native.rows import native_row
 from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, scale_levels
 
@@ -76,6 +77,8 @@ class CachedSampler:
         """what is to be told that no more rows are asked for"""
         self.native = native_row(self) if device.type == "cpu" else None
         """the compiled steps, where they know every part"""
+        self.gpu = gpu_pixels(self)
+        """kernels for the pixels of a row, where they know the trunk"""
 
     def stream(self) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far, rows done) after each row."""
@@ -134,7 +137,10 @@ class CachedSampler:
     def _steps(self, to_draw: list[bool]) -> None:
         self.trunk.begin_row()
         for column, drawn in enumerate(to_draw):
-            features = self.trunk.pixel(column)
+            features = self.trunk.pixel(column) if self.gpu is None else self.gpu.trunk.pixel(column)
+            if self.gpu is not None and self.gpu.mixture is not None:
+                self.gpu.mixture.draw(column)
+                continue
             if drawn:
                 self._draw_pixel(column, features)
             scaled = self.scaled[self.row[column]].t()

@@ -57,7 +57,7 @@ def take(model: nn.Module, kind: Hashable, fresh: "CachedSampler") -> "CachedSam
     kept = _idle.get(model, {}).pop(kind, None)
     if kept is None:
         return fresh
-    parts = [kept.trunk, kept.head], [fresh.trunk, fresh.head]
+    parts = [kept.trunk, kept.head, kept.gpu], [fresh.trunk, fresh.head, fresh.gpu]
     for old, new in zip(_tensors(*parts), _tensors(parts[1], parts[1]), strict=True):
         old.untyped_storage().copy_(new.untyped_storage())
     kept.request = fresh.request

@@ -195,8 +195,8 @@ class CausalStack:
                 flat.addmm_(features.flatten(0, 1), matrix)
         return flat
 
-    def pixel(self, column: int, h: Tensor) -> None:
-        """h [B, D], of the pixel before the first block, becomes that after the last."""
+    def begin_pixel(self, column: int) -> None:
+        """`both` becomes what the gates take from the rows above and from the pixels to the left."""
         both = self.both
         if self.left_taps:
             torch.baddbmm(self.sums[:, column], self.current[column], self.left[0], out=both)
@@ -204,6 +204,10 @@ class CausalStack:
                 both.baddbmm_(self.current[column + tap], self.left[tap])
         else:
             both.copy_(self.sums[:, column])
+
+    def pixel(self, column: int, h: Tensor) -> None:
+        """h [B, D], of the pixel before the first block, becomes that after the last."""
+        self.begin_pixel(column)
         steps = zip(self.blocks, self._steps[column], self.gates, strict=True)
         for number, (block, normed, gate) in enumerate(steps):
             block.norm(h, normed)
