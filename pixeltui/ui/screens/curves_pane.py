@@ -59,6 +59,8 @@ class CurvesPane(Bordered, Vertical):
         self._kind: XKind = "step"
         self._smoothing = 1
         self._drawn: dict[str, list[Drawn]] = {}
+        self.charts: list[Chart] = []
+        """once they are mounted"""
 
     def compose(self) -> ComposeResult:
         symbol = graph_symbol(self.app)
@@ -69,6 +71,7 @@ class CurvesPane(Bordered, Vertical):
                     yield Chart(id=metric, live=self._live, graph_symbol=symbol)
 
     def on_mount(self) -> None:
+        self.charts = list(self.query(Chart))
         for chart in self.query(".small Chart"):
             chart.can_focus = False
         for chart in self.query("#grad"):
@@ -79,10 +82,6 @@ class CurvesPane(Bordered, Vertical):
     @property
     def main(self) -> Chart:
         return self.query_one("#main", Chart)
-
-    @property
-    def charts(self) -> list[Chart]:
-        return list(self.query(Chart))
 
     # -- data ------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ import msgspec
 from rich.text import Text
 from textual.binding import BindingType
 from textual.events import Resize
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import RichLog
 
 from pixeltui.config import Config
@@ -23,6 +25,15 @@ class TextPane(Bordered, RichLog, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("text")]
     scope: Scope = "text"
+    virtual_size = Reactive(Size(0, 0))
+    """as every widget's, but a line more does not lay out the whole screen anew"""
+
+    def watch_virtual_size(self, before: Size, now: Size) -> None:
+        height = self.size.height
+        if (before.height > height) == (now.height > height):
+            self._scroll_update(now)
+        else:  # the scroll bar comes or goes
+            self.refresh(layout=True)
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.recolor())
