@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pixeltui.config import Model
 from pixeltui.core import packed
 from pixeltui.core.attention import CausalSelfAttention
+from pixeltui.core.convolved import normed_conv, plus_pointwise
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.layers import (
     ClassBias,
@@ -23,8 +24,6 @@ from pixeltui.core.layers import (
     init_conv_,
     make_gate,
     make_norm,
-    normed_conv,
-    plus_pointwise,
     shift_down,
     shift_right,
 )

@@ -4,15 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pixeltui.core import CausalSelfAttention, MaskedConv2d, ResidualBlock, layers
+from pixeltui.core import CausalSelfAttention, MaskedConv2d, ResidualBlock, convolved
+from pixeltui.core.convolved import normed_conv, plus_pointwise
 from pixeltui.core.layers import (
     ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,
     RMSNorm,
     make_norm,
-    normed_conv,
-    plus_pointwise,
     shift_down,
     shift_right,
 )
@@ -188,7 +187,7 @@ def test_norm_convolution_and_biases_in_fewer_passes(
     monkeypatch: pytest.MonkeyPatch, as_on_gpu: bool, compiled: bool, norm: str, classes: int
 ) -> None:
     """Values and gradients are those of the layers one after another."""
-    monkeypatch.setattr(layers, "_on_gpu", lambda _: as_on_gpu)
+    monkeypatch.setattr(convolved, "_on_gpu", lambda _: as_on_gpu)
     parts = torch.nn.ModuleList(
         [make_norm(norm, 4), DownShiftedConv2d(4, 6, (2, 3)), torch.nn.Conv2d(6, 5, 1), ClassBias(classes, 6)]
     ).double()

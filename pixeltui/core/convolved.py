@@ -1,0 +1,44 @@
+"""A convolution with what stands beside it, norm, biases and residual, in as few passes over the features as may be."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixeltui.core.fused import add_bias
+from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm
+
+
+def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
+    """conv(norm(x)) + added, which is [B, C, 1, 1].
+
+    The gain of a layer norm goes into the kernel, which is smaller than the features. On a GPU the biases are added
+    together: cuDNN's passes for a bias and its gradient take as long as its products.
+    """
+    if not isinstance(conv, DownShiftedConv2d | DownRightShiftedConv2d):
+        y: Tensor = conv(norm(x))
+    else:
+        x, gain = (norm.bare(x), norm.weight) if isinstance(norm, LayerNorm) else (norm(x), None)
+        if _on_gpu(x) and conv.bias is not None:
+            own = conv.bias[None, :, None, None]
+            return add_bias(conv(x, gain, biased=False), own if added is None else own + added)
+        y = conv(x, gain)
+    # What a convolution gives it does not need for its gradient: sums are written over it, a third less to move.
+    return y if added is None else y.add_(added.to(y.dtype))
+
+
+def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """to + conv(x) of a 1x1 convolution; on a GPU one matrix product that adds."""
+    if not _on_gpu(x):
+        y: Tensor = conv(x)
+        return y.add_(to)
+    if torch.compiler.is_compiling():  # it makes one pass of both sums
+        summed = F.conv2d(x, conv.weight) + to
+    else:
+        before, inputs = (t.movedim(1, -1).flatten(0, 2) for t in (to, x))
+        rows = torch.addmm(before, inputs, conv.weight.flatten(1).t())
+        summed = rows.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
+    return summed if conv.bias is None else add_bias(summed, conv.bias[None, :, None, None])
+
+
+def _on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
