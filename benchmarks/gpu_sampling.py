@@ -25,13 +25,16 @@ from pixeltui.core.sampler import Settings, fast_sampler
 GPU = torch.cuda.is_available()
 BATCHES = (1, 4, 16, 32, 64, 128, 256) if GPU else (1, 2)
 TILES = (
-    (Tile(1, 64, 4), Tile(1, 64, 8), Tile(1, 128, 8), Tile(2, 64, 8), Tile(4, 64, 8), Tile(4, 32, 8), Tile(8, 64, 8))
+    (
+        *(Tile(1, 64, 4), Tile(1, 64, 8), Tile(1, 128, 8), Tile(2, 64, 8)),
+        *(Tile(4, 64, 8), Tile(4, 64, 8, ahead=False), Tile(8, 64, 8)),
+    )
     if GPU
     else (Tile(1, 8, 1), Tile(2, 8, 1))
 )
-SLOW = 400
-"""programs: more of one image each read too many weights to be worth the time that measuring takes"""
-ROWS = 6 if GPU else 1
+FEW, MANY = 8, 256
+"""programs"""
+ROWS = 4 if GPU else 1
 KERNELS = 12
 """of the profile"""
 
@@ -72,22 +75,42 @@ def sampler_of(model: ConditionalPixelCNN, batch: int, tile: Tile | None) -> Cac
     return sampler
 
 
+def worth_trying(batch: int, tile: Tile) -> bool:
+    """Not a few programs of many images, nor many that each read all weights."""
+    return batch <= MANY * tile.images and (tile.images == 1 or not GPU or batch >= FEW * tile.images)
+
+
+def line_of(model: ConditionalPixelCNN, batch: int, tile: Tile | None, expected: list[torch.Tensor]) -> str:
+    """expected: the torch path's images, in which they are put first."""
+    sampler = sampler_of(model, batch, tile)
+    took = rows_drawn(sampler)
+    images = sampler.request.images
+    if tile is None:
+        expected.append(images)
+    same = int((images == expected[0]).flatten(1).all(dim=1).sum())
+    speed = 1000 * batch / (model.image_shape[1] * took)
+    return f"{took:>9.2f} {speed:>9.1f}  {same} of {batch}"
+
+
 def timings(model: ConditionalPixelCNN) -> Iterator[str]:
     """A line for each batch and tile; "same": images whose rows are the torch path's, to the last level."""
-    height = model.image_shape[1]
-    yield f"{'batch':>5} {'tile':>16} {'ms a row':>9} {'images/s':>9}  same"
+    table = pixels.tile_for
+    yield f"{'batch':>5} {'tile':>20} {'ms a row':>9} {'images/s':>9}  same"
     for batch in BATCHES:
-        expected: torch.Tensor | None = None
-        for tile in (None, *TILES):
-            if tile is not None and (tile.images > batch or batch > SLOW * tile.images):
-                continue
-            name = "torch" if tile is None else f"{tile.images},{tile.columns},{tile.warps}"
-            sampler = sampler_of(model, batch, tile)
-            took = rows_drawn(sampler)
-            images = sampler.request.images
-            expected = images if expected is None else expected
-            same = int((images == expected).flatten(1).all(dim=1).sum())
-            yield f"{batch:>5} {name:>16} {took:>9.2f} {1000 * batch / (height * took):>9.1f}  {same} of {batch}"
+        expected: list[torch.Tensor] = []
+        own = table(batch)
+        for tile in (None, *(tile for tile in TILES if worth_trying(batch, tile))):
+            for beside in (True, False) if tile == own else (True,):
+                name = "torch" if tile is None else ",".join(map(str, tile[:3]))
+                name += "" if beside else " in turn"
+                name += " late" if tile is not None and not tile.ahead else ""
+                pixels.BESIDE = beside
+                try:
+                    said = line_of(model, batch, tile, expected)
+                except Exception as error:
+                    said = f"{type(error).__name__}: {error}"
+                yield f"{batch:>5} {name:>20} {said}"
+        pixels.BESIDE = True
 
 
 def kernels_of(model: ConditionalPixelCNN, batch: int, tile: Tile) -> Iterator[str]:

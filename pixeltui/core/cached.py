@@ -136,11 +136,12 @@ class CachedSampler:
 
     def _steps(self, to_draw: list[bool]) -> None:
         self.trunk.begin_row()
+        if self.gpu is not None and self.gpu.mixture is not None:
+            self.gpu.row(self.gpu.mixture, len(to_draw))
+            self.trunk.end_row()
+            return
         for column, drawn in enumerate(to_draw):
             features = self.trunk.pixel(column) if self.gpu is None else self.gpu.trunk.pixel(column)
-            if self.gpu is not None and self.gpu.mixture is not None:
-                self.gpu.mixture.draw(column)
-                continue
             if drawn:
                 self._draw_pixel(column, features)
             scaled = self.scaled[self.row[column]].t()

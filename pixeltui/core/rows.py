@@ -144,6 +144,16 @@ class StackWeights:
     def __init__(self, blocks: list[Block], attention: dict[int, AttentionWeights]) -> None:
         self.blocks, self.attention = blocks, attention
         self.left = [torch.stack([block.left[t] for block in blocks]) for t in range(len(blocks[0].left))]
+        self.above: list[tuple[int, int, Tensor]] = []
+        """row, column and [L, D, n D] of a tap of the rows above; none where blocks are begun one by one"""
+        if blocks[0].centre.is_cuda:
+            self.put_together()
+
+    def put_together(self) -> None:
+        """For a GPU, which has little to do in one block: a few launches for all of them."""
+        rows, columns = self.blocks[0].above.shape[:2]
+        taps = [(row, column) for row in range(rows) for column in range(columns)]
+        self.above = [(*tap, torch.stack([block.above[tap] for block in self.blocks])) for tap in taps]
 
 
 class TrunkWeights:
@@ -168,7 +178,7 @@ class CausalStack:
         self.attention = {n: PackedAttention(one, batch, height, width) for n, one in weights.attention.items()}
         self.left_taps = len(first.left)
         self.channels, self.inner = first.centre.shape
-        like, number, self.left = first.centre, len(self.blocks), weights.left
+        like, number, self.left, self.above = first.centre, len(self.blocks), weights.left, weights.above
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -184,8 +194,19 @@ class CausalStack:
         self.gates.extend(Gate(first.gate, both, self.channels, self.gates[0].work) for both in self.both[1:])
         self._steps = [list(self.current[self.left_taps + j].unbind(0)) for j in range(width)]
 
-    def begin_block(self, number: int) -> Tensor:
-        """What the gate of a block takes from the rows above: [W B, n D], to be added to."""
+    def begin_row(self) -> None:
+        """`sums`: where the matrices lie together, of all blocks at once."""
+        if not self.above:
+            for number in range(len(self.blocks)):
+                self._begin_block(number)
+            return
+        biases = torch.stack([block.bias for block in self.blocks])
+        self.sums.copy_(biases.view(len(biases), 1, -1, self.inner))
+        for row, column, matrices in self.above:
+            features = self.previous[row, :, column : column + self.width]
+            self.sums.flatten(1, 2).baddbmm_(features.flatten(1, 2), matrices)
+
+    def _begin_block(self, number: int) -> None:
         block, sums = self.blocks[number], self.sums[number]
         sums.copy_(block.bias)
         flat = sums.flatten(0, 1)
@@ -193,7 +214,6 @@ class CausalStack:
             for column, matrix in enumerate(kernel):
                 features = self.previous[row, number, column : column + self.width]
                 flat.addmm_(features.flatten(0, 1), matrix)
-        return flat
 
     def begin_pixel(self, column: int) -> None:
         """`both` becomes what the gates take from the rows above and from the pixels to the left."""

@@ -109,8 +109,7 @@ class SingleStackRows(RowTrunk):
     def begin_row(self) -> None:
         self.start.copy_(self.bias)
         self.start.flatten(0, 1).addmm_(self.image.above(), self.first_above)
-        for number in range(len(self.stack.blocks)):
-            self.stack.begin_block(number)
+        self.stack.begin_row()
 
     def fill_rows(self, row: int, x: Tensor) -> None:
         own = slice(self.stack.channels)

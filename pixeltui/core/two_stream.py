@@ -243,8 +243,9 @@ class TwoStreamRows(RowTrunk):
         first = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
         torch.add(first.view_as(self.start), self.bias, out=self.start)
         v = first[:, : self.stack.channels]
-        for number, vertical in enumerate(self.verticals):
-            vertical.step(v, self.work, self.stack.begin_block(number))
+        self.stack.begin_row()
+        for vertical, sums in zip(self.verticals, self.stack.sums, strict=True):
+            vertical.step(v, self.work, sums.flatten(0, 1))
 
     def fill_rows(self, row: int, x: Tensor) -> None:
         own = slice(self.stack.channels)

@@ -14,6 +14,7 @@ from pixeltui.core import ConditionalPixelCNN, cached, kept
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
+from pixeltui.core.rows import StackWeights
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
@@ -122,6 +123,19 @@ def test_a_kept_sampler_draws_with_the_weights_of_now(
         own = {"labels": [0, 2, 1], **wish}
         assert torch.equal(model.sample(3, seed=1, **own), last(naive_sample_stream(other, 3, seed=1, **own)))
     assert recording[4:] == [recording[0], recording[2]]
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel": 5}, {"norm": "batch", "gate": "none"}], ids=str)
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+def test_blocks_begin_a_row_together(
+    tiny: Tiny, recording: list[Any], monkeypatch: pytest.MonkeyPatch, architecture: str, options: dict[str, Any]
+) -> None:
+    init = StackWeights.__init__
+    monkeypatch.setattr(StackWeights, "__init__", lambda self, *args: (init(self, *args), self.put_together())[0])
+    model = tiny((3, 5, 4), 8, 3, architecture=architecture, **options)
+    drawn = model.sample(2, labels=[2, 0], seed=1)
+    assert recording[0].trunk.stack.above
+    assert torch.equal(drawn, last(naive_sample_stream(model, 2, labels=[2, 0], seed=1)))
 
 
 def test_two_streams_of_a_kind_share_nothing(tiny: Tiny, recording: list[Any]) -> None:

@@ -4,8 +4,10 @@ The torch path is a launch for every norm, product and gate, some 230 a pixel, a
 the rows above and on the pixel to the left stays in torch: few launches, for all blocks at once.
 """
 
+import contextlib
 import importlib.util
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
 
 ON = False
 """whether samplers on CUDA use the kernels"""
-MOST_FEATURES = 512
+BESIDE = True
+"""whether what the next pixel takes from its left is computed beside the draws"""
+MOST_FEATURES = 256
+"""beyond, a thread has not the registers for its part of a matrix"""
+MOST_OF_HEAD = 512
+MOST_NUMBERS = 2**31
+"""of a tensor, whose places are int32"""
 MOST_PARAMETERS = 1024
 MOST_CHANNELS = 3
 
@@ -48,8 +56,8 @@ class Tile(NamedTuple):
         return self.warps * 128 // self.columns
 
 
-TRUNK_TILES = {64: Tile(1, 64, 16), 132: Tile(2, 64, 16), 2**31: Tile(4, 64, 16)}
-"""by batches up to"""
+TRUNK_TILES = {64: Tile(1, 64, 8), 128: Tile(2, 64, 8), 2**31: Tile(4, 64, 8)}
+"""by batches up to: a program reads all weights, so that 64 programs are as many as the cache serves at its best"""
 HEAD_TILE = Tile(1, 64, 8, ahead=False)
 
 
@@ -89,8 +97,8 @@ class TrunkKernel:
             raise Unsupported("a norm after the convolution")
         if len({id(type(block.norm)) for block in stack.blocks}) > 1:
             raise Unsupported("blocks with different norms")
-        if stack.channels > MOST_FEATURES:
-            raise Unsupported(f"{stack.channels} channels")
+        if stack.channels > MOST_FEATURES or stack.current.numel() >= MOST_NUMBERS:
+            raise Unsupported(f"{stack.channels} channels, batch {stack.batch}")
         channels, linear = stack.channels, trunk.first.shape[1] - stack.channels
         padded, padded_left = power(channels), power(trunk.first.shape[0])
         self.grid = ((stack.batch + tile.images - 1) // tile.images,)
@@ -136,9 +144,10 @@ class TrunkKernel:
             "num_stages": 1,
         }
 
-    def pixel(self, column: int) -> Tensor:
-        """Features [B, D], as RowTrunk's."""
-        self.stack.begin_pixel(column)
+    def pixel(self, column: int, *, begun: bool = False) -> Tensor:
+        """Features [B, D], as RowTrunk's. begun: the stack's begin_pixel was called."""
+        if not begun:
+            self.stack.begin_pixel(column)
         kernels().trunk_pixel[self.grid](column, self.stack.batch, *self.arguments, **self.options)
         return self.features
 
@@ -155,7 +164,7 @@ class MixtureKernel:
         kinds = sum(head.sizes) // head.mixtures
         if channels > MOST_CHANNELS or kinds * mixtures > MOST_PARAMETERS:
             raise Unsupported(f"{channels} channels, {head.mixtures} mixtures")
-        if max(hidden, features.shape[1]) > MOST_FEATURES:
+        if max(hidden, features.shape[1]) > MOST_OF_HEAD:
             raise Unsupported(f"{hidden} hidden features")
 
         def spread(matrix: Tensor) -> Tensor:
@@ -221,6 +230,31 @@ class GpuPixels:
                 self.mixture = MixtureKernel(sampler.head, sampler, self.trunk.features, head_tile)
             except Unsupported:
                 self.mixture = None
+        device = sampler.row.device
+        self.beside = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def row(self, mixture: MixtureKernel, width: int) -> None:
+        """Every pixel of a row that has begun, and its draws."""
+        for column in range(width):
+            self.trunk.pixel(column, begun=column > 0)
+            if column + 1 == width:
+                mixture.draw(column)
+                continue
+            with self._beside():
+                self.trunk.stack.begin_pixel(column + 1)
+            mixture.draw(column)
+            if self.beside is not None:
+                torch.cuda.current_stream(self.beside.device).wait_stream(self.beside)
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """What is launched within does not wait for what is launched after, nor the other way round."""
+        if self.beside is None or not BESIDE:
+            yield
+            return
+        self.beside.wait_stream(torch.cuda.current_stream(self.beside.device))
+        with torch.cuda.stream(self.beside):
+            yield
 
 
 def gpu_pixels(sampler: "CachedSampler") -> GpuPixels | None:
