@@ -71,7 +71,7 @@ def sampler_of(model: ConditionalPixelCNN, batch: int, tile: Tile | None) -> Cac
         pixels.tile_for = lambda _: tile
     sampler = fast_sampler(model, Settings(batch, seed=0))
     assert sampler is not None
-    assert (sampler.gpu is None) == (tile is None), "the kernels cannot be used here"
+    assert (sampler.gpu is None) == (tile is None), f"the kernels cannot be used here: {pixels.failures}"
     return sampler
 
 

@@ -182,6 +182,7 @@ def test_kernels_that_do_not_compile_are_left(made: Tiny, drew: list[Any], monke
     model = made((1, 2, 3), 8)
     assert torch.equal(model.sample(1, seed=1), last(naive_sample_stream(model, 1, seed=1)))
     assert drew[0].gpu is None
+    assert pixels.failures == ["RuntimeError: no C compiler"]
 
 
 def test_triton_is_imported_where_it_runs() -> None:

@@ -28,6 +28,8 @@ ON = False
 """whether samplers on CUDA use the kernels"""
 BESIDE = True
 """whether what the next pixel takes from its left is computed beside the draws"""
+failures: list[str] = []
+"""why the kernels could not be compiled here, the last time"""
 MOST_FEATURES = 256
 """beyond, a thread has not the registers for its part of a matrix"""
 MOST_OF_HEAD = 512
@@ -231,7 +233,9 @@ class GpuPixels:
             except Unsupported:
                 self.mixture = None
         device = sampler.row.device
-        self.beside = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self.beside: torch.cuda.Stream | None = None
+        if BESIDE and device.type == "cuda":
+            self.beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def row(self, mixture: MixtureKernel, width: int) -> None:
         """Every pixel of a row that has begun, and its draws."""
@@ -249,7 +253,7 @@ class GpuPixels:
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
         """What is launched within does not wait for what is launched after, nor the other way round."""
-        if self.beside is None or not BESIDE:
+        if self.beside is None:
             yield
             return
         self.beside.wait_stream(torch.cuda.current_stream(self.beside.device))
@@ -274,7 +278,8 @@ def _runs(pixels: GpuPixels) -> bool:
         pixels.trunk.pixel(0)
         if pixels.mixture is not None:
             pixels.mixture.draw(0)
-    except Exception:  # triton's own, a missing compiler's, the driver's
+    except Exception as error:  # triton's own, a missing compiler's, the driver's
+        failures[:] = [f"{type(error).__name__}: {error}"]
         return False
     return True
 
