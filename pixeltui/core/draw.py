@@ -10,7 +10,7 @@ LARGEST_NOISE = 1 - 2**-20
 def nucleus(probs: Tensor, top_p: float) -> Tensor:
     """probs [B, L] without all but the fewest levels that hold `top_p` (Holtzman et al. 2020, eq. 2), renormalised."""
     ordered, order = probs.sort(dim=1, descending=True, stable=True)
-    before = ordered.cumsum(dim=1) - ordered
+    before = running_sums(ordered) - ordered
     kept = torch.zeros_like(probs).scatter(1, order, torch.where(before < top_p, ordered, 0.0))
     return kept / kept.sum(dim=1, keepdim=True)
 
@@ -20,8 +20,20 @@ def inverse_cdf(probs: Tensor, noise: Tensor) -> Tensor:
 
     probs need not sum to 1. A level without probability is never drawn.
     """
-    cumulative = probs.cumsum(dim=1)
+    cumulative = running_sums(probs)
     total = cumulative[:, -1:]
     # noise * sum may round up to the sum, which no level is over
     threshold = torch.minimum(noise[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+
+
+def running_sums(x: Tensor) -> Tensor:
+    """x [B, L] summed from the first to each: never less than the one before, and the same where x is 0."""
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return sums_by_product(x)  # cumsum is not among the algorithms that are the same in every run, and raises
+    return x.cumsum(dim=1)
+
+
+def sums_by_product(x: Tensor) -> Tensor:
+    """running_sums as one product, whose every column adds the same terms in the same order, or 0 in their place."""
+    return x @ torch.ones(x.shape[1], x.shape[1], dtype=x.dtype, device=x.device).triu()

@@ -118,3 +118,14 @@ def test_the_verdict_on_a_gpu_finds_nothing_and_finds_a_leak(tiny: Tiny) -> None
     assert check_causality(model, images, labels).causal
     model.trunk.register_forward_hook(lambda _, given, features: features + 0.1 * given[0].mean())
     assert not check_causality(model, images, labels).causal
+
+
+def test_deterministic_algorithms_draw_the_same(tiny: Tiny) -> None:
+    model = tiny((3, 6, 5), 8, 3, std=0.2).to(CUDA)
+    wish: dict[str, Any] = {"seed": 0, "labels": [0, 1], "temperature": 0.9, "top_p": 0.9, "guidance": 1.5}
+    expected = model.sample(2, **wish)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.equal(model.sample(2, **wish), expected)
+    finally:
+        torch.use_deterministic_algorithms(False)

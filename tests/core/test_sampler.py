@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixeltui.core import ConditionalPixelCNN
+from pixeltui.core import ConditionalPixelCNN, draw
 from pixeltui.core.sampler import inverse_cdf, naive_sample_stream, noise_of, nucleus
 
 Tiny = Callable[..., ConditionalPixelCNN]
@@ -210,7 +210,19 @@ def test_extremes_draw_levels(tiny: Tiny) -> None:
             assert 0 <= int(drawn.min()) < int(drawn.max()) < 8
 
 
-def test_inverse_cdf_never_draws_what_has_no_probability() -> None:
+def test_sums_by_product_are_running_sums_and_stand_still_where_nothing_comes() -> None:
+    probs = torch.softmax(8 * torch.randn(64, 256), dim=1)
+    probs[:, ::3] = 0
+    sums = draw.sums_by_product(probs)
+    torch.testing.assert_close(sums, probs.cumsum(dim=1))
+    steps = sums.diff(dim=1)
+    assert not steps[probs[:, 1:] == 0].any()
+    assert bool((steps >= 0).all())
+
+
+@pytest.mark.parametrize("sums", [draw.running_sums, draw.sums_by_product])
+def test_inverse_cdf_never_draws_what_has_no_probability(monkeypatch: pytest.MonkeyPatch, sums: Any) -> None:
+    monkeypatch.setattr(draw, "running_sums", sums)
     probs = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]])
     noise = torch.tensor([0.0, 0.2499, 0.25, 0.9, 1 - 2**-24])
     assert inverse_cdf(probs.expand(5, -1), noise).tolist() == [1, 1, 3, 3, 3]

@@ -83,7 +83,7 @@ def test_a_graph_is_not_kept_where_it_takes_much_of_the_memory(
     assert one._recorded.graph is None
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler, in itself
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of the compiler, in itself
 def test_bf16_and_compiled_networks_are_recorded_too(tiny_config: Make) -> None:
     for compiled in ("false", "true"):
         one = updater(tiny_config("train.device=cuda", f"train.compile={compiled}", "train.lr=0.01"), "bf16")
