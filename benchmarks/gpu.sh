@@ -7,7 +7,7 @@ set -u
 
 DEVICE=${1:-cuda}
 FOLDER=${2:-$(dirname "$0")/results}
-[ $# -gt 2 ] && STEPS=("${@:3}") || STEPS=(machine tests train compile sample growth epochs repeat memory)
+[ $# -gt 2 ] && STEPS=("${@:3}") || STEPS=(machine tests train compile sample tiles growth epochs repeat memory)
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 DATE=$(date +%F)
 RUNS=$(mktemp -d)
@@ -33,7 +33,7 @@ machine() {
 
 # The whole suite, on the GPU wherever a device is not named: `auto` is CUDA there.
 tests() {
-    if [ "$DEVICE" = cpu ]; then python -m pytest -q tests/core/test_recompute.py; else python -m pytest -q; fi
+    if [ "$DEVICE" = cpu ]; then python -m pytest -q tests/core/test_recompute.py; else python -m pytest -q -rfE; fi
 }
 
 # images/s beside the naive loop, share of the matrix rate, optimizer, EMA, data, checkpoint, peak memory, 50 epochs
@@ -50,6 +50,9 @@ compile() {
 
 # images/s beside the naive loop at each batch: a row as one captured graph
 sample() { pixeltui bench sample --device "$DEVICE" --preset $PRESET --batch $SAMPLES; }
+
+# a row by torch's kernels and by the Triton kernels, with each of their tiles
+tiles() { if [ "$DEVICE" = cpu ]; then echo "needs a GPU"; else python benchmarks/gpu_sampling.py; fi; }
 
 growth() {
     if [ "$DEVICE" = cpu ]; then

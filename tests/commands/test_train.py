@@ -11,6 +11,7 @@ from pixeltui.cli import main
 from pixeltui.config import load_config
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import list_runs
+from pixeltui.train.precision import pick_device
 
 Train = Callable[..., int]
 
@@ -20,7 +21,7 @@ def test_a_run_from_beginning_to_end(tiny_train: Train, tmp_path: Path, capsys: 
     out = capsys.readouterr().out
     for expected in (
         "run first in",
-        "parameters on cpu",
+        f"parameters on {pick_device('auto').type}",
         "step 1/",
         "val ",
         "test ",
