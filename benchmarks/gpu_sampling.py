@@ -19,7 +19,7 @@ from pixeltui.core import ConditionalPixelCNN, build_model, cached, kept
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.gpu import pixels
-from pixeltui.core.gpu.pixels import Tile
+from pixeltui.core.gpu.launches import Tile
 from pixeltui.core.sampler import Settings, fast_sampler
 
 GPU = torch.cuda.is_available()
@@ -154,7 +154,7 @@ def main() -> None:
     for line in timings(model):
         print(line, flush=True)
         lines.append(line)
-    profiled = [*kernels_of(model, BATCHES[-1], TILES[4 if GPU else 0]), *kernels_of(model, 16 if GPU else 2, TILES[1])]
+    profiled = [line for batch in (BATCHES[-1], 16 if GPU else 2) for line in kernels_of(model, batch, table(batch))]
     pixels.tile_for, kept.size_for = table, sizes
     lines += [*profiled, *whole(model)]
     tell(lines, Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -16,6 +16,8 @@ from pixeltui.config import Config, load_config
 # Tiny products are slower on two threads than on one; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported, which some tests' imports bring along
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pixeltui.commands.training_speed import SQUARE
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
+from pixeltui.core.gpu import pixels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 from pixeltui.train.precision import DTYPES
@@ -124,10 +125,15 @@ def _starts(model: ConditionalPixelCNN, dtype: torch.dtype) -> list[float]:
 
 
 def _steps(model: ConditionalPixelCNN, dtype: torch.dtype) -> str:
-    """How a row is computed here: in torch, or by the compiled steps."""
+    """How a row is computed here: in torch, by the compiled steps or by the Triton kernels."""
     with torch.no_grad():
         sampler = fast_sampler(model, Settings(1, dtype=dtype))
-    return "compiled" if sampler is not None and sampler.native is not None else "torch"
+    if sampler is not None and sampler.native is not None:
+        return "compiled"
+    if sampler is not None and sampler.gpu is not None:
+        return "triton"
+    failed = next(iter(pixels.failures.values()), "")
+    return f"torch (triton: {failed.splitlines()[0]})" if failed else "torch"
 
 
 def _one_naive_pixel(model: ConditionalPixelCNN, batch: int) -> None:

@@ -72,7 +72,8 @@ class CachedSampler:
         self.scaled = scale_levels(torch.arange(levels, device=device), levels).to(trunk.current.dtype)
         self.rows_above = rows_above
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.warm = False
+        self.side: torch.cuda.Stream | None = None
+        """what is recorded is recorded on it, and warmed up; of this device, where torch's own may be of another"""
         self.done: Callable[[CachedSampler], None] | None = None
         """what is to be told that no more rows are asked for"""
         self.native = native_row(self) if device.type == "cpu" else None
@@ -84,7 +85,9 @@ class CachedSampler:
         """Yields (images so far, rows done) after each row."""
         try:
             yield from self._rows()
-        except Exception:
+        except GeneratorExit:
+            raise  # between two rows
+        except BaseException:
             self.done = None  # what it has recorded may not be whole
             raise
         finally:
@@ -168,19 +171,23 @@ class CachedSampler:
 
     def _replay(self) -> None:
         """The row's steps as one CUDA graph; the first row runs as it is, for what must not be recorded."""
-        everything = [True] * len(self.row)
-        if self.graph is None and not self.warm:
-            stream = torch.cuda.Stream(self.row.device)  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream(self.row.device))
-            with torch.cuda.stream(stream):
-                self._steps(everything)
-            torch.cuda.current_stream(self.row.device).wait_stream(stream)
-            self.warm = True
+        everything, device = [True] * len(self.row), self.row.device
+        if self.side is None:
+            self.side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            current = torch.cuda.current_stream(device)
+            self.side.wait_stream(current)
+            try:
+                with torch.cuda.stream(self.side):
+                    self._steps(everything)
+            finally:  # or what is freed after an exception would still be written to
+                current.wait_stream(self.side)
             return
         if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.device(self.row.device), torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            graph = torch.cuda.CUDAGraph()
+            recording = torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local")
+            with torch.cuda.device(device), recording:
                 self._steps(everything)
+            self.graph = graph
         self.graph.replay()
 
 
@@ -207,6 +214,7 @@ def cached_sampler(
             request.guidance,
             request.any_known,
             dtype,
+            sampler.gpu is None,
         )
         sampler = kept.take(model, (*kind, request.images.device), sampler)
         sampler.done = partial(kept.give_back, model, (*kind, request.images.device))

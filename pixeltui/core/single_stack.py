@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pixeltui.config import Model
 from pixeltui.core import packed
 from pixeltui.core.attention import CausalSelfAttention
+from pixeltui.core.image_rows import ImageRows
 from pixeltui.core.layers import (
     ClassBias,
     LinearSkip,
@@ -21,7 +22,7 @@ from pixeltui.core.layers import (
 from pixeltui.core.once import once
 from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, ImageRows, RowTrunk, StackWeights, TrunkWeights, by_image
+from pixeltui.core.rows import Block, RowTrunk, StackWeights, TrunkWeights, by_image
 
 
 class SingleStack(Trunk):

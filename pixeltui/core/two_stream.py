@@ -15,6 +15,7 @@ from pixeltui.core import packed
 from pixeltui.core.attention import CausalSelfAttention
 from pixeltui.core.convolved import normed_conv, plus_pointwise
 from pixeltui.core.dropout import Dropout
+from pixeltui.core.image_rows import ImageRows, convolved
 from pixeltui.core.layers import (
     ClassBias,
     DownRightShiftedConv2d,
@@ -30,7 +31,7 @@ from pixeltui.core.layers import (
 from pixeltui.core.once import once
 from pixeltui.core.packed import AttentionWeights, Gate
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, ImageRows, RowTrunk, StackWeights, TrunkWeights, below, by_image, convolved
+from pixeltui.core.rows import Block, RowTrunk, StackWeights, TrunkWeights, below, by_image
 
 
 class TwoStreamBlock(nn.Module):

@@ -170,11 +170,17 @@ def test_batches_come_in_few_sizes_and_images_do_not_hang_on_them(tiny: Tiny, re
     assert len(kept._idle[model]) == kept.MOST, "what is kept is bounded"
 
 
-def test_a_sampler_that_failed_is_not_kept(tiny: Tiny, recording: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_sampler_that_failed_is_not_kept(
+    tiny: Tiny, recording: list[Any], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
     model = tiny((1, 4, 5), 8)
     with monkeypatch.context() as patch:
-        patch.setattr(CachedSampler, "_steps", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        patch.setattr(CachedSampler, "_steps", fail)
+        with pytest.raises(error):
             model.sample(1)
     model.sample(1)
     assert recording[0] is not recording[1]

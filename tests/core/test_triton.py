@@ -10,17 +10,17 @@ import pytest
 import torch
 from sampled import last, random_images
 
+from pixeltui.commands import sampling_speed
 from pixeltui.core import ConditionalPixelCNN, cached, kept
 from pixeltui.core.cached import CachedSampler
-from pixeltui.core.gpu import pixels
-from pixeltui.core.gpu.pixels import GpuPixels, MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.gpu import launches, pixels
+from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
 pytest.importorskip("triton")
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 """the interpreter's numpy warns where an exponential is infinite"""
@@ -92,15 +92,24 @@ def row_begun(model: ConditionalPixelCNN, images: torch.Tensor) -> RowTrunk:
     return trunk
 
 
-TILES = [Tile(1, 8, 1), Tile(2, 16, 2, ahead=False), Tile(4, 4, 1)]
-"""columns of a matrix all at once and in parts, rows in more groups than one, images that do not fill the last tile"""
+TILES = [
+    *((12, tile) for tile in (Tile(1, 8, 1), Tile(2, 16, 2, ahead=False), Tile(4, 4, 1))),
+    *((72, tile) for tile in TRUNK_TILES.values()),
+]
+"""and channels: columns of a matrix all at once and in parts, rows in groups, images that do not fill the last tile"""
 
 
-@pytest.mark.parametrize("tile", TILES)
+def test_tiles_grow_with_the_batch() -> None:
+    tiles = [pixels.tile_for(batch) for batch in (1, 32, 33, 128, 129, 1024)]
+    assert [tile.images for tile in tiles] == [1, 1, 1, 1, 2, 2]
+    assert [tile[1:3] for tile in tiles] == [(64, 4), (64, 4), (128, 8), (128, 8), (64, 8), (64, 8)]
+
+
+@pytest.mark.parametrize(("channels", "tile"), TILES)
 @pytest.mark.parametrize("gate", ["none", "tanh"])
 @torch.no_grad()
-def test_features_are_torch_s(made: Tiny, drew: list[Any], tile: Tile, gate: str) -> None:
-    model = made((3, 3, 4), 256, channels=12, gate=gate, first_kernel=5, kernel=5)
+def test_features_are_torch_s(made: Tiny, drew: list[Any], channels: int, tile: Tile, gate: str) -> None:
+    model = made((3, 3, 4), 256, channels=channels, gate=gate, first_kernel=5, kernel=5)
     images = random_images(model, 3).to(DEVICE)
     ours, theirs = row_begun(model, images), row_begun(model, images)
     kernel = TrunkKernel(ours, tile)
@@ -122,10 +131,10 @@ def test_draws_are_torch_s_at_256_levels(made: Tiny, drew: list[Any], in_order: 
     assert sampler.gpu is not None
     mixture, features = sampler.gpu.mixture, sampler.gpu.trunk.features
     assert mixture is not None
-    given = given.to(DEVICE)
+    given, batch = sampler.request.images, sampler.request.images.shape[0]  # on a GPU, more than 5
     sampler.row.copy_(given[:, :, 1].permute(2, 1, 0))
-    sampler.known.copy_(known[1, :, None, None].expand(3, 3, 5).to(DEVICE))
-    sampler.noise.copy_(torch.rand(3, 3, 5, generator=torch.Generator().manual_seed(0)).to(DEVICE))
+    sampler.known.copy_(known[1, :, None, None].expand(3, 3, batch))
+    sampler.noise.copy_(torch.rand(3, 3, batch, generator=torch.Generator().manual_seed(0)))
     for column in range(3):
         features.copy_(torch.randn(features.shape, generator=torch.Generator().manual_seed(column)))
         mixture.draw(column)
@@ -146,6 +155,33 @@ def test_a_kept_sampler_draws_with_the_weights_of_now(
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert drew[0] is drew[1]
     assert drew[0].gpu.mixture is not None
+
+
+def test_streams_that_interleave_or_are_left_draw_their_own(
+    made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "records", lambda _: True)
+    model = made((3, 2, 3), 8)
+    left, one, other = (model.sample_stream(1, seed=seed) for seed in range(3))
+    for stream in (left, one, other):
+        next(stream)
+    left.close()
+    for seed, stream in ((2, other), (1, one), (3, model.sample_stream(1, seed=3))):
+        assert torch.equal(last(stream), last(naive_sample_stream(model, 1, seed=seed)))
+    assert [drew.index(sampler) for sampler in drew] == [0, 1, 2, 0]
+
+
+def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
+    made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copies of the weights would be those of before."""
+    monkeypatch.setattr(kept, "records", lambda _: True)
+    model, other = (made((3, 2, 3), 8, seed=seed) for seed in range(2))
+    model.sample(1, seed=1)
+    model.load_state_dict(other.state_dict())
+    monkeypatch.setattr(pixels, "ON", False)
+    assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
+    assert [sampler.gpu is None for sampler in drew] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -178,17 +214,34 @@ def test_channels_beyond_three_are_drawn_in_torch(made: Tiny, drew: list[Any]) -
 
 
 def test_kernels_that_do_not_compile_are_left(made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "kernels", lambda: (_ for _ in ()).throw(RuntimeError("no C compiler")))
+    tried: list[None] = []
+
+    def kernels() -> None:
+        tried.append(None)
+        raise RuntimeError("no C compiler\n...")
+
+    monkeypatch.setattr(pixels, "failures", {})
+    monkeypatch.setattr(launches, "kernels", kernels)
     model = made((1, 2, 3), 8)
-    assert torch.equal(model.sample(1, seed=1), last(naive_sample_stream(model, 1, seed=1)))
+    for seed in range(2):
+        assert torch.equal(model.sample(1, seed=seed), last(naive_sample_stream(model, 1, seed=seed)))
     assert drew[0].gpu is None
-    assert pixels.failures == ["RuntimeError: no C compiler"]
+    assert list(pixels.failures.values()) == ["RuntimeError: no C compiler\n..."]
+    assert len(tried) == 1
+    assert sampling_speed._steps(model, torch.float32) == "torch (triton: RuntimeError: no C compiler)"
 
 
-def test_triton_is_imported_where_it_runs() -> None:
-    code = "import sys, pixeltui.core; print('pixeltui.core.gpu.kernels' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+@pytest.mark.usefixtures("drew")
+def test_bench_says_that_the_kernels_are_used(made: Tiny) -> None:
+    assert sampling_speed._steps(made((1, 2, 3), 8), torch.float32) == "triton"
+
+
+def test_triton_is_imported_where_it_runs_and_can_be_turned_off() -> None:
+    code = "import sys; from pixeltui.core.gpu import pixels; print('triton' in sys.modules, pixels.ON)"
+    own = {**os.environ, "PIXELTUI_TRITON": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    assert done.stdout == "False False\n"
+    assert pixels.ON, "the default"
 
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -217,7 +270,7 @@ def test_on_a_gpu_images_are_those_of_torch(
 
 
 @gpu
-@pytest.mark.parametrize("tile", [Tile(1, 64, 4), Tile(1, 64, 8), Tile(2, 64, 8), Tile(4, 64, 8), Tile(8, 64, 8)])
+@pytest.mark.parametrize("tile", [*TRUNK_TILES.values(), Tile(1, 64, 8), Tile(4, 64, 8), Tile(8, 64, 8)])
 @torch.no_grad()
 def test_on_a_gpu_features_are_torch_s(tiny: Tiny, tile: Tile) -> None:
     model = tiny((3, 4, 8), 256, std=0.1, channels=176, blocks=4, first_kernel=7, gate="none", norm="layer").cuda()

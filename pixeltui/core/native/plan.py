@@ -10,11 +10,12 @@ from torch import Tensor
 
 from pixeltui.core.heads.categorical import ChannelNetsPixel, IndependentPixel
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
+from pixeltui.core.image_rows import ImageRows
 from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, CMixture
 from pixeltui.core.native.program import Steps, Unsupported
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import IncrementalHead, IncrementalTrunk
-from pixeltui.core.rows import CausalStack, ImageRows, RowTrunk
+from pixeltui.core.rows import CausalStack, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
 from pixeltui.core.two_stream import TwoStreamRows, VerticalBlock
 

@@ -1,0 +1,230 @@
+"""What the Triton kernels are launched with: one for a trunk's blocks, one for a mixture's draws."""
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
+from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures
+from pixeltui.core.parts import IncrementalHead
+from pixeltui.core.rows import RowTrunk
+from pixeltui.core.single_stack import SingleStackRows
+from pixeltui.core.two_stream import TwoStreamRows
+
+if TYPE_CHECKING:
+    from pixeltui.core.cached import CachedSampler
+
+MOST_FEATURES = 256
+"""beyond, a thread has not the registers for its part of a matrix"""
+MOST_OF_HEAD = 512
+MOST_NUMBERS = 2**31
+"""of a tensor, whose places are int32"""
+MOST_PARAMETERS = 1024
+MOST_CHANNELS = 3
+
+
+class Unsupported(Exception):
+    """A part that the kernels do not know; the sampler then goes on in torch."""
+
+
+class Tile(NamedTuple):
+    """How a kernel is cut: images to a program, columns of a matrix at a time, warps; whether the next columns are
+    asked for while those before are used."""
+
+    images: int
+    columns: int
+    warps: int
+    ahead: bool = True
+
+    @property
+    def groups(self) -> int:
+        """Threads that share a column: four columns of a row are one load of a thread."""
+        return self.warps * 128 // self.columns
+
+    def programs(self, batch: int) -> int:
+        return (batch + self.images - 1) // self.images
+
+
+def kernels() -> Any:
+    """The package of kernels."""
+    from pixeltui.core.gpu import kernels as package
+
+    return package
+
+
+def power(least: int) -> int:
+    """The power of 2 from `least` on."""
+    return 1 << (least - 1).bit_length()
+
+
+class TrunkKernel:
+    """RowTrunk.pixel."""
+
+    def __init__(self, trunk: RowTrunk, tile: Tile) -> None:
+        """Raises Unsupported."""
+        _check_trunk(trunk)
+        stack, image = trunk.stack, trunk.image
+        self.grid = (tile.programs(stack.batch),)
+        self.stack, self.features = stack, trunk.features
+        self.centre = torch.stack([block.centre for block in stack.blocks])
+        self.out = torch.stack([block.out[: stack.channels + 1] for block in stack.blocks])
+        row = image.stored[-1, :, image.start - image.left :]
+        factors = self.centre if trunk.factors is None else trunk.factors
+        self.options = _trunk_options(trunk, tile)
+        size = 3 * self.options["GROUPS"] * tile.images * self.options["BW"]
+        self.scratch = trunk.first.new_empty(self.grid[0] * size)
+        """what threads tell one another"""
+        self.arguments = (
+            *(row, row.stride(0), trunk.first, trunk.start, stack.both, self.centre, self.out, stack.current, factors),
+            *(trunk.features, self.scratch, _norm(stack.blocks[0].norm)[1], _norm(trunk.norm)[1]),
+        )
+
+    def pixel(self, column: int, *, begun: bool = False) -> Tensor:
+        """Features [B, D], as RowTrunk's. begun: the stack's begin_pixel was called."""
+        if not begun:
+            self.stack.begin_pixel(column)
+        kernels().trunk_pixel[self.grid](column, self.stack.batch, *self.arguments, **self.options)
+        return self.features
+
+
+def _check_trunk(trunk: RowTrunk) -> None:
+    """Raises Unsupported."""
+    if type(trunk) not in (SingleStackRows, TwoStreamRows) or type(trunk).pixel is not RowTrunk.pixel:
+        raise Unsupported(type(trunk).__name__)
+    stack = trunk.stack
+    if stack.attention:
+        raise Unsupported("attention")
+    if trunk.first.dtype != torch.float32:
+        raise Unsupported(str(trunk.first.dtype))
+    if any(block.after is not None for block in stack.blocks):
+        raise Unsupported("a norm after the convolution")
+    if len({id(type(block.norm)) for block in stack.blocks}) > 1:
+        raise Unsupported("blocks with different norms")
+    if stack.channels > MOST_FEATURES or stack.current.numel() >= MOST_NUMBERS:
+        raise Unsupported(f"{stack.channels} channels, batch {stack.batch}")
+
+
+def _trunk_options(trunk: RowTrunk, tile: Tile) -> dict[str, Any]:
+    """What trunk_pixel is compiled for."""
+    stack, image = trunk.stack, trunk.image
+    channels, linear = stack.channels, trunk.first.shape[1] - stack.channels
+    padded, padded_left, padded_linear = power(channels), power(trunk.first.shape[0]), power(max(linear, 1))
+    return {
+        "BLOCKS": len(stack.blocks),
+        "EACH": image.stored.shape[3],
+        "LEFT": image.left,
+        "D": channels,
+        "LINEAR": linear,
+        "GATES": stack.inner // channels,
+        "TAPS": stack.left_taps,
+        "NORM": _norm(stack.blocks[0].norm)[0],
+        "GATE": stack.blocks[0].gate,
+        "LAST_NORM": _norm(trunk.norm)[0],
+        "FACTORS": trunk.factors is not None,
+        "T": tile.images,
+        "C": min(tile.columns, padded),
+        "BD": padded,
+        "BL": padded_left,
+        "BS": padded_linear,
+        "CS": min(tile.columns, padded_linear),
+        "BW": max(padded, padded_linear),
+        "GROUPS": min(tile.groups, padded),
+        "BLG": min(tile.groups, padded_left, padded),
+        "AHEAD": tile.ahead,
+        "num_warps": tile.warps,
+        "num_stages": 1,
+    }
+
+
+class MixtureKernel:
+    """LogisticMixturePixel's draws of a pixel; writes them into the sampler's row and into the trunk's."""
+
+    def __init__(self, head: IncrementalHead, sampler: "CachedSampler", features: Tensor, tile: Tile) -> None:
+        """features: the trunk's. Raises Unsupported."""
+        head = _checked_head(head, features)
+        mixtures = power(head.mixtures)
+        self.images = sampler.row.shape[2]
+        self.grid = (tile.programs(self.images),)
+        self.out, self.bias = _spread(head, head.out, mixtures), _spread(head, head.bias, mixtures)
+        self.near = self.out if head.near is None else _spread(head, head.near, mixtures)
+        self.options = _mixture_options(head, features.shape[1], tile)
+        self.options["KNOWN"] = sampler.request.any_known
+        size = 3 * self.options["GROUPS"] * tile.images * self.options["BW"]
+        self.scratch = self.out.new_empty(self.grid[0] * size)
+        current = sampler.trunk.current
+        self.arguments = (
+            *(features, head.hidden, head.hidden_bias, self.out, self.bias, self.near),
+            *(head.edges, head.cells, sampler.noise, sampler.known.view(torch.uint8), sampler.row),
+            *(current, self.scratch, current.stride(0), current.stride(1)),
+            *(math.exp(-head.sharpest), math.exp(-WIDEST), head.width),
+        )
+
+    def draw(self, column: int) -> None:
+        kernels().mixture_pixel[self.grid](column, self.images, *self.arguments, **self.options)
+
+
+def _checked_head(head: IncrementalHead, features: Tensor) -> LogisticMixturePixel:
+    """Raises Unsupported."""
+    if type(head) is not LogisticMixturePixel:
+        raise Unsupported(type(head).__name__)
+    channels, hidden = head.image_channels, head.hidden.shape[1]
+    if channels > MOST_CHANNELS or _kinds(head) * power(head.mixtures) > MOST_PARAMETERS:
+        raise Unsupported(f"{channels} channels, {head.mixtures} mixtures")
+    if max(hidden, features.shape[1]) > MOST_OF_HEAD:
+        raise Unsupported(f"{hidden} hidden features")
+    return head
+
+
+def _kinds(head: LogisticMixturePixel) -> int:
+    """Parameters of a component."""
+    return sum(head.sizes) // head.mixtures
+
+
+def _spread(head: LogisticMixturePixel, matrix: Tensor, mixtures: int) -> Tensor:
+    """[.., kinds mixtures] with the components of a kind padded to so many."""
+    by_kind = matrix.reshape(*matrix.shape[:-1], _kinds(head), head.mixtures)
+    return pad(by_kind, (0, mixtures - head.mixtures)).flatten(-2).contiguous()
+
+
+def _mixture_options(head: LogisticMixturePixel, features: int, tile: Tile) -> dict[str, Any]:
+    """What mixture_pixel is compiled for, but whether levels are known."""
+    kinds, mixtures, hidden, linear = _kinds(head), power(head.mixtures), head.hidden.shape[1], head.skipped
+    parameters, padded, of_features = power(kinds * mixtures), power(hidden), power(features)
+    groups = min(tile.groups, padded, of_features)
+    return {
+        "D": features,
+        "LINEAR": linear if head.near is not None else 0,
+        "HIDDEN": hidden,
+        "K": head.mixtures,
+        "BK": mixtures,
+        "KINDS": kinds,
+        "CHANNELS": head.image_channels,
+        "LEVELS": head.levels,
+        "IN_ORDER": head.in_order,
+        "T": tile.images,
+        "C": min(tile.columns, padded, parameters),
+        "BD": of_features,
+        "BH": padded,
+        "BP": parameters,
+        "BS": power(max(linear, 1)),
+        "BL": power(head.levels),
+        "BW": max(parameters, padded),
+        "GROUPS": groups,
+        "BSG": min(groups, power(max(linear, 1))),
+        "num_warps": tile.warps,
+        "num_stages": 1,
+    }
+
+
+def _norm(norm: Norm) -> tuple[str, float]:
+    """The kernels' name of a norm, and its number."""
+    if isinstance(norm, LayerOfPixel):
+        return "layer", norm.eps
+    if isinstance(norm, RmsOfPixel):
+        return "rms", float(norm.floor) ** 2
+    if isinstance(norm, SameFeatures):
+        return "none", 0.0
+    raise Unsupported(type(norm).__name__)
