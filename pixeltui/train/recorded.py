@@ -62,7 +62,9 @@ class RecordedGradients:
         gc.collect()
         torch.cuda.empty_cache()  # what the batches before held is what the graph takes
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(images.device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        stream = torch.cuda.Stream(images.device)  # type: ignore[no-untyped-call]  # torch's own may be another GPU's
+        recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
+        with torch.cuda.device(images.device), recording:
             self._loss = gradients(self._images, self._labels)
         self._gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph
