@@ -126,7 +126,9 @@ def test_python_block_of_inspecting_runs(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_conversion_of_images_gives_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    make_photos(tmp_path / "originals", size=(70, 90), suffix="jpg")
+    make_photos(tmp_path / "originals", size=(70, 90), suffix="JPG")
+    (tmp_path / "originals" / "cats" / "0.JPG").rename(tmp_path / "originals" / "cats" / "first.jpeg")
+    (tmp_path / "originals" / "cats" / "notes.txt").write_text("no image")
     (code,) = CODE.findall((ROOT / "docs" / "TROUBLESHOOTING.md").read_text())
     exec(code, {})
     assert main(["data", "photos", "--json"]) == 0

@@ -44,7 +44,10 @@ def open_console(
     from pixeltui.ui.listing import Listing
 
     if not has_terminal():
-        raise UsageError("the console needs a terminal for its input and its output: try --no-ui")
+        raise UsageError(
+            "the console needs a terminal for its input and its output; without one: "
+            "pixeltui --no-ui train, pixeltui runs, pixeltui runs show RUN"
+        )
     ui = request.resolve().ui if request is not None else _users_ui()
     if args.low_bandwidth:
         ui = msgspec.structs.replace(ui, low_bandwidth=True)

@@ -14,7 +14,7 @@ def as_text(report: dict[str, Any]) -> str:
         raw = report["raw"]
         lines += [
             f"raw weights {_with_se(raw['bits_per_dim'], raw['bits_per_dim_se'])} bits/dim, "
-            f"{_with_se(report['raw_minus_ema'], report['raw_minus_ema_se'], sign=True)} to the averaged ones"
+            f"{_with_se(report['raw_minus_ema'], report['raw_minus_ema_se'], sign=True)} against the averaged ones"
         ]
     if "classification" in report:
         lines += _classification(report["classification"])

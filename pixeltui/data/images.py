@@ -74,7 +74,8 @@ def _decode_one(path: str) -> NDArray[np.uint8]:
 
 def _too_large(path: str, size: str) -> UserError:
     return UserError(
-        f"{printable(path)} is {size} pixels large, the limit is {MAX_SIDE}x{MAX_SIDE}; scale the images down"
+        f"{printable(path)} is {size} pixels large, the limit is {MAX_SIDE}x{MAX_SIDE}; scale the images down, "
+        "for instance with ImageMagick: mogrify -resize '32x32!' FILES"
     )
 
 

@@ -206,7 +206,9 @@ def find_run(runs_dir: Path, reference: str, *, even_damaged: bool = False) -> R
         return RunDir.open(names[matches[0]])
     if matches:
         shown = ", ".join(printable(name) for name in sorted(matches)[:6])
-        raise UserError(f"{printable(reference)!r} begins the names of {len(matches)} runs: {shown}")
+        raise UserError(
+            f"{printable(reference)!r} begins the names of {len(matches)} runs: {shown}; give more of the name"
+        )
     hint = did_you_mean(reference, names) or ("" if names else ": there are no runs there")
     raise UserError(f"no run {printable(reference)!r} in {runs_dir}{printable(hint)}")
 

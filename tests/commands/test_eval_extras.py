@@ -63,7 +63,7 @@ def test_raw_weights_beside_averaged_ones(finished_runs: Path, capsys: pytest.Ca
     assert both["raw_minus_ema"] == pytest.approx(raw["bits_per_dim"] - ema["bits_per_dim"])
     assert 0 < both["raw_minus_ema_se"] < both["bits_per_dim_se"], "on the same images"
     assert main(["--runs-dir", str(finished_runs), "eval", "done", "--weights", "both"]) == 0
-    assert "to the averaged ones" in capsys.readouterr().out
+    assert "against the averaged ones" in capsys.readouterr().out
 
 
 def test_classes_by_bayes_rule(

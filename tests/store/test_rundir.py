@@ -72,7 +72,7 @@ def test_find_by_name_prefix_and_path(tmp_path: Path) -> None:
     assert find_run(tmp_path, "alpha").name == "alpha", "the whole name wins over being a prefix"
     assert find_run(tmp_path, "be").name == "beta"
     assert find_run(tmp_path, str(tmp_path / "beta")).name == "beta"
-    with pytest.raises(UserError, match="begins the names of 2 runs: alpha, alphabet"):
+    with pytest.raises(UserError, match="begins the names of 2 runs: alpha, alphabet; give more of the name"):
         find_run(tmp_path, "alp")
     with pytest.raises(UserError, match="did you mean 'beta'"):
         find_run(tmp_path, "betta")

@@ -1,7 +1,6 @@
 """The lines at the top and the bottom of a screen: title, progress, keys."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -13,10 +12,6 @@ from textual.widget import Widget
 from pixeltui.errors import printable
 from pixeltui.ui.colors import current_depth, theme_for
 from pixeltui.ui.keys import BY_ID, Key
-
-BY_WIDTH: Final = [(0, "-narrow"), (100, "-wide"), (160, "-vast")]
-BY_HEIGHT: Final = [(0, "-low"), (32, "-tall"), (48, "-high")]
-"""Classes of a screen from so many columns, rows on."""
 
 
 class TitleBar(Widget):

@@ -16,7 +16,7 @@ from pixeltui.store.summary import RunSummary
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import bindings, in_scope
 from pixeltui.ui.run_list import BY_LETTER, RUNNING, RunList, arranged
-from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, TitleBar
+from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.preview import Preview
 from pixeltui.ui.screens.run_actions import RunActions
@@ -38,8 +38,6 @@ NO_RUNS = (
 
 class BrowserScreen(RunActions):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("runs")]
-    HORIZONTAL_BREAKPOINTS = BY_WIDTH
-    VERTICAL_BREAKPOINTS = BY_HEIGHT
 
     app: "Console"
     scopes: ClassVar[list[Scope]] = ["runs", "everywhere"]

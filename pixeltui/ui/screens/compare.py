@@ -10,7 +10,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import DataTable
 from textual.worker import get_current_worker
@@ -21,9 +20,10 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import theme_for
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import bindings, in_scope
-from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, TitleBar
+from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
+from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.text_panes import flat, show_value
 from pixeltui.ui.watch import Watch
 
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 FIGURES = ("state", "epoch", "step", "best val bits/dim", "test bits/dim", "images/s", "parameters")
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(SizedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare")]
-    HORIZONTAL_BREAKPOINTS = BY_WIDTH
-    VERTICAL_BREAKPOINTS = BY_HEIGHT
 
     app: "Console"
     scopes: ClassVar[list[Scope]] = ["charts", "compare", "everywhere"]

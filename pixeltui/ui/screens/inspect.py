@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from pixeltui.errors import printable
 from pixeltui.inspection import IMAGES
@@ -16,7 +15,8 @@ from pixeltui.store.files import is_locked
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import bindings, in_scope
-from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
+from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
+from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.studio import LOOK_SECONDS, SLOW_LOOK_SECONDS
 from pixeltui.ui.widgets.inspected import Inspected
 
@@ -35,12 +35,10 @@ TITLES: Final[dict[Name, str]] = {
 }
 
 
-class InspectScreen(Screen[None]):
+class InspectScreen(SizedScreen):
     """Asks the studio for the pane that one looks at, and polls it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("inspect")]
-    HORIZONTAL_BREAKPOINTS = BY_WIDTH
-    VERTICAL_BREAKPOINTS = BY_HEIGHT
 
     app: "Console"
     scopes: ClassVar[list[Scope]] = ["inspect", "everywhere"]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
-from textual.screen import Screen
 
 from pixeltui.errors import UserError, printable
 from pixeltui.session.worker import TrainRequest
@@ -14,6 +13,7 @@ from pixeltui.store.summary import RunSummary
 from pixeltui.ui.run_list import RUNNING
 from pixeltui.ui.screens.dialogs import Ask, Choice, Prompt
 from pixeltui.ui.screens.new_run import NewRun
+from pixeltui.ui.screens.sized import SizedScreen
 
 if TYPE_CHECKING:
     from pixeltui.ui.app import Console
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TAG_LENGTH = 40
 
 
-class RunActions(Screen[None]):
+class RunActions(SizedScreen):
     """To inherit from: who does knows which run is under the cursor."""
 
     app: "Console"

@@ -17,7 +17,7 @@ from pixeltui.ui.draft import Draft
 from pixeltui.ui.drawings import Earlier, Easel, HeatMap
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import bindings, in_scope
-from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
+from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.canvas import NARROW, Canvas, Mode
 from pixeltui.ui.screens.completing import Completing
 from pixeltui.ui.screens.draw_form import DrawForm
@@ -29,8 +29,6 @@ class SamplingScreen(StudioScreen):
     """Polls the studio; every picture comes from an Easel (draw, complete), the run's folder (earlier) or a HeatMap."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("sampling")]
-    HORIZONTAL_BREAKPOINTS = BY_WIDTH
-    VERTICAL_BREAKPOINTS = BY_HEIGHT
 
     scopes: ClassVar[list[Scope]] = ["sampling", "everywhere"]
 

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from textual.screen import Screen
-
 from pixeltui.errors import printable
 from pixeltui.session.studio import AnyWishType
 from pixeltui.session.wishes import (
@@ -15,6 +13,7 @@ from pixeltui.session.wishes import (
     Rows,
     Scored,
 )
+from pixeltui.ui.screens.sized import SizedScreen
 
 if TYPE_CHECKING:
     from pixeltui.ui.app import Console
@@ -24,7 +23,7 @@ LOOK_SECONDS = 0.1
 SLOW_LOOK_SECONDS = 3.0
 
 
-class StudioScreen(Screen[None]):
+class StudioScreen(SizedScreen):
     """Polls the studio while it is on top. What is to be seen of an answer is for take_* to say."""
 
     app: "Console"

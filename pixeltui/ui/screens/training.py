@@ -8,7 +8,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.widget import Widget
 
 from pixeltui import events
@@ -16,10 +15,11 @@ from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand, AnyEvent
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
-from pixeltui.ui.screens.bars import BY_HEIGHT, BY_WIDTH, KeyBar, ProgressLine, TitleBar
+from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Prompt
 from pixeltui.ui.screens.samples_pane import SamplesPane
+from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
 from pixeltui.ui.status import STATE_COLORS, items
 from pixeltui.ui.watch import Watch
@@ -36,12 +36,10 @@ EARLY = 0.01
 """a timer that comes a moment early is not early"""
 
 
-class TrainingScreen(Screen[None]):
+class TrainingScreen(SizedScreen):
     """Polls its session and hands what is new to the panes; nobody calls it from the training thread."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("training")]
-    HORIZONTAL_BREAKPOINTS = BY_WIDTH
-    VERTICAL_BREAKPOINTS = BY_HEIGHT
 
     app: "Console"
 
