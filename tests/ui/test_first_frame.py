@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import find_run
 from pixeltui.ui.app import Console
+from pixeltui.ui.screens.browser import BrowserScreen, RunTable
 from pixeltui.ui.screens.training import TrainingScreen
 from pixeltui.ui.widgets.chart import Chart
 
@@ -31,6 +32,9 @@ def test_small_charts_are_shown_where_there_is_room_and_nowhere_else(
 
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
         if from_browser:
+            await until(
+                pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).row_count
+            )
             await pilot.press("enter")
         await until(pilot, lambda: shown >= charts)
         await pilot.pause(0.2)

@@ -89,7 +89,7 @@ class CompareScreen(SizedScreen):
         width = max((room - first) // len(short), 6)
         table.add_column("", width=first)
         for i, name in enumerate(short):
-            table.add_column(_cell(name, f"bold {theme.resolve(f'series{i % 6}')}", width), width=width)
+            table.add_column(_cell(_ends(name, width), f"bold {theme.resolve(f'series{i % 6}')}", width), width=width)
         for name, *values in rows:
             style = theme.muted if len(set(values)) == 1 else theme.text
             table.add_row(_cell(name, theme.muted, first), *(_cell(value, style, width) for value in values))
@@ -149,12 +149,19 @@ class CompareScreen(SizedScreen):
 
 
 def shortened(names: Sequence[str]) -> list[str]:
-    """Names without the beginning that all share, so that they fit a legend."""
+    """Names without the beginning that all share, and without the middle, so that they fit a legend."""
     parts = [name.split("-") for name in names]
     same = 0
     while all(len(p) > same + 1 for p in parts) and len({p[same] for p in parts}) == 1:
         same += 1
-    return ["-".join(p[same:])[:24] for p in parts]
+    most = 24 if len(names) <= 3 else 12
+    return [_ends("-".join(p[same:]), most) for p in parts]
+
+
+def _ends(text: str, width: int) -> str:
+    """The beginning and the end of what is too long: names of runs that begin alike end in their time and a number."""
+    tail = (width - 1) // 2
+    return text if len(text) <= width else f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def _cell(text: str, style: str, width: int) -> Text:
