@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Loss:
+    """A batch's loss; `backward` and `item` are those of its nats/dim. All tensors fp32 [], differentiable."""
+
     nats_per_dim: Tensor
-    """fp32 []: mean over sub-pixels of -log p, differentiable; what is minimised"""
+    """mean over sub-pixels of -log p; what is minimised"""
 
     @property
     def bits_per_dim(self) -> Tensor:
+        """nats/dim over log 2: what an ideal coder would take for a sub-pixel."""
         return self.nats_per_dim / math.log(2)
 
     @property

@@ -113,7 +113,10 @@ class ConditionalPixelCNN(nn.Module):
         first_index: int = 0,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """uint8 [B, C, H, W] from the model's distribution; the arguments are those of core.sampler.Settings."""
+        """uint8 [B, C, H, W] from the model's distribution, by an exact sampler that computes only what changes.
+
+        pixeltui.core.sampler.Settings explains the arguments. Raises ValueError for those that cannot be.
+        """
         settings = sampler.Settings(
             batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index, dtype
         )
@@ -135,7 +138,7 @@ class ConditionalPixelCNN(nn.Module):
         first_index: int = 0,
         dtype: torch.dtype | None = None,
     ) -> Iterator[tuple[Tensor, int]]:
-        """Yields (images so far uint8 [B, C, H, W], rows done) after each row; see core.sampler.sample_stream."""
+        """Yields (images so far uint8 [B, C, H, W], rows done) after each row; arguments as of `sample`."""
         settings = sampler.Settings(
             batch_size, labels, temperature, top_p, guidance, seed, given, known, first_index, dtype
         )

@@ -36,6 +36,8 @@ BATCH: Final = 64
 
 
 class Compressed(NamedTuple):
+    """A whole file, how much of it is header, and how short it could be."""
+
     data: bytes
     header_bytes: int
     ideal_bits: float

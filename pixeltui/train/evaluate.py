@@ -31,6 +31,7 @@ class Likelihood:
 
     @property
     def bits_per_dim(self) -> float:
+        """nats/dim over log 2: what an ideal coder would take for a sub-pixel."""
         return self.nats_per_dim / math.log(2)
 
     @property

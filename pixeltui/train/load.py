@@ -21,6 +21,8 @@ HARMLESS = 100_000_000
 
 @dataclass(frozen=True)
 class LoadedModel:
+    """A model in evaluation mode, and where its weights come from."""
+
     model: ConditionalPixelCNN
     config: Config
     step: int

@@ -14,6 +14,8 @@ SPARE: Final = 4
 
 
 class Neighbours(NamedTuple):
+    """Of each image the k nearest others, the nearest first."""
+
     distances: Tensor
     """float64 [N, k], ascending: root of the mean squared difference of sub-pixels, 1 being black against white"""
     indices: Tensor

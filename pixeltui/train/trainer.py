@@ -32,6 +32,8 @@ TELEMETRY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
+    """How a training ended, at which step, and why."""
+
     state: Literal["finished", "stopped", "failed"]
     step: int
     reason: str = ""

@@ -1,3 +1,5 @@
+"""`pixeltui bench`: what it measures and how it counts; no figure is held to a limit."""
+
 import argparse
 import json
 import subprocess

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model, native
-from pixeltui.core.native import library
+from pixeltui.core.native import library, rows
 
 COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
@@ -74,3 +74,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> library.Library:
     options = ["-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([COMPILER, *options, "-o", target, source, "-lm", "-lpthread"], check=True)
     return library.Library(str(target))
+
+
+@pytest.fixture(params=library.VECTORS)
+def lanes(request: pytest.FixtureRequest, built: library.Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Each width of vectors that this machine has, in use."""
+    if request.param not in built.supported:
+        pytest.skip(f"this processor has no vectors of {request.param} floats")
+    monkeypatch.setattr(built, "lanes", request.param)
+    monkeypatch.setattr(rows, "load", lambda: built)
+    return request.param
+
+
+@pytest.fixture
+def compiled(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "load", lambda: built)

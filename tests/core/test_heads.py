@@ -1,3 +1,5 @@
+"""Distributions over levels: their formulas, their normalisation, their extremes."""
+
 import math
 from collections.abc import Callable
 

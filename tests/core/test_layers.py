@@ -1,3 +1,5 @@
+"""Layers by themselves: what each sees, how it starts, what it refuses."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Whole models: building, checks of arguments, labels, dropout, the loss."""
+
 import math
 from collections.abc import Callable
 from typing import Any

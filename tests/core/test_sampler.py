@@ -1,3 +1,5 @@
+"""What is drawn: repeatable, exact, as often as the model says, and with the kept pixels untouched."""
+
 import math
 from collections.abc import Callable
 from functools import partial

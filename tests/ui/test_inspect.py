@@ -52,67 +52,90 @@ async def see(pilot: Pilot, screen: InspectScreen, key: str, name: str) -> Pane:
 
 
 def test_every_pane(runs_copy: Path) -> None:
+    """In turn, on one screen: its process imports torch once."""
+
     async def script(pilot: Pilot, screen: InspectScreen) -> None:  # type: ignore[type-arg]
-        bits = await see(pilot, screen, "2", "bits")
-        assert [len(group.tiles) for group in bits.groups] == [1, 20], "one map of grey; ten images beside their maps"
-        await until(pilot, lambda: "bits" in note(screen))
-        assert len(screen.seen.gallery.pictures) == 1
-        await pilot.press("j")
-        assert len(screen.seen.gallery.pictures) == 20
-        assert screen.seen.gallery.columns % 2 == 0, "pairs stand together"
-        labels = [float(tile.label) for tile in bits.groups[1].tiles[1::2]]
-        assert labels == sorted(labels), "easy ones first"
-
-        features = await see(pilot, screen, "3", "features")
-        names = [group.name for group in features.groups]
-        assert {"vertical_first", "blocks.0:1", "blocks.0.horizontal_gate", "norm"} <= set(names)
-        await pilot.press("j", "j", "l")
-        assert screen.query_one("#seen").border_subtitle == f"↑↓ 3 of {len(names)}: {names[2]}"
-        assert note(screen).startswith("unit ")
-        await pilot.press("z", "l")
-        assert len(screen.seen.gallery.pictures) == 1
-        assert screen.seen.gallery.pictures[0].rgb == features.groups[2].tiles[2].rgb
-        await pilot.press("escape")
-        assert (len(screen.seen.gallery.pictures), screen.seen.gallery.index) == (9, 2)
-
-        units = await see(pilot, screen, "4", "units")
-        table = screen.query_one(DataTable)
-        assert table.row_count == len(units.rows) == len(names)
-        await pilot.press("G")
-        assert table.cursor_row == len(names) - 1
-
-        field = await see(pilot, screen, "5", "field")
-        assert [tile.label for tile in field.groups[0].tiles] == ["can see", "looks at"]
-        assert "no blind spot" in note(screen)
-
-        classes = await see(pilot, screen, "6", "classes")
-        assert [row[0] for row in classes.rows] == ["0", "1", "2"]
-        assert sum(int(row[1]) for row in classes.rows) == 10
-
-        nearest = await see(pilot, screen, "7", "nearest")
-        tiles = nearest.groups[0].tiles
-        assert len(tiles) == 32
-        assert all(0 <= float(tile.label) <= 1 for tile in tiles[1::2])
-        assert "train:" in note(screen)
-
-        verdicts = await see(pilot, screen, "1", "verdicts")
-        assert [text for kind, text in verdicts.lines if kind == "good"] == ["✔ mask", "✔ model", "✔ sampler"]
-        assert not any(kind == "bad" for kind, _ in verdicts.lines)
+        await see_bits(pilot, screen)
+        layers = await see_features(pilot, screen)
+        await see_units(pilot, screen, layers)
+        await see_field_classes_and_nearest(pilot, screen)
+        await see_verdicts(pilot, screen)
         assert screen.panes.keys() == TITLES.keys()
-
-        await pilot.press("w")
-        folder = runs_copy / "done" / "inspect"
-        await until(pilot, lambda: (folder / "inspect.json").exists(), 60)
-        document = json.loads((folder / "inspect.json").read_text())
-        assert document["run"] == "done"
-        await until(pilot, lambda: "written" in screen._said)
-        await pilot.press("n")
-        assert screen.images == 128
-        await until(pilot, lambda: "verdicts" in screen.panes, 60)
+        await write_and_double(pilot, screen, runs_copy / "done" / "inspect")
         await pilot.press("escape")
         assert isinstance(screen.app.screen, BrowserScreen)
 
     on_screen(runs_copy, script)
+
+
+async def see_bits(pilot: Pilot, screen: InspectScreen) -> None:  # type: ignore[type-arg]
+    bits = await see(pilot, screen, "2", "bits")
+    assert [len(group.tiles) for group in bits.groups] == [1, 20], "one map of grey; ten images beside their maps"
+    await until(pilot, lambda: "bits" in note(screen))
+    assert len(screen.seen.gallery.pictures) == 1
+    await pilot.press("j")
+    assert len(screen.seen.gallery.pictures) == 20
+    assert screen.seen.gallery.columns % 2 == 0, "pairs stand together"
+    labels = [float(tile.label) for tile in bits.groups[1].tiles[1::2]]
+    assert labels == sorted(labels), "easy ones first"
+
+
+async def see_features(pilot: Pilot, screen: InspectScreen) -> list[str]:  # type: ignore[type-arg]
+    """The names of the layers."""
+    features = await see(pilot, screen, "3", "features")
+    names = [group.name for group in features.groups]
+    assert {"vertical_first", "blocks.0:1", "blocks.0.horizontal_gate", "norm"} <= set(names)
+    await pilot.press("j", "j", "l")
+    assert screen.query_one("#seen").border_subtitle == f"↑↓ 3 of {len(names)}: {names[2]}"
+    assert note(screen).startswith("unit ")
+    await pilot.press("z", "l")
+    assert len(screen.seen.gallery.pictures) == 1
+    assert screen.seen.gallery.pictures[0].rgb == features.groups[2].tiles[2].rgb
+    await pilot.press("escape")
+    assert (len(screen.seen.gallery.pictures), screen.seen.gallery.index) == (9, 2)
+    return names
+
+
+async def see_units(pilot: Pilot, screen: InspectScreen, layers: list[str]) -> None:  # type: ignore[type-arg]
+    units = await see(pilot, screen, "4", "units")
+    table = screen.query_one(DataTable)
+    assert table.row_count == len(units.rows) == len(layers)
+    await pilot.press("G")
+    assert table.cursor_row == len(layers) - 1
+
+
+async def see_field_classes_and_nearest(pilot: Pilot, screen: InspectScreen) -> None:  # type: ignore[type-arg]
+    field = await see(pilot, screen, "5", "field")
+    assert [tile.label for tile in field.groups[0].tiles] == ["can see", "looks at"]
+    assert "no blind spot" in note(screen)
+
+    classes = await see(pilot, screen, "6", "classes")
+    assert [row[0] for row in classes.rows] == ["0", "1", "2"]
+    assert sum(int(row[1]) for row in classes.rows) == 10
+
+    nearest = await see(pilot, screen, "7", "nearest")
+    tiles = nearest.groups[0].tiles
+    assert len(tiles) == 32
+    assert all(0 <= float(tile.label) <= 1 for tile in tiles[1::2])
+    assert "train:" in note(screen)
+
+
+async def see_verdicts(pilot: Pilot, screen: InspectScreen) -> None:  # type: ignore[type-arg]
+    verdicts = await see(pilot, screen, "1", "verdicts")
+    assert [text for kind, text in verdicts.lines if kind == "good"] == ["✔ mask", "✔ model", "✔ sampler"]
+    assert not any(kind == "bad" for kind, _ in verdicts.lines)
+
+
+async def write_and_double(pilot: Pilot, screen: InspectScreen, folder: Path) -> None:  # type: ignore[type-arg]
+    """w writes the files; n takes twice the images."""
+    await pilot.press("w")
+    await until(pilot, lambda: (folder / "inspect.json").exists(), 60)
+    document = json.loads((folder / "inspect.json").read_text())
+    assert document["run"] == "done"
+    await until(pilot, lambda: "written" in screen._said)
+    await pilot.press("n")
+    assert screen.images == 128
+    await until(pilot, lambda: "verdicts" in screen.panes, 60)
 
 
 def test_it_fits_a_small_window_and_opens_from_a_run(runs_copy: Path) -> None:
