@@ -153,4 +153,6 @@ def as_text(result: dict[str, Any], preset: str) -> str:
         f"{row['weights_gbps']:>6.0f}"
         for row in result["batches"]
     ]
+    if any(row["share_of_floor"] > 1 for row in result["batches"]):
+        lines.append("faster than the floor: something else had the processors in between; measure on an idle machine")
     return "\n".join([*lines, result["method"]])

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pixeltui.ui.app import Console
 
 HANGUP_STATUS = 129
+NO_TERMINAL = (
+    "the console needs a terminal for its input and its output; without one: "
+    "pixeltui --no-ui train, pixeltui runs, pixeltui runs show RUN"
+)
 
 
 def has_terminal() -> bool:
@@ -44,10 +48,7 @@ def open_console(
     from pixeltui.ui.listing import Listing
 
     if not has_terminal():
-        raise UsageError(
-            "the console needs a terminal for its input and its output; without one: "
-            "pixeltui --no-ui train, pixeltui runs, pixeltui runs show RUN"
-        )
+        raise UsageError(NO_TERMINAL)
     ui = request.resolve().ui if request is not None else _users_ui()
     if args.low_bandwidth:
         ui = msgspec.structs.replace(ui, low_bandwidth=True)

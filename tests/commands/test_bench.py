@@ -37,10 +37,18 @@ def test_json_is_one_document_with_every_figure(capsys: pytest.CaptureFixture[st
     for row in result["batches"]:
         assert all(value > 0 for value in row.values())
         assert row["ratio"] == pytest.approx(row["images_per_second"] / row["naive_images_per_second"])
-        assert row["share_of_floor"] < 1
     text = bench.as_text(result, "quick")
     assert "extrapolated" in text
     assert "quick" in text
+
+
+@pytest.mark.usefixtures("_small_images")
+def test_figures_that_cannot_be_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.run(parse("--batch", "1", "--repeats", "1", "--json")) == 0
+    result = json.loads(capsys.readouterr().out)
+    for share, told in ((0.9, False), (1.1, True)):
+        result["batches"][0]["share_of_floor"] = share
+        assert ("measure on an idle machine" in bench.as_text(result, "quick")) is told
 
 
 @pytest.mark.parametrize("batch", ["none", "0", "1,,2"])

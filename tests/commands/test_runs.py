@@ -117,6 +117,12 @@ def test_compare_shows_what_differs(runs_copy: Path, capsys) -> None:
     assert run(runs_copy, "compare", "done") == 2
 
 
+def test_without_a_terminal_the_console_names_the_commands_that_need_none(runs_copy: Path, capsys) -> None:
+    for words in (["attach", "done"], ["--no-ui", "attach", "done"]):
+        assert main(["--runs-dir", str(runs_copy), *words]) == 2
+        assert "pixeltui runs show RUN" in capsys.readouterr().err
+
+
 def test_hostile_names_and_notes_reach_no_terminal(runs_copy: Path, capsys) -> None:
     evil = "evil\x1b[31m[bold]\u202e"
     (runs_copy / "done").rename(runs_copy / evil)

@@ -1,4 +1,4 @@
-"""Keys and what they do, by scope, on the Line API: a table of rich took a third of the time that the help opens in."""
+"""Keys and what they do, by scope, on the Line API: a table of rich takes long to lay out."""
 
 from collections.abc import Callable, Sequence
 from textwrap import wrap
