@@ -255,6 +255,12 @@ def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp
         await until(pilot, lambda: not app.trains)
         assert app.training is not None
         assert [step.step for step in app.training.view.steps] == [3, 4]
+        app.show_runs()
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "finished" in cells(app))
+        await pilot.press("R")
+        await until(
+            pilot, lambda: any("train longer: pixeltui train --resume half" in n.message for n in app._notifications)
+        )
 
     drive(folder, script)
 

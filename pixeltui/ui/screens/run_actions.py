@@ -75,7 +75,8 @@ class RunActions(SizedScreen):
             self.app.open_run(run)
             return
         if summary.state == "finished":
-            self.notify("this run is finished; N trains a new one", timeout=4)
+            longer = f"finished; to train longer: pixeltui train --resume {run.name} --set train.epochs=MORE"
+            self.notify(printable(longer), timeout=8, markup=False)
             return
         command = f"pixeltui train --resume {run.name}"
         self.app.train(TrainRequest(runs_dir=self.app.runs_dir, resume=str(run.path), command=command))
