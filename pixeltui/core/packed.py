@@ -135,7 +135,7 @@ def pack_norm(norm: nn.Module, dtype: torch.dtype) -> tuple[Norm, Tensor | None]
         floor = torch.tensor((size * norm.eps) ** 0.5, dtype=dtype, device=norm.weight.device)
         return RmsOfPixel(floor), norm.weight.detach().to(dtype) * size**0.5
     if isinstance(norm, LayerNorm):
-        return LayerOfPixel(norm.eps), norm.weight.detach().to(dtype)
+        return LayerOfPixel(norm.eps), norm.weight.detach().to(dtype, copy=True)
     if isinstance(norm, nn.BatchNorm2d):
         return ScaleAndShift(*batch_norm_affine(norm, dtype)), None
     if isinstance(norm, nn.Identity):

@@ -99,13 +99,14 @@ def test_completion_is_that_of_naive_sampling(tiny: Tiny, architecture: str, att
 
 
 @pytest.mark.parametrize("architecture", [*Fast.ARCHITECTURES, "cropped"])
+@pytest.mark.parametrize("norm", Fast.NORMS)
 def test_weights_that_change_between_rows_change_nothing(
-    tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, architecture: str, norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cropped = architecture == "cropped"
     architecture = "two_stream" if cropped else architecture
     for head in Fast.HEADS:
-        model = tiny((3, 4, 5), 8, 3, architecture=architecture, head=head, attention=True, norm="batch")
+        model = tiny((3, 4, 5), 8, 3, architecture=architecture, head=head, attention=True, norm=norm)
         if cropped:
             monkeypatch.setattr(type(model.trunk), "incremental", lambda *_: None)
         expected = last(model.sample_stream(2, [0, 1], seed=0))
