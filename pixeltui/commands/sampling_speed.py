@@ -4,6 +4,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,19 +66,7 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
     square = torch.rand(side, side, device=device).to(dtype)
     size = dtype.itemsize
     row_bytes, pixel_bytes = (torch.rand(n * size // 4 + 1, device=device) for n in (row_weights, pixel_weights))
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    def seconds(work: Callable[[], object], times: int = 1) -> float:
-        wait()
-        began = time.perf_counter()
-        for _ in range(times):
-            work()
-        wait()
-        return (time.perf_counter() - began) / times
-
+    seconds = partial(_seconds, device)
     naive, cached, floor, rates, reads = [], [], [], [], []
     rows = model.sample_stream(batch, seed=0, dtype=dtype)
     next(rows)
@@ -109,6 +98,21 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
         "matrix_gflops": statistics.median(rates) / 1e9,
         "weights_gbps": statistics.median(reads) / 1e9,
     }
+
+
+def _seconds(device: torch.device, work: Callable[[], object], times: int = 1) -> float:
+    """Each of so many calls, the device's work included."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    began = time.perf_counter()
+    for _ in range(times):
+        work()
+    wait()
+    return (time.perf_counter() - began) / times
 
 
 def _starts(model: ConditionalPixelCNN, dtype: torch.dtype) -> list[float]:

@@ -72,14 +72,13 @@ class TrunkKernel:
         self.centre = torch.stack([block.centre for block in stack.blocks])
         self.out = torch.stack([block.out[: stack.channels + 1] for block in stack.blocks])
         row = image.stored[-1, :, image.start - image.left :]
-        factors = self.centre if trunk.factors is None else trunk.factors
         self.options = _trunk_options(trunk, tile)
-        size = 3 * self.options["GROUPS"] * tile.images * self.options["BW"]
+        size = 3 * self.options["GROUPS"] * tile.images * max(self.options["BD"], self.options["BS"])
         self.scratch = trunk.first.new_empty(self.grid[0] * size)
         """what threads tell one another"""
         self.arguments = (
-            *(row, row.stride(0), trunk.first, trunk.start, stack.both, self.centre, self.out, stack.current, factors),
-            *(trunk.features, self.scratch, _norm(stack.blocks[0].norm)[1], _norm(trunk.norm)[1]),
+            *(row, row.stride(0), trunk.first, trunk.start, stack.both, self.centre, self.out, stack.current),
+            *(trunk.factors, trunk.features, self.scratch, _norm(stack.blocks[0].norm)[1], _norm(trunk.norm)[1]),
         )
 
     def pixel(self, column: int, *, begun: bool = False) -> Tensor:
@@ -111,28 +110,23 @@ def _trunk_options(trunk: RowTrunk, tile: Tile) -> dict[str, Any]:
     """What trunk_pixel is compiled for."""
     stack, image = trunk.stack, trunk.image
     channels, linear = stack.channels, trunk.first.shape[1] - stack.channels
-    padded, padded_left, padded_linear = power(channels), power(trunk.first.shape[0]), power(max(linear, 1))
+    padded = power(channels)
     return {
         "BLOCKS": len(stack.blocks),
         "EACH": image.stored.shape[3],
         "LEFT": image.left,
         "D": channels,
         "LINEAR": linear,
-        "GATES": stack.inner // channels,
         "TAPS": stack.left_taps,
         "NORM": _norm(stack.blocks[0].norm)[0],
         "GATE": stack.blocks[0].gate,
         "LAST_NORM": _norm(trunk.norm)[0],
-        "FACTORS": trunk.factors is not None,
         "T": tile.images,
         "C": min(tile.columns, padded),
         "BD": padded,
-        "BL": padded_left,
-        "BS": padded_linear,
-        "CS": min(tile.columns, padded_linear),
-        "BW": max(padded, padded_linear),
+        "BL": power(trunk.first.shape[0]),
+        "BS": power(max(linear, 1)),
         "GROUPS": min(tile.groups, padded),
-        "BLG": min(tile.groups, padded_left, padded),
         "AHEAD": tile.ahead,
         "num_warps": tile.warps,
         "num_stages": 1,
@@ -151,13 +145,13 @@ class MixtureKernel:
         self.out, self.bias = _spread(head, head.out, mixtures), _spread(head, head.bias, mixtures)
         self.near = self.out if head.near is None else _spread(head, head.near, mixtures)
         self.options = _mixture_options(head, features.shape[1], tile)
-        self.options["KNOWN"] = sampler.request.any_known
-        size = 3 * self.options["GROUPS"] * tile.images * self.options["BW"]
+        size = 3 * self.options["GROUPS"] * tile.images * max(self.options["BP"], self.options["BH"])
         self.scratch = self.out.new_empty(self.grid[0] * size)
         current = sampler.trunk.current
+        known = sampler.known.view(torch.uint8) if sampler.request.any_known else None
         self.arguments = (
             *(features, head.hidden, head.hidden_bias, self.out, self.bias, self.near),
-            *(head.edges, head.cells, sampler.noise, sampler.known.view(torch.uint8), sampler.row),
+            *(head.edges, head.cells, sampler.noise, known, sampler.row),
             *(current, self.scratch, current.stride(0), current.stride(1)),
             *(math.exp(-head.sharpest), math.exp(-WIDEST), head.width),
         )
@@ -190,7 +184,7 @@ def _spread(head: LogisticMixturePixel, matrix: Tensor, mixtures: int) -> Tensor
 
 
 def _mixture_options(head: LogisticMixturePixel, features: int, tile: Tile) -> dict[str, Any]:
-    """What mixture_pixel is compiled for, but whether levels are known."""
+    """What mixture_pixel is compiled for."""
     kinds, mixtures, hidden, linear = _kinds(head), power(head.mixtures), head.hidden.shape[1], head.skipped
     parameters, padded, of_features = power(kinds * mixtures), power(hidden), power(features)
     groups = min(tile.groups, padded, of_features)
@@ -211,9 +205,7 @@ def _mixture_options(head: LogisticMixturePixel, features: int, tile: Tile) -> d
         "BP": parameters,
         "BS": power(max(linear, 1)),
         "BL": power(head.levels),
-        "BW": max(parameters, padded),
         "GROUPS": groups,
-        "BSG": min(groups, power(max(linear, 1))),
         "num_warps": tile.warps,
         "num_stages": 1,
     }

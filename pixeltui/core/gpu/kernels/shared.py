@@ -5,6 +5,14 @@ import triton.language as tl
 
 
 @triton.jit
+def places(scratch, SIZE: tl.constexpr):
+    """A program's three places for sums [SIZE], used by turns: none is written to before all threads have read it."""
+    one = scratch + tl.program_id(0) * (3 * SIZE)
+    two = one + SIZE
+    return one, two, two + SIZE
+
+
+@triton.jit
 def columns_of(
     matrix, first, end: tl.constexpr, stride: tl.constexpr, K: tl.constexpr, BK: tl.constexpr, C: tl.constexpr
 ):
