@@ -145,13 +145,22 @@ def test_draws_are_torch_s_at_256_levels(made: Tiny, drew: list[Any], in_order: 
     assert torch.equal(drawn, given[:, :, 1, 2].t().long())
 
 
-def test_a_kept_sampler_draws_with_the_weights_of_now(
+@pytest.fixture
+def changed(
     made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> tuple[ConditionalPixelCNN, ConditionalPixelCNN]:
+    """A model whose sampler is kept and that has another's weights since; and that other."""
     monkeypatch.setattr(kept, "records", lambda _: True)
     model, other = (made((3, 2, 3), 8, seed=seed) for seed in range(2))
     model.sample(1, seed=1)
     model.load_state_dict(other.state_dict())
+    return model, other
+
+
+def test_a_kept_sampler_draws_with_the_weights_of_now(
+    changed: tuple[ConditionalPixelCNN, ConditionalPixelCNN], drew: list[Any]
+) -> None:
+    model, other = changed
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert drew[0] is drew[1]
     assert drew[0].gpu.mixture is not None
@@ -172,13 +181,10 @@ def test_streams_that_interleave_or_are_left_draw_their_own(
 
 
 def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
-    made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
+    changed: tuple[ConditionalPixelCNN, ConditionalPixelCNN], drew: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its copies of the weights would be those of before."""
-    monkeypatch.setattr(kept, "records", lambda _: True)
-    model, other = (made((3, 2, 3), 8, seed=seed) for seed in range(2))
-    model.sample(1, seed=1)
-    model.load_state_dict(other.state_dict())
+    model, other = changed
     monkeypatch.setattr(pixels, "ON", False)
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert [sampler.gpu is None for sampler in drew] == [False, True]
