@@ -37,7 +37,7 @@ tests() {
 }
 
 # images/s beside the naive loop, share of the matrix rate, optimizer, EMA, data, checkpoint, peak memory, 50 epochs
-train() { python benchmarks/bench_train.py --device "$DEVICE" --preset $PRESET --batch $BATCHES; }
+train() { python benchmarks/bench_train.py --device "$DEVICE" --preset $PRESET --batch $BATCHES --set train.compile=false; }
 
 # the same, compiled; and the last losses of 30 steps of `quick`, eager and compiled
 compile() {

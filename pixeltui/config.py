@@ -145,8 +145,12 @@ class Train(Table, frozen=True, kw_only=True):
         Meta(description="of the network; the loss is always fp32. auto: the fastest that the device does well"),
     ] = "auto"
     compile: Annotated[
-        bool, Meta(description="torch.compile the network: pays on a GPU, after about 40 s; hardly on a CPU")
-    ] = False
+        bool | Literal["auto"],
+        Meta(
+            description="torch.compile the network, which takes about 40 s. auto: on one GPU, in runs of 5,000 steps "
+            "and more that are not deterministic; hardly pays on a CPU"
+        ),
+    ] = "auto"
     device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:1, ...")] = "auto"
     seed: Annotated[Count, Meta(description="of initialisation, order, augmentation and dropout")] = 0
     deterministic: Annotated[

@@ -106,7 +106,8 @@ def build(schema: type[S], entries: list[Entry], problems: list[Problem]) -> S:
             problems.append(Problem(entry.where, f"{'.'.join(entry.key)}: bytes that are no UTF-8"))
             continue
         except msgspec.ValidationError as error:
-            wanted = _choices(field_type) or _wanted(error)
+            words = _choices(field_type)
+            wanted = f"one of {', '.join(words)}" if words else _wanted(error)
             got = _shorten(repr(entry.value))
             problems.append(Problem(entry.where, f"{'.'.join(entry.key)}: expected {wanted}, got {got}"))
             continue
@@ -241,9 +242,12 @@ def _parts(annotation: Any) -> Iterator[Any]:
             yield from _parts(part)
 
 
-def _choices(annotation: Any) -> str | None:
+def _choices(annotation: Any) -> list[str]:
+    """The words that a value may be, where it is a Literal, or that or a bool; else none."""
     bare = _bare(annotation)
-    return f"one of {', '.join(typing.get_args(bare))}" if typing.get_origin(bare) is typing.Literal else None
+    parts = typing.get_args(bare) if typing.get_origin(bare) in (typing.Union, types.UnionType) else (bare,)
+    words = [word for part in parts if typing.get_origin(part) is typing.Literal for word in typing.get_args(part)]
+    return ["true", "false", *words] if words and bool in parts else words
 
 
 def _wanted(error: msgspec.ValidationError) -> str:
@@ -252,9 +256,8 @@ def _wanted(error: msgspec.ValidationError) -> str:
 
 
 def _limits(annotation: Any) -> str:
-    bare = _bare(annotation)
-    if typing.get_origin(bare) is typing.Literal:
-        return " | ".join(typing.get_args(bare))
+    if choices := _choices(annotation):
+        return " | ".join(choices)
     words = []
     for meta in (m for part in _parts(annotation) for m in _metas(part)):
         for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):

@@ -148,7 +148,7 @@ def _compiler() -> Iterator[Check]:
     compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)
     triton = util.find_spec("triton") is not None
     if compiler is None:
-        remedy = "install g++, or leave train.compile = false"
+        remedy = "install g++, or train.compile = false"
         yield Check("compiler", "warn", "no C++ compiler: torch.compile will not work", remedy)
     elif torch.cuda.is_available() and not triton:
         yield Check("compiler", "warn", f"{compiler}, but no triton", "pip install triton, or train.compile = false")

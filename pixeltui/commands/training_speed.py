@@ -18,7 +18,14 @@ from pixeltui.commands.naive_training import NaiveTraining
 from pixeltui.config import Config, load_config
 from pixeltui.core import PixelCNNLoss, build_model
 from pixeltui.data import DataSet, Split
-from pixeltui.train.precision import DTYPES, pick_device, pick_precision, set_up
+from pixeltui.train.precision import (
+    DTYPES,
+    STEPS_WORTH_COMPILING,
+    compile_for,
+    pick_device,
+    pick_precision,
+    set_up,
+)
 from pixeltui.train.update import Updater
 
 IMAGE = (3, 32, 32)
@@ -57,8 +64,8 @@ class Sides:
         self.precision = pick_precision(config.train.precision, device)
         own = copy.deepcopy(model).to(device)
         average = copy.deepcopy(own)
-        if config.train.compile:
-            own.compile()
+        steps, deterministic = STEPS_WORTH_COMPILING, config.train.deterministic
+        self.compiled = compile_for(own, config.train.compile, device, steps=steps, deterministic=deterministic)
         self.ours = Updater(config, own, average, data.to(device), self.precision)
         self.naive = NaiveTraining(model, data, config.data.augmentations, config.train, device)
         self.done = 0
@@ -80,7 +87,7 @@ def measure(config: Config, batch: int, repeats: int, device: torch.device) -> d
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "precision": sides.precision.name,
-        "compile": config.train.compile,
+        "compile": sides.compiled,
         "batch": batch,
         "image": "x".join(map(str, (*IMAGE[1:], IMAGE[0]))),
         "parameters": sum(parameter.numel() for parameter in ours.model.parameters()),

@@ -19,7 +19,15 @@ from pixeltui.train.failure import TrainingFailed, halved, not_finite, not_saved
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.obedience import Obedience, Orders
 from pixeltui.train.optim import lr_at
-from pixeltui.train.precision import device_name, device_uuid, pick_device, pick_precision, pick_threads, set_up
+from pixeltui.train.precision import (
+    compile_for,
+    device_name,
+    device_uuid,
+    pick_device,
+    pick_precision,
+    pick_threads,
+    set_up,
+)
 from pixeltui.train.processes import ALONE, AgreedInbox, Inbox, Processes, is_lost
 from pixeltui.train.report import Clock, Reporter, Sink
 from pixeltui.train.saving import Saver
@@ -60,8 +68,6 @@ class Trainer:
         torch.manual_seed(train.seed)
         model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
         average = copy.deepcopy(model)
-        if train.compile:
-            model.compile()
         self.config = config
         self.run_dir = run
         self.data = data.to(device)
@@ -70,6 +76,9 @@ class Trainer:
         self.updater = Updater(config, model, average, self.data, self.precision, processes)
         self.steps_per_epoch = steps_per_epoch(len(data.train), train.batch_size)
         self.total_steps = total_steps(train, self.steps_per_epoch)
+        self.compiled = compile_for(
+            model, train.compile, device, steps=self.total_steps, deterministic=train.deterministic
+        )
         self._clock = Clock()
         self.report = Reporter(sink, self.steps_per_epoch, self._clock)
         self.progress = state.Progress(lr=train.lr)
@@ -212,6 +221,8 @@ class Trainer:
         self.report.state("training", "resumed" if resumed else "started")
         for notice in self.data.notices:
             self.report.notice("warning", "data", notice)
+        if self.compiled:
+            self.report.notice("info", "compile", "torch compiles the network: the first step takes a minute or so")
         warmup = self.config.train.warmup_epochs * self.steps_per_epoch
         if warmup >= self.total_steps > 1:
             self.report.notice(

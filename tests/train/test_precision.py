@@ -1,0 +1,81 @@
+"""What `auto` means: when a network is compiled, and what becomes of one that cannot be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixeltui.train import precision
+from pixeltui.train.precision import STEPS_WORTH_COMPILING, compile_for
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # of torch's own compiler
+
+CUDA = torch.device("cuda")
+"""as told to compile_for; the networks here are on the CPU"""
+
+
+@pytest.fixture(autouse=True)
+def triton(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Is there, as far as auto can tell; nothing has been compiled yet; what auto tells torch ends with the test."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(precision, "find_spec", lambda name: name)
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(suppress_errors=False):
+        yield
+
+
+def chosen(choice: bool | str = "auto", device: str = "cuda", steps: int = 10**6, deterministic: bool = False) -> bool:
+    return compile_for(nn.Identity(), choice, torch.device(device), steps=steps, deterministic=deterministic)
+
+
+def test_auto_compiles_long_runs_on_a_gpu(monkeypatch):
+    assert chosen()
+    assert not chosen(device="cpu")
+    assert not chosen(steps=STEPS_WORTH_COMPILING - 1)
+    assert not chosen(deterministic=True)
+    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    assert not chosen()
+
+
+def test_auto_leaves_several_processes_as_they_are(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not chosen()
+
+
+def test_the_user_has_the_last_word():
+    assert chosen(True, device="cpu", steps=1, deterministic=True)
+    assert not chosen(False)
+
+
+@pytest.fixture
+def no_compiler() -> Iterator[None]:
+    with torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}):
+        yield
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sin(self.weight * images)
+
+
+def test_a_network_that_auto_cannot_compile_is_computed_as_it_is(no_compiler):
+    network, images = Network(), torch.rand(2, 4)
+    expected = network(images)
+    assert compile_for(network, "auto", CUDA, steps=10**6, deterministic=False)
+    found = network(images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    found.sum().backward()
+    assert network.weight.grad is not None
+
+
+def test_a_network_that_was_to_be_compiled_and_cannot_be_is_an_error(no_compiler):
+    network = Network()
+    assert compile_for(network, True, torch.device("cpu"), steps=1, deterministic=False)
+    with pytest.raises(RuntimeError, match="compiler"):
+        network(torch.rand(2, 4))
