@@ -29,6 +29,7 @@ from pixeltui.train.checkpoint import CheckpointStore, load
 STEPS = 60
 KILLS_A_RUN = 8
 SETTINGS = (
+    "train.device=cpu",  # the trainers are forked, which CUDA does not survive
     "model.channels=8",
     "model.blocks=1",
     "model.first_kernel=3",

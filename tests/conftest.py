@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,20 @@ from pixeltui.config import Config, load_config
 # Tiny products are slower on two threads than on one; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product on a GPU, in whatever test
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported, which some tests' imports bring along
+
+
+@pytest.fixture(autouse=True)
+def switches() -> Iterator[None]:
+    """torch's, which training sets for the whole process, are set back after each test."""
+    deterministic, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn
+    benchmark, tf32, precision = cudnn.benchmark, cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
+    torch.set_float32_matmul_precision(precision)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from pixeltui import events
 from pixeltui.store.rundir import RunDir
 
 
 def settings(*overrides: str) -> list[str]:
-    return [word for override in overrides for word in ("--set", override)]
+    """Words for two processes, and for one that they are compared with: each has a GPU, or none has."""
+    device = "auto" if torch.cuda.device_count() > 1 else "cpu"
+    return [word for override in (f"train.device={device}", *overrides) for word in ("--set", override)]
 
 
 def run_of(tmp_path: Path) -> RunDir:

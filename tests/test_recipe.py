@@ -45,7 +45,7 @@ class StepHead(Head):
 
     def _every(self, params: Tensor) -> Tensor:
         with fp32(params.device):
-            slope = torch.linspace(-1, 1, self.levels)[:, None, None]
+            slope = torch.linspace(-1, 1, self.levels, device=params.device)[:, None, None]
             return (params.float()[:, :, None] * slope).log_softmax(dim=2)
 
 

@@ -11,7 +11,8 @@ def nucleus(probs: Tensor, top_p: float) -> Tensor:
     """probs [B, L] without all but the fewest levels that hold `top_p` (Holtzman et al. 2020, eq. 2), renormalised."""
     ordered, order = probs.sort(dim=1, descending=True, stable=True)
     before = running_sums(ordered) - ordered
-    kept = torch.zeros_like(probs).scatter(1, order, torch.where(before < top_p, ordered, 0.0))
+    # gathered, not scattered, which in its deterministic form waits for the CPU: no graph could be recorded
+    kept = torch.where(before < top_p, ordered, 0.0).gather(1, order.argsort(dim=1))
     return kept / kept.sum(dim=1, keepdim=True)
 
 

@@ -91,6 +91,8 @@ class LiveSampler:
         self._wish: DrawSample | None = None
         self._next_at = 0.0
         """seconds of training at which samples will have had their share of the time, and no more"""
+        self._began_one = False
+        """the first sheet compiles its kernels on a GPU: seconds, once, which it is not to wait for ten times over"""
 
     @property
     def num_classes(self) -> int:
@@ -111,18 +113,19 @@ class LiveSampler:
 
     def _begin(self) -> None:
         if self._current is None and self._wish is not None:
-            with self._timed():
+            with self._timed(counts=self._began_one):
                 self._current = LiveSample(self._model, self._config, self._wish, step=self._report.step)
+            self._began_one = True
             self._wish = None
 
     @contextlib.contextmanager
-    def _timed(self) -> Iterator[None]:
+    def _timed(self, *, counts: bool = True) -> Iterator[None]:
         """Samples' time, for which training has to run for so long that their share is right again."""
         clock = self._report.clock
         began = clock.now()
         with clock.elsewhere(sampling=True):
             yield
-        seconds, trained = clock.now() - began, clock.trained_seconds
+        seconds, trained = clock.now() - began if counts else 0.0, clock.trained_seconds
         self._next_at = max(self._next_at, trained) + seconds * (1 / self._config.time_share - 1)
 
     def advance(self, *, bounded: bool = True) -> None:

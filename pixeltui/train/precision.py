@@ -120,8 +120,8 @@ def pick_precision(name: str, device: torch.device) -> Precision:
 
 def set_up(*, deterministic: bool) -> None:
     """Process-wide switches of torch. On CUDA, `deterministic` trades speed for the same bits in every run."""
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # whatever this run wants: torch reads it once, before its first product, and a later run may be deterministic
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_freed_memory()
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic

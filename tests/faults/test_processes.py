@@ -20,7 +20,7 @@ from pixeltui.store.summary import summarize
 from pixeltui.store.view import RunView
 from pixeltui.train.checkpoint import load
 
-LONG = 4000
+LONG = 40_000
 OVERRIDES = ("model.dropout=0.1", "train.checkpoint_every=5", "train.eval_every=7", "train.lr=0.001")
 Launch = Callable[..., subprocess.Popen]
 

@@ -17,7 +17,7 @@ def request(tiny_npz: Path, runs: Path, *overrides: str, **how: str) -> TrainReq
     return TrainRequest(runs_dir=runs, preset="quick", overrides=(*fixed, *overrides), command="pixeltui train", **how)
 
 
-def until(session: LocalSession, met: Callable[[list[AnyEvent]], bool], seconds: float = 30.0) -> list[AnyEvent]:
+def until(session: LocalSession, met: Callable[[list[AnyEvent]], bool], seconds: float = 90.0) -> list[AnyEvent]:
     """Polls as the console does; all events so far."""
     seen: list[AnyEvent] = []
     deadline = time.monotonic() + seconds
@@ -95,7 +95,7 @@ def test_a_bug_is_in_the_log_with_its_traceback(tiny_npz: Path, tmp_path: Path, 
 def test_what_is_reported_after_the_console_closed_is_not_kept(tiny_npz: Path, tmp_path: Path) -> None:
     session = LocalSession(request(tiny_npz, tmp_path, "train.steps=3", name="one")).start()
     session.close()
-    session.join(30)
+    session.join(90)
     assert session.poll() == []
     assert session.run is not None
     assert session.run.read_events()[0], "the log has it all"

@@ -20,7 +20,7 @@ CUDA = torch.device("cuda")
 def triton(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Is there, as far as auto can tell; nothing has been compiled yet; what auto tells torch ends with the test."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(precision, "find_spec", lambda name: name)
+    monkeypatch.setattr(precision, "find_spec", lambda name, *_: name)
     torch.compiler.reset()
     with torch._dynamo.config.patch(suppress_errors=False):
         yield
@@ -35,7 +35,7 @@ def test_auto_compiles_long_runs_on_a_gpu(monkeypatch):
     assert not chosen(device="cpu")
     assert not chosen(steps=STEPS_WORTH_COMPILING - 1)
     assert not chosen(deterministic=True)
-    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    monkeypatch.setattr(precision, "find_spec", lambda name, *_: None)
     assert not chosen()
 
 

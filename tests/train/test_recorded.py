@@ -28,7 +28,7 @@ def updater(config: Config, precision: str = "fp32") -> Updater:
     torch.manual_seed(0)
     model = build_model(config, data.image_shape, data.levels, data.num_classes).to(CUDA)
     average = copy.deepcopy(model)
-    if config.train.compile:
+    if config.train.compile is True:
         model.compile()
     return Updater(config, model, average, data, Precision(precision, CUDA))
 

@@ -123,7 +123,8 @@ def test_stopped_anywhere_and_resumed_is_bit_for_bit_the_same(tiny_config: Make,
 
 
 def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path) -> None:
-    common = ("train.steps=6", "model.dropout=0.2", "model.label_dropout=0.5", "data.augmentations.random_crop=1")
+    draws = ("model.dropout=0.2", "model.label_dropout=0.5", "data.augmentations.random_crop=1")
+    common = ("train.steps=6", "train.precision=fp32", *draws)
     _, whole, _ = start(tiny_config(*common), tmp_path / "a")
     _, parts, _ = start(tiny_config(*common, "train.accumulate=4"), tmp_path / "b")
     assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-5)

@@ -16,7 +16,7 @@ from conftest import tiny_arguments
 from pixeltui.store.files import holder
 from pixeltui.ui.driver import PatientWriter
 
-SECONDS = 40.0
+SECONDS = 90.0
 
 
 def start(arguments: list[str]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pixeltui.core.draw import running_sums
 from pixeltui.core.inspect.probing import Place, Told, exact, features_of, place_of, spread
 from pixeltui.core.sampler import noise_of
 from pixeltui.core.sequence import in_order
@@ -170,7 +171,7 @@ class _Follower:
 
 def _distance(log_probs: Tensor, levels: Tensor, noise: Tensor) -> Tensor:
     """[B]: how far noise lies outside of the share of the cumulative distribution that the level drawn has."""
-    upper = log_probs.double().softmax(1).cumsum(1)
+    upper = running_sums(log_probs.double().softmax(1))
     index = levels.long()[:, None]
     above = upper.gather(1, index)[:, 0]
     below = torch.where(levels > 0, upper.gather(1, (index - 1).clamp(min=0))[:, 0], 0.0)
