@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,33 @@ def test_the_share_of_the_time_is_bounded_whatever_a_row_takes(
         assert drawn[0] <= share * now[0] + 1, "at most the row in progress beyond the share"
     assert clock.trained_seconds == pytest.approx(60)
     assert drawn[0] >= 0.9 * share * now[0], "and all of it, where there is something to draw"
+
+
+def test_the_first_row_does_not_wait_for_what_starting_takes_once(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiling kernels for a GPU, five seconds at times, is not to hold the first sheet up ten times as long."""
+    config = tiny_config("sample.time_share=0.1")
+    data = load(config.data)
+    model = build_model(config, data.image_shape, data.levels, data.num_classes)
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+    plain = LiveSample.__init__
+
+    def slow(sample: LiveSample, *arguments: Any, **options: Any) -> None:
+        plain(sample, *arguments, **options)
+        now[0] += 5.0
+
+    monkeypatch.setattr(LiveSample, "__init__", slow)
+    recorder = Recorder(tmp_path, clock)
+    sampler = LiveSampler(model, config.sample, data, recorder, recorder)  # type: ignore[arg-type]
+    sampler.ask(events.DrawSample())
+    for _ in range(data.image_shape[1]):
+        sampler.advance()
+    assert not sampler.busy
+    sampler.ask(events.DrawSample())
+    sampler.advance()
+    assert sampler._current.rows_done == 0, "the second start is as dear, and counts"
 
 
 def test_time_of_samples_in_a_pause_counts_once() -> None:
