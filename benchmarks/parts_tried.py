@@ -12,13 +12,18 @@ from pixeltui import registry
 from pixeltui.config import Model
 from pixeltui.core.heads.dmol import LogisticMixtureHead, Mixture
 from pixeltui.core.layers import (
+    ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,
+    ResidualBlock,
     init_conv_,
     make_norm,
+    shift_down,
+    shift_right,
 )
 from pixeltui.core.parts import fp32, nearest_levels, scale_levels
-from pixeltui.core.two_stream import OUT_GAIN, TwoStream
+from pixeltui.core.single_stack import SingleStack
+from pixeltui.core.two_stream import OUT_GAIN, TwoStream, TwoStreamBlock
 
 
 def register() -> None:
@@ -30,6 +35,11 @@ def register() -> None:
         "skips": "Skips",
         "norm_at_the_end": "NormAtTheEnd",
         "norm_in_the_blocks": "NormInTheBlocks",
+        "norm_after": "NormAfter",
+        "norm_after_and_at_the_end": "NormAfterAndAtTheEnd",
+        "class_at_the_start": "ClassAtTheStart",
+        "norm_before": "NormBefore",
+        "depthwise": "DepthwiseStack",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
@@ -59,6 +69,111 @@ class NormInTheBlocks(TwoStream):
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
         self.norm = nn.Identity()
+
+
+class NormAfter(TwoStream):
+    """Of what a convolution gives, with the link and the class bias, instead of what it takes."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.norm = nn.Identity()
+        for block in self._blocks():
+            block.__class__ = BlockNormedAfter
+
+
+class NormAfterAndAtTheEnd(NormAfter):
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.norm = make_norm(model.norm, model.channels)
+
+
+class BlockNormedAfter(TwoStreamBlock):
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        y = self.vertical_conv(v) + self.vertical_class(labels)
+        gated = self.vertical_dropout(self.gate(self.vertical_norm(y)))
+        if self.vertical_out is not None:
+            v = v + self.vertical_out(gated)
+        y = self.horizontal_conv(h) + self.link(gated) + self.horizontal_class(labels)
+        return v, h + self.horizontal_out(self.horizontal_dropout(self.gate(self.horizontal_norm(y))))
+
+
+class ClassAtTheStart(TwoStream):
+    """One bias for each class, before the blocks."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.class_bias = ClassBias(num_classes, 2 * model.channels)
+        for block in self._blocks():
+            block.vertical_class = block.horizontal_class = None
+        self._labels: Tensor | None = None
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        self._labels = labels
+        return super().forward(x, labels)
+
+    def begin(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        above, left, v, h = super().begin(x)
+        of_v, of_h = self.class_bias(self._labels).to(v.dtype).chunk(2, dim=1)
+        return above, left, v + of_v, h + of_h
+
+
+class NormBefore(SingleStack):
+    """One masked stack whose blocks normalise what they take, and the head too, as those of two streams do."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.norm = make_norm(model.norm, model.channels)
+        for block in self._blocks():
+            block.__class__ = BlockNormedBefore
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        features = self.first(x) + self.class_bias(labels)
+        for block in self.blocks:
+            features = block(features)
+        return self.near(shift_down(x), shift_right(x), self.norm(features))
+
+
+class BlockNormedBefore(ResidualBlock):
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return x + self.out(self.dropout(self.gate(self.conv(self.norm(x)))))
+
+
+class DepthwiseStack(SingleStack):
+    """One stack of 7x7 kernels, each of one feature, before two 1x1 convolutions with four times the features between
+    them (Liu et al. 2022): a wide field for few products."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.blocks = nn.ModuleList(DepthwiseBlock(model) for _ in range(model.blocks))
+        self.rows_above = model.first_kernel // 2 + 3 * model.blocks
+
+    def _blocks(self) -> list[ResidualBlock]:
+        return []
+
+    def incremental(self, *arguments: object) -> None:
+        return None
+
+
+class DepthwiseBlock(nn.Module):
+    mask: Tensor
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        channels, wide = model.channels, 4 * model.channels
+        self.spread = nn.Conv2d(channels, channels, (4, 7), groups=channels)
+        self.register_buffer("mask", torch.ones(4, 7), persistent=False)
+        self.mask[3, 4:] = 0
+        self.norm = make_norm(model.norm, channels)
+        self.into, self.out = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, channels, 1)
+        init_conv_(self.into)
+        init_conv_(self.out, gain=OUT_GAIN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.spread.weight * self.mask).to(x.dtype)
+        y = F.conv2d(F.pad(x, (3, 3, 3, 0)), weight, self.spread.bias, groups=x.shape[1])
+        y = self.out(F.silu(self.into(self.norm(y))))
+        return x + y
 
 
 class DilatedDown(DownShiftedConv2d):

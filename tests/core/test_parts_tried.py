@@ -12,7 +12,20 @@ from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-TRUNKS = ("dilated", "weight_norm", "concat_elu", "half_size", "skips", "norm_at_the_end", "norm_in_the_blocks")
+TRUNKS = (
+    "dilated",
+    "weight_norm",
+    "concat_elu",
+    "half_size",
+    "skips",
+    "norm_at_the_end",
+    "norm_in_the_blocks",
+    "norm_after",
+    "norm_after_and_at_the_end",
+    "class_at_the_start",
+    "norm_before",
+    "depthwise",
+)
 
 
 @pytest.fixture(autouse=True)
