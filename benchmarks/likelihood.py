@@ -26,6 +26,7 @@ from typing import Any
 
 import parts_tried
 import torch
+from optimizers_tried import change
 from torch.utils.flop_counter import FlopCounterMode
 
 from pixeltui.config import Config, load_config, preset_names
@@ -83,7 +84,7 @@ class Tries:
     decay: str = ""
     """linear: to 0 after the warm-up; late: constant, then linear to 0 over the last 40 %; otherwise train.schedule"""
     muon: str = ""
-    """fp32: Muon's products in it, whatever the network's are in"""
+    """a change of Muon (optimizers_tried.py)"""
     momentum: str = ""
     """of Muon, instead of its 0.95"""
     averages: str = ""
@@ -128,8 +129,8 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
     model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
     precision = pick_precision(config.train.precision, device)
     updater = Updater(config, model, copy.deepcopy(model), data, precision)
-    if tries.muon == "fp32" and isinstance(updater.optimizer, muon.MuonAdamW):
-        updater.optimizer.dtype = torch.float32
+    if isinstance(updater.optimizer, muon.MuonAdamW):
+        change(updater.optimizer, tries.muon)
     muon.MOMENTUM = float(tries.momentum or MOMENTUM)
     averages = {float(decay): Ema(model, copy.deepcopy(model)) for decay in tries.averages.split(",") if decay}
     images = data.val if split == "val" else data.test

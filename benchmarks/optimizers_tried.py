@@ -1,0 +1,91 @@
+"""Muon with a change: what likelihood.py's key `muon` names."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pixeltui.train import muon
+from pixeltui.train.muon import MuonAdamW, orthogonal
+
+POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+)
+"""Amsel et al. 2025, for singular values from 1e-3 up"""
+SAFETY = 1.01
+"""by which rounding may take a singular value beyond 1"""
+ROWS_DECAY = 0.95
+
+
+def change(optimizer: MuonAdamW, name: str) -> None:
+    """fp32: products in it; others: see CHANGED."""
+    if name == "fp32":
+        optimizer.dtype = torch.float32
+    elif name:
+        optimizer.__class__ = CHANGED[name]
+
+
+class Polar(MuonAdamW):
+    """The five steps that, together, bring singular values closest to 1 (Amsel et al. 2025, Polar Express)."""
+
+    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
+        muon.orthogonal = polar_express
+        try:
+            super()._update(kernels, gradients, lr, found_inf)
+        finally:
+            muon.orthogonal = orthogonal
+
+
+def polar_express(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) * SAFETY + 1e-7)).to(dtype)
+    for a, b, c in POLAR_EXPRESS:
+        a, b, c = a / SAFETY, b / SAFETY**3, c / SAFETY**5
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Decayed(MuonAdamW):
+    """With weight decay of the kernels: 0.1 of the learning rate of Muon."""
+
+    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
+        torch._foreach_mul_(kernels, 1 - 0.1 * lr)
+        super()._update(kernels, gradients, lr, found_inf)
+
+
+class NorMuon(MuonAdamW):
+    """The rows of an update in proportion to one over their root mean square over time (Li et al. 2025, NorMuon)."""
+
+    base: Callable[..., Tensor] = staticmethod(orthogonal)
+
+    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
+        def normed(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+            update = type(self).base(matrices, dtype)
+            squares = update.square().mean(dim=2, keepdim=True)
+            states = [self.state[kernel] for kernel in kernels]
+            rows = torch.stack([state.get("rows", square) for state, square in zip(states, squares, strict=True)])
+            rows = rows.lerp(squares, 1 - ROWS_DECAY)
+            for state, own in zip(states, rows, strict=True):
+                state["rows"] = own
+            scaled = update / (rows.sqrt() + 1e-8)
+            lengths = [torch.linalg.matrix_norm(x, keepdim=True) for x in (update, scaled)]
+            return scaled * (lengths[0] / (lengths[1] + 1e-8))
+
+        muon.orthogonal = normed
+        try:
+            super()._update(kernels, gradients, lr, found_inf)
+        finally:
+            muon.orthogonal = orthogonal
+
+
+class PolarNorMuon(NorMuon):
+    base = staticmethod(polar_express)
+
+
+CHANGED = {"decay": Decayed, "polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}
