@@ -40,6 +40,10 @@ def register() -> None:
         "class_at_the_start": "ClassAtTheStart",
         "norm_before": "NormBefore",
         "depthwise": "DepthwiseStack",
+        "depthwise_3": "Depthwise3",
+        "depthwise_11": "Depthwise11",
+        "depthwise_twice": "DepthwiseTwice",
+        "depthwise_streams": "DepthwiseStreams",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
@@ -139,14 +143,34 @@ class BlockNormedBefore(ResidualBlock):
         return x + self.out(self.dropout(self.gate(self.conv(self.norm(x)))))
 
 
+class Depthwise(nn.Conv2d):
+    """A kernel for each feature, [rows, 2 rows - 1]: of the pixels up to the current one, or with `whole` all of its
+    row, for stacks that see the rows above alone."""
+
+    mask: Tensor
+
+    def __init__(self, channels: int, rows: int, *, whole: bool = False) -> None:
+        super().__init__(channels, channels, (rows, 2 * rows - 1), groups=channels)
+        self.register_buffer("mask", torch.ones(rows, 2 * rows - 1), persistent=False)
+        if not whole:
+            self.mask[-1, rows:] = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        above, beside = self.kernel_size[0] - 1, self.kernel_size[1] // 2
+        weight = (self.weight * self.mask).to(x.dtype)
+        return F.conv2d(F.pad(x, (beside, beside, above, 0)), weight, self.bias, groups=x.shape[1])
+
+
 class DepthwiseStack(SingleStack):
-    """One stack of 7x7 kernels, each of one feature, before two 1x1 convolutions with four times the features between
+    """One stack of kernels, 7x7 each of one feature, before two 1x1 convolutions with four times the features between
     them (Liu et al. 2022): a wide field for few products."""
+
+    rows, wider = 4, 4
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
-        self.blocks = nn.ModuleList(DepthwiseBlock(model) for _ in range(model.blocks))
-        self.rows_above = model.first_kernel // 2 + 3 * model.blocks
+        self.blocks = nn.ModuleList(DepthwiseBlock(model, self.rows, self.wider) for _ in range(model.blocks))
+        self.rows_above = model.first_kernel // 2 + (self.rows - 1) * model.blocks
 
     def _blocks(self) -> list[ResidualBlock]:
         return []
@@ -155,25 +179,69 @@ class DepthwiseStack(SingleStack):
         return None
 
 
-class DepthwiseBlock(nn.Module):
-    mask: Tensor
+class Depthwise3(DepthwiseStack):
+    rows = 2
 
-    def __init__(self, model: Model) -> None:
+
+class Depthwise11(DepthwiseStack):
+    rows = 6
+
+
+class DepthwiseTwice(DepthwiseStack):
+    wider = 2
+
+
+class DepthwiseBlock(nn.Module):
+    def __init__(self, model: Model, rows: int, wider: int) -> None:
         super().__init__()
-        channels, wide = model.channels, 4 * model.channels
-        self.spread = nn.Conv2d(channels, channels, (4, 7), groups=channels)
-        self.register_buffer("mask", torch.ones(4, 7), persistent=False)
-        self.mask[3, 4:] = 0
+        channels, wide = model.channels, wider * model.channels
+        self.spread = Depthwise(channels, rows)
         self.norm = make_norm(model.norm, channels)
         self.into, self.out = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, channels, 1)
         init_conv_(self.into)
         init_conv_(self.out, gain=OUT_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = (self.spread.weight * self.mask).to(x.dtype)
-        y = F.conv2d(F.pad(x, (3, 3, 3, 0)), weight, self.spread.bias, groups=x.shape[1])
-        y = self.out(F.silu(self.into(self.norm(y))))
-        return x + y
+        return x + self.out(F.silu(self.into(self.norm(self.spread(x)))))
+
+
+class DepthwiseStreams(TwoStream):
+    """The same in two streams: the vertical one, of four times the features inside, is known for a whole row at once,
+    the horizontal one has twice."""
+
+    wider = 4, 2
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.blocks = nn.ModuleList(DepthwiseStreamsBlock(model, num_classes, *self.wider) for _ in range(model.blocks))
+        self.rows_above = model.first_kernel // 2 + 1 + 3 * model.blocks
+
+    def _blocks(self) -> list[TwoStreamBlock]:
+        return []
+
+    def incremental(self, *arguments: object) -> None:
+        return None
+
+
+class DepthwiseStreamsBlock(nn.Module):
+    def __init__(self, model: Model, num_classes: int, wider: int, horizontal_wider: int) -> None:
+        super().__init__()
+        channels, wide, horizontal_wide = model.channels, wider * model.channels, horizontal_wider * model.channels
+        self.spread_v, self.spread_h = Depthwise(channels, 4, whole=True), Depthwise(channels, 4)
+        self.norms = nn.ModuleList(make_norm(model.norm, channels) for _ in range(3))
+        self.into_v, self.out_v = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, channels, 1)
+        self.into_h, self.out_h = nn.Conv2d(channels, horizontal_wide, 1), nn.Conv2d(horizontal_wide, channels, 1)
+        self.link = nn.Conv2d(channels, horizontal_wide, 1, bias=False)
+        self.class_v, self.class_h = ClassBias(num_classes, wide), ClassBias(num_classes, horizontal_wide)
+        for conv in (self.into_v, self.into_h, self.link):
+            init_conv_(conv)
+        for conv in (self.out_v, self.out_h):
+            init_conv_(conv, gain=OUT_GAIN)
+
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        v = v + self.out_v(F.silu(self.into_v(self.norms[0](self.spread_v(v))) + self.class_v(labels)))
+        y = self.into_h(self.norms[1](self.spread_h(h))) + self.link(self.norms[2](v)) + self.class_h(labels)
+        return v, h + self.out_h(F.silu(y))
 
 
 class DilatedDown(DownShiftedConv2d):

@@ -25,6 +25,8 @@ TRUNKS = (
     "class_at_the_start",
     "norm_before",
     "depthwise",
+    "depthwise_11",
+    "depthwise_streams",
 )
 
 
