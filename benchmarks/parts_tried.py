@@ -44,6 +44,7 @@ def register() -> None:
         "depthwise_11": "Depthwise11",
         "depthwise_twice": "DepthwiseTwice",
         "depthwise_streams": "DepthwiseStreams",
+        "depthwise_sums": "DepthwiseSums",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
@@ -242,6 +243,23 @@ class DepthwiseStreamsBlock(nn.Module):
         v = v + self.out_v(F.silu(self.into_v(self.norms[0](self.spread_v(v))) + self.class_v(labels)))
         y = self.into_h(self.norms[1](self.spread_h(h))) + self.link(self.norms[2](v)) + self.class_h(labels)
         return v, h + self.out_h(F.silu(y))
+
+
+class DepthwiseSums(DepthwiseStreams):
+    """The horizontal stack takes the vertical one in by a sum, without a matrix of its own, and the class with it."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        for block in self.blocks:
+            block.__class__ = DepthwiseSumsBlock
+            block.link = block.class_h = None
+            block.norms = block.norms[:2]
+
+
+class DepthwiseSumsBlock(DepthwiseStreamsBlock):
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        v = v + self.out_v(F.silu(self.into_v(self.norms[0](self.spread_v(v))) + self.class_v(labels)))
+        return v, h + self.out_h(F.silu(self.into_h(self.norms[1](self.spread_h(h) + v))))
 
 
 class DilatedDown(DownShiftedConv2d):

@@ -27,6 +27,7 @@ TRUNKS = (
     "depthwise",
     "depthwise_11",
     "depthwise_streams",
+    "depthwise_sums",
 )
 
 
