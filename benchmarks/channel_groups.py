@@ -37,7 +37,7 @@ class ChannelGroups(SingleStack):
         super().__init__(image_channels, num_classes, model)
         d = model.channels
         self.first = GroupedConv2d("A", image_channels, d, model.first_kernel)
-        for block in self._blocks():
+        for block in self.blocks:
             block.conv = GroupedConv2d("B", d, d, model.kernel)
             block.out = GroupedConv2d("B", d, d, 1)
             block.norm = GroupsNorm(d)

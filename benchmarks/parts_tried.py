@@ -39,9 +39,12 @@ def register() -> None:
         "norm_after_and_at_the_end": "NormAfterAndAtTheEnd",
         "class_at_the_start": "ClassAtTheStart",
         "norm_before": "NormBefore",
-        "depthwise": "DepthwiseStack",
-        "depthwise_3": "Depthwise3",
+        "depthwise_7": "Depthwise7",
         "depthwise_11": "Depthwise11",
+        "dense_above": "DenseAbove",
+        "branch_above": "BranchAbove",
+        "depthwise_3_eight": "Depthwise3Eight",
+        "depthwise_3_twice": "Depthwise3Twice",
         "depthwise_twice": "DepthwiseTwice",
         "depthwise_streams": "DepthwiseStreams",
         "depthwise_sums": "DepthwiseSums",
@@ -128,7 +131,7 @@ class NormBefore(SingleStack):
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
         self.norm = make_norm(model.norm, model.channels)
-        for block in self._blocks():
+        for block in self.blocks:
             block.__class__ = BlockNormedBefore
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
@@ -162,7 +165,7 @@ class Depthwise(nn.Conv2d):
         return F.conv2d(F.pad(x, (beside, beside, above, 0)), weight, self.bias, groups=x.shape[1])
 
 
-class DepthwiseStack(SingleStack):
+class Depthwise7(SingleStack):
     """One stack of kernels, 7x7 each of one feature, before two 1x1 convolutions with four times the features between
     them (Liu et al. 2022): a wide field for few products."""
 
@@ -173,22 +176,23 @@ class DepthwiseStack(SingleStack):
         self.blocks = nn.ModuleList(DepthwiseBlock(model, self.rows, self.wider) for _ in range(model.blocks))
         self.rows_above = model.first_kernel // 2 + (self.rows - 1) * model.blocks
 
-    def _blocks(self) -> list[ResidualBlock]:
-        return []
-
     def incremental(self, *arguments: object) -> None:
         return None
 
 
-class Depthwise3(DepthwiseStack):
-    rows = 2
+class Depthwise3Eight(Depthwise7):
+    rows, wider = 2, 8
 
 
-class Depthwise11(DepthwiseStack):
+class Depthwise3Twice(Depthwise7):
+    rows, wider = 2, 2
+
+
+class Depthwise11(Depthwise7):
     rows = 6
 
 
-class DepthwiseTwice(DepthwiseStack):
+class DepthwiseTwice(Depthwise7):
     wider = 2
 
 
@@ -206,16 +210,64 @@ class DepthwiseBlock(nn.Module):
         return x + self.out(F.silu(self.into(self.norm(self.spread(x)))))
 
 
+class DenseAbove(Depthwise7):
+    """The pixel's row by depthwise kernels, the row above by a dense kernel into what is inside a block, twice the
+    features: for a whole row at once."""
+
+    rows, wider = 2, 2
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.blocks = nn.ModuleList(DenseAboveBlock(model, self.rows, self.wider) for _ in range(model.blocks))
+
+
+class DenseAboveBlock(DepthwiseBlock):
+    def __init__(self, model: Model, rows: int, wider: int) -> None:
+        super().__init__(model, rows, wider)
+        self.above_norm = make_norm(model.norm, model.channels)
+        self.above = nn.Conv2d(model.channels, wider * model.channels, (1, 3), padding=(0, 1), bias=False)
+        init_conv_(self.above)
+
+    def forward(self, x: Tensor) -> Tensor:
+        above = shift_down(self.above(self.above_norm(x)))
+        return x + self.out(F.silu(self.into(self.norm(self.spread(x))) + above))
+
+
+class BranchAbove(Depthwise7):
+    """Beside a block with twice the features inside one of four times that sees the rows above alone: for a whole row
+    at once."""
+
+    rows, wider = 2, 2
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.blocks = nn.ModuleList(BranchAboveBlock(model) for _ in range(model.blocks))
+        self.rows_above = model.first_kernel // 2 + 2 * model.blocks
+
+
+class BranchAboveBlock(nn.Module):
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.beside, self.above = DepthwiseBlock(model, 2, 2), DepthwiseBlock(model, 2, 4)
+        self.above.spread = Depthwise(model.channels, 3, whole=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        above = self.above
+        return self.beside(x) + above.out(F.silu(above.into(above.norm(above.spread(shift_down(x))))))
+
+
 class DepthwiseStreams(TwoStream):
     """The same in two streams: the vertical one, of four times the features inside, is known for a whole row at once,
     the horizontal one has twice."""
 
-    wider = 4, 2
+    rows, wider = 4, (4, 2)
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
-        self.blocks = nn.ModuleList(DepthwiseStreamsBlock(model, num_classes, *self.wider) for _ in range(model.blocks))
-        self.rows_above = model.first_kernel // 2 + 1 + 3 * model.blocks
+        self.blocks = nn.ModuleList(
+            DepthwiseStreamsBlock(model, num_classes, self.rows, *self.wider) for _ in range(model.blocks)
+        )
+        self.rows_above = model.first_kernel // 2 + 1 + (self.rows - 1) * model.blocks
 
     def _blocks(self) -> list[TwoStreamBlock]:
         return []
@@ -225,10 +277,10 @@ class DepthwiseStreams(TwoStream):
 
 
 class DepthwiseStreamsBlock(nn.Module):
-    def __init__(self, model: Model, num_classes: int, wider: int, horizontal_wider: int) -> None:
+    def __init__(self, model: Model, num_classes: int, rows: int, wider: int, horizontal_wider: int) -> None:
         super().__init__()
         channels, wide, horizontal_wide = model.channels, wider * model.channels, horizontal_wider * model.channels
-        self.spread_v, self.spread_h = Depthwise(channels, 4, whole=True), Depthwise(channels, 4)
+        self.spread_v, self.spread_h = Depthwise(channels, rows, whole=True), Depthwise(channels, rows)
         self.norms = nn.ModuleList(make_norm(model.norm, channels) for _ in range(3))
         self.into_v, self.out_v = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, channels, 1)
         self.into_h, self.out_h = nn.Conv2d(channels, horizontal_wide, 1), nn.Conv2d(horizontal_wide, channels, 1)

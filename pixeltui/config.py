@@ -69,7 +69,10 @@ class Attention(Table, frozen=True, kw_only=True):
 class Model(Table, frozen=True, kw_only=True):
     architecture: Annotated[
         str,
-        Meta(description="two_stream (vertical and horizontal stack, no blind spot) or single_stack (one, masked)"),
+        Meta(
+            description="two_stream (vertical and horizontal stack, no blind spot), single_stack (one, masked), or "
+            "either with a kernel for each feature between 1x1 convolutions: depthwise_two_stream, depthwise"
+        ),
     ] = "two_stream"
     channels: Annotated[Positive, Meta(description="feature maps of a block")] = 176
     blocks: Annotated[Positive, Meta(description="residual blocks")] = 17

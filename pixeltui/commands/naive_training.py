@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pixeltui.config import Augmentations, Train
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, PixelCNNLoss
+from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d
 from pixeltui.data import DataSet
 from pixeltui.data.torchvision_sets import import_datasets
@@ -25,10 +26,13 @@ class FullMaskedConv2d(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, conv: MaskedConv2d | DownShiftedConv2d | DownRightShiftedConv2d) -> None:
+    def __init__(self, conv: MaskedConv2d | DownShiftedConv2d | DownRightShiftedConv2d | DepthwiseConv2d) -> None:
         super().__init__()
         weight = conv.weight.detach()
-        live = torch.ones_like(weight) if not isinstance(conv, MaskedConv2d) else conv.mask.expand_as(weight)
+        live = torch.ones_like(weight)
+        if isinstance(conv, MaskedConv2d | DepthwiseConv2d):
+            live = conv.mask.expand_as(weight)
+        self.groups = 1 if isinstance(conv, MaskedConv2d) else conv.groups
         rows, columns = weight.shape[2:]
         right = columns - 1 if isinstance(conv, DownRightShiftedConv2d) else 0
         full = (0, right, 0, rows - 1)
@@ -38,7 +42,7 @@ class FullMaskedConv2d(nn.Module):
         self.padding = (rows - 1, (columns + right) // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding, groups=self.groups)
 
 
 def naive_copy(model: ConditionalPixelCNN) -> ConditionalPixelCNN:
@@ -46,7 +50,7 @@ def naive_copy(model: ConditionalPixelCNN) -> ConditionalPixelCNN:
     model = copy.deepcopy(model)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, MaskedConv2d | DownShiftedConv2d | DownRightShiftedConv2d):
+            if isinstance(child, MaskedConv2d | DownShiftedConv2d | DownRightShiftedConv2d | DepthwiseConv2d):
                 setattr(parent, name, FullMaskedConv2d(child))
     return model
 

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pixeltui.commands.training_speed import SQUARE
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
+from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.gpu import pixels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
@@ -154,18 +155,15 @@ def weights(model: ConditionalPixelCNN) -> tuple[int, int]:
     trunk = model.trunk.incremental(model.label_index(None, 1, _device(model)), 1, *IMAGE[1:], torch.float32)
     if not isinstance(trunk, RowTrunk):
         return 0, total
-    stack = trunk.stack
-    matrices: list[Tensor] = [trunk.first, *stack.left]
-    for block in stack.blocks:
-        matrices += [block.centre, block.out[:-1]]
-    for attention in stack.attention.values():
-        matrices += [attention.matrix, attention.out[:-1]]
+    matrices = [trunk.first, *trunk.stack.matrices()]
     head = sum(_live(module) for module in model.head.modules() if isinstance(module, nn.Conv2d | MaskedConv2d))
     pixel = head + sum(matrix.numel() for matrix in matrices)
     return total - pixel, pixel
 
 
 def _live(module: nn.Module) -> int:
+    if isinstance(module, DepthwiseConv2d):
+        return module.out_channels * int(module.mask.sum())
     if isinstance(module, MaskedConv2d):
         return module.in_channels * module.out_channels * int(module.mask.sum())
     return module.weight.numel() if isinstance(module, nn.Conv2d) else 0

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.core.fused import add_bias
-from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm
+from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d
 
 
 def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
@@ -14,7 +14,7 @@ def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | Non
     The gain of a layer norm goes into the kernel, which is smaller than the features. On a GPU the biases are added
     together: cuDNN's passes for a bias and its gradient take as long as its products.
     """
-    if not isinstance(conv, DownShiftedConv2d | DownRightShiftedConv2d):
+    if not isinstance(conv, DownShiftedConv2d | DownRightShiftedConv2d | PointwiseConv2d):
         y: Tensor = conv(norm(x))
     else:
         x, gain = (norm.bare(x), norm.weight) if isinstance(norm, LayerNorm) else (norm(x), None)

@@ -14,6 +14,12 @@ def convolved(rows: Tensor, kernel: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).contiguous()
 
 
+def move_up(rows: Tensor) -> None:
+    """Each takes the place of the one above; the last stays."""
+    for row in range(len(rows) - 1):
+        rows[row] = rows[row + 1]
+
+
 class ImageRows:
     """The image's current row and the `above` rows before it, scaled, with zeros around: [above + 1, B, W + .., C].
 
@@ -78,6 +84,5 @@ class ImageRows:
         )
 
     def end_row(self) -> None:
-        for row in range(len(self.stored) - 1):
-            self.stored[row] = self.stored[row + 1]
+        move_up(self.stored)
         self.stored[-1] = self.fresh

@@ -138,6 +138,17 @@ class DownRightShiftedConv2d(nn.Conv2d):
         return F.pad(x, (columns - 1, 0, rows - 1, 0))
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution: a matrix, at every pixel the same."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
+        """gain: factors [C] of the inputs; not biased: without the bias."""
+        return F.conv2d(x, gained(self.weight, gain), self.bias if biased else None)
+
+
 def gained(weight: Tensor, gain: Tensor | None) -> Tensor:
     """A kernel [C', C, rows, columns] with the factors [C] of its inputs taken in."""
     return weight if gain is None else weight * gain[:, None, None]

@@ -5,13 +5,15 @@ L blocks; a row of features is [W, B, D], so that the same columns of all images
 matrix.
 """
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeltui.core.image_rows import ImageRows, convolved
+from pixeltui.core.image_rows import ImageRows, convolved, move_up
 from pixeltui.core.packed import AttentionWeights, Gate, Norm, PackedAttention, labelled
 from pixeltui.core.parts import IncrementalTrunk
 
@@ -60,6 +62,72 @@ class Block(NamedTuple):
         return torch.cat([self.above, F.pad(own, (0, 0, 0, 0, 0, right))[None]])
 
 
+class AnyStack(ABC):
+    """Blocks whose features at a pixel hang on earlier pixels of the row and on the rows above."""
+
+    batch: int
+    width: int
+    channels: int
+    blocks: Sequence[Any]
+    attention: dict[int, PackedAttention]
+    sums: Tensor
+    """[L, W, B, ..]: what each block takes from elsewhere than the row, begun by begin_row and added to by others"""
+    left_taps: int
+    current: Tensor
+    """[left_taps + W, L, B, D]: what the blocks' kernels see of the current row"""
+    previous: Tensor
+    """[rows above, L, W + .., B, D]: the same of those"""
+
+    @abstractmethod
+    def begin_row(self) -> None: ...
+
+    @abstractmethod
+    def pixel(self, column: int, h: Tensor) -> None:
+        """h [B, D], of the pixel before the first block, becomes that after the last."""
+
+    @abstractmethod
+    def fill_block(self, number: int, row: int, h: Tensor, beside: Tensor | None) -> None:
+        """A block at known rows, the first of which is number `row`: h [B, R, W, D] becomes that after the block.
+
+        beside: what is added to its sums, [B, R, W, ..].
+        """
+
+    def end_row(self) -> None:
+        if not len(self.previous):
+            return
+        move_up(self.previous)
+        columns = slice(self.left_taps, self.left_taps + self.width)
+        self.previous[-1, :, columns] = self.current[self.left_taps :].transpose(0, 1)
+
+    @abstractmethod
+    def matrices(self) -> list[Tensor]:
+        """Those that a pixel is multiplied with: as many weights as multiply-adds."""
+        return [matrix for one in self.attention.values() for matrix in (one.matrix, one.out[:-1])]
+
+
+class AnyStackWeights(Protocol):
+    def rows(self, labels: Tensor | None, batch: int, height: int, width: int) -> AnyStack: ...
+
+
+class AnyVertical(Protocol):
+    """The vertical half of a block, a row at a time."""
+
+    def step(self, v: Tensor, work: Any, horizontal: Tensor) -> None:
+        """v [W B, D] becomes that after the block; `horizontal` [W B, ..], of the stack's sums, gets its part."""
+
+    def fill(self, v: Tensor) -> Tensor:
+        """v [B, R, W, D] of known rows becomes that after the block; its part of the stack's sums [B, R, W, ..]."""
+
+    def end_row(self) -> None: ...
+
+
+class AnyVerticalWeights(Protocol):
+    def rows(self, labels: Tensor | None, batch: int, width: int) -> AnyVertical: ...
+
+    def work(self, width: int, batch: int) -> Any:
+        """Buffers that all blocks' steps share."""
+
+
 Panels = dict[tuple[int, ...], tuple[Tensor, Tensor]]
 """Matrices, by where they lie, and what the compiled steps read in their place"""
 
@@ -75,6 +143,9 @@ class StackWeights:
         if blocks[0].centre.is_cuda:
             self.put_together()
 
+    def rows(self, labels: Tensor | None, batch: int, height: int, width: int) -> "CausalStack":
+        return CausalStack(self, labels, batch, height, width)
+
     def put_together(self) -> None:
         """For a GPU, which has little to do in one block: a few launches for all of them."""
         rows, columns = self.blocks[0].above.shape[:2]
@@ -85,14 +156,14 @@ class StackWeights:
 class TrunkWeights:
     """Those of a RowTrunk, which every stream of a model shares and none writes to."""
 
-    def __init__(self, first: Tensor, stack: StackWeights, norm: tuple[Norm, Tensor | None]) -> None:
+    def __init__(self, first: Tensor, stack: AnyStackWeights, norm: tuple[Norm, Tensor | None]) -> None:
         """first: [left C, D or more], of the current row; norm: the last one."""
         self.first, self.stack, self.norm = first, stack, norm
         self.panels: Panels = {}
 
 
-class CausalStack:
-    """Blocks whose features at a pixel hang on earlier pixels of the row: one step a pixel, the rows above at once.
+class CausalStack(AnyStack):
+    """Blocks of dense kernels: one step a pixel, the rows above at once.
 
     The rows above are known in every block when a row begins, and so is the pixel to the left when a pixel begins:
     only the centre of each kernel has to wait for the block before.
@@ -110,9 +181,8 @@ class CausalStack:
             return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
         self.current = zeros(self.left_taps + width, number, batch, self.channels)
-        """normed inputs of the blocks in the current row"""
+        """normed"""
         self.previous = zeros(len(first.above), number, width + first.above.shape[1] - 1, batch, self.channels)
-        """those of the rows above"""
         self.sums = zeros(number, width, batch, self.inner)
         """what the gates take from the rows above, bias included"""
         self.both = zeros(number, batch, self.inner)
@@ -152,7 +222,6 @@ class CausalStack:
             both.copy_(self.sums[:, column])
 
     def pixel(self, column: int, h: Tensor) -> None:
-        """h [B, D], of the pixel before the first block, becomes that after the last."""
         self.begin_pixel(column)
         steps = zip(self.blocks, self._steps[column], self.gates, strict=True)
         for number, (block, normed, gate) in enumerate(steps):
@@ -165,10 +234,6 @@ class CausalStack:
                 self.attention[number].pixel(column, h)
 
     def fill_block(self, number: int, row: int, h: Tensor, beside: Tensor | None) -> None:
-        """A block at known rows, the first of which is number `row`: h [B, R, W, D] becomes that after the block.
-
-        beside: what else the gate takes, [B, R, W, n D].
-        """
         block, normed = self.blocks[number], torch.empty_like(h)
         flat = h.flatten(0, 2)
         block.norm(flat, normed.flatten(0, 2))
@@ -183,17 +248,13 @@ class CausalStack:
         if number in self.attention:
             self.attention[number].rows(row, h)
 
-    def end_row(self) -> None:
-        if not len(self.previous):
-            return
-        for row in range(len(self.previous) - 1):
-            self.previous[row] = self.previous[row + 1]
-        columns = slice(self.left_taps, self.left_taps + self.width)
-        self.previous[-1, :, columns] = self.current[self.left_taps :].transpose(0, 1)
+    def matrices(self) -> list[Tensor]:
+        of_blocks = [part for block in self.blocks for part in (block.centre, block.out[:-1])]
+        return [*self.left, *of_blocks, *super().matrices()]
 
 
 class RowTrunk(IncrementalTrunk):
-    """A first convolution, a CausalStack and a norm. `begin_row` fills `start` and the stack's `sums`, for `pixel`.
+    """A first convolution, a stack and a norm. `begin_row` fills `start` and the stack's `sums`, for `pixel`.
 
     Features of the first convolution beyond those of the stack go past it and its norm.
     """
@@ -201,9 +262,9 @@ class RowTrunk(IncrementalTrunk):
     def __init__(self, weights: TrunkWeights, image: ImageRows, labels: Tensor | None, height: int) -> None:
         batch, first = image.stored.shape[1], weights.first
         self.image, self.first, self.panels = image, first, weights.panels
-        self.stack = stack = CausalStack(weights.stack, labels, batch, height, image.width)
+        self.stack = stack = weights.stack.rows(labels, batch, height, image.width)
         self.current = image.current
-        shape = (stack.width, stack.batch, first.shape[1])
+        shape = (image.width, batch, first.shape[1])
         self.start = torch.zeros(shape, dtype=first.dtype, device=first.device)
         """what the first convolution takes from the rows above, bias included"""
         self.features = self.start[0].clone()

@@ -3,6 +3,8 @@
 It has the blind spot of such stacks: what lies above and further to the right than the kernels' masks can reach.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from pixeltui.core.layers import (
 from pixeltui.core.once import once
 from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, RowTrunk, StackWeights, TrunkWeights, by_image
+from pixeltui.core.rows import AnyStackWeights, Block, RowTrunk, StackWeights, TrunkWeights, by_image
 
 
 class SingleStack(Trunk):
@@ -40,13 +42,14 @@ class SingleStack(Trunk):
             half = model.first_kernel // 2
             self.near = LinearSkip(image_channels, model.linear_skip, half, model.first_kernel, half)
         self.class_bias = ClassBias(num_classes, model.channels) if num_classes else None
-        self.blocks = nn.ModuleList(
-            ResidualBlock(model.channels, model.kernel, norm=model.norm, gate=model.gate, dropout=model.dropout)
-            for _ in range(model.blocks)
-        )
+        self.blocks = nn.ModuleList(self.block(model) for _ in range(model.blocks))
         self.attention = nn.ModuleDict(
             {str(after): CausalSelfAttention(model.channels, model.attention.heads) for after in attended}
         )
+
+    def block(self, model: Model) -> nn.Module:
+        """From features to features, causal with the pixel's own."""
+        return ResidualBlock(model.channels, model.kernel, norm=model.norm, gate=model.gate, dropout=model.dropout)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -62,14 +65,16 @@ class SingleStack(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "SingleStackRows | None":
-        blocks = self._blocks()
+        blocks: list[Any] = list(self.blocks)
         if not packed.can_pack(blocks[0].gate_name, [block.norm for block in blocks]):
             return None
         weights = once(self, dtype, lambda: SingleStackWeights(self, dtype))
         return SingleStackRows(weights, labels, batch, height, width)
 
-    def _blocks(self) -> list[ResidualBlock]:
-        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
+    def pack_blocks(self, attention: dict[int, AttentionWeights], dtype: torch.dtype) -> AnyStackWeights:
+        """attention: by the number of the block before it, from 0."""
+        blocks = [block for block in self.blocks if isinstance(block, ResidualBlock)]
+        return StackWeights([pack_block(block, dtype) for block in blocks], attention)
 
 
 class SingleStackWeights(TrunkWeights):
@@ -83,7 +88,7 @@ class SingleStackWeights(TrunkWeights):
             for after, layer in trunk.attention.items()
             if isinstance(layer, CausalSelfAttention)
         }
-        stack = StackWeights([pack_block(block, dtype) for block in trunk._blocks()], attention)
+        stack = trunk.pack_blocks(attention, dtype)
         self.first_above, left = first[:-1].flatten(0, 2), first[-1, : self.half].flatten(0, 1)
         self.bias = packed.bias_of(trunk.first, dtype)
         self.by_class = packed.class_table(trunk.class_bias, dtype)

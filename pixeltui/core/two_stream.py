@@ -7,6 +7,8 @@ on those rows and on the pixels to its left. So the vertical stack of a row can 
 Shapes: x [B, C, H, W]; both stacks [B, D, H, W].
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ from pixeltui.core import packed
 from pixeltui.core.attention import CausalSelfAttention
 from pixeltui.core.convolved import normed_conv, plus_pointwise
 from pixeltui.core.dropout import Dropout
-from pixeltui.core.image_rows import ImageRows, convolved
+from pixeltui.core.image_rows import ImageRows, convolved, move_up
 from pixeltui.core.layers import (
     ClassBias,
     DownRightShiftedConv2d,
@@ -31,7 +33,17 @@ from pixeltui.core.layers import (
 from pixeltui.core.once import once
 from pixeltui.core.packed import AttentionWeights, Gate
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import Block, RowTrunk, StackWeights, TrunkWeights, below, by_image
+from pixeltui.core.rows import (
+    AnyStackWeights,
+    AnyVertical,
+    AnyVerticalWeights,
+    Block,
+    RowTrunk,
+    StackWeights,
+    TrunkWeights,
+    below,
+    by_image,
+)
 
 
 class TwoStreamBlock(nn.Module):
@@ -100,7 +112,7 @@ class TwoStream(Trunk):
         self.vertical_first = DownShiftedConv2d(image_channels + 1, model.channels, (rows, model.first_kernel))
         self.horizontal_first = DownRightShiftedConv2d(image_channels + 1, model.channels, (1, rows))
         self.blocks = nn.ModuleList(
-            TwoStreamBlock(model, num_classes, last=number == model.blocks) for number in range(1, model.blocks + 1)
+            self.block(model, num_classes, last=number == model.blocks) for number in range(1, model.blocks + 1)
         )
         self.attention = nn.ModuleDict(
             {str(after): CausalSelfAttention(model.channels, model.attention.heads) for after in attended}
@@ -111,6 +123,10 @@ class TwoStream(Trunk):
         self.near: LinearSkip | None = None
         if model.linear_skip:
             self.near = LinearSkip(image_channels + 1, model.linear_skip, rows, model.first_kernel, rows)
+
+    def block(self, model: Model, num_classes: int, *, last: bool) -> nn.Module:
+        """From v, h and labels to v and h."""
+        return TwoStreamBlock(model, num_classes, last=last)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         above, left, v, h = self.begin(x)
@@ -136,12 +152,24 @@ class TwoStream(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "TwoStreamRows | None":
-        blocks = self._blocks()
-        norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
-        if not packed.can_pack(blocks[0].gate_name, [*norms, self.norm]):
+        if not self.can_pack():
             return None
         weights = once(self, dtype, lambda: TwoStreamWeights(self, dtype))
         return TwoStreamRows(weights, labels, batch, height, width)
+
+    def can_pack(self) -> bool:
+        """Whether pack_blocks knows all parts."""
+        blocks = self._blocks()
+        norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
+        return packed.can_pack(blocks[0].gate_name, [*norms, self.norm])
+
+    def pack_blocks(
+        self, attention: dict[int, AttentionWeights], dtype: torch.dtype
+    ) -> tuple[AnyStackWeights, Sequence[AnyVerticalWeights]]:
+        """The horizontal and the vertical halves; attention: by the number of the block before it, from 0."""
+        blocks = self._blocks()
+        stack = StackWeights([_horizontal(block, dtype) for block in blocks], attention)
+        return stack, [VerticalWeights(block, dtype) for block in blocks]
 
     def _blocks(self) -> list[TwoStreamBlock]:
         return [block for block in self.blocks if isinstance(block, TwoStreamBlock)]
@@ -152,18 +180,27 @@ class VerticalWeights:
 
     def __init__(self, block: TwoStreamBlock, dtype: torch.dtype) -> None:
         self.norm, factors = packed.pack_norm(block.vertical_norm, dtype)
+        self.gate = block.gate_name
         self.kernel = packed.scaled_rows(packed.taps(block.vertical_conv, dtype), factors)
         self.bias = packed.bias_of(block.vertical_conv, dtype)
         self.by_class = packed.class_table(block.vertical_class, dtype)
         self.out = None if block.vertical_out is None else Gate.pack(block.vertical_out, dtype)
         self.link = packed.taps(block.link, dtype)[0, 0]
 
+    def rows(self, labels: Tensor | None, batch: int, width: int) -> "VerticalBlock":
+        return VerticalBlock(self, labels, batch, width)
 
-class VerticalBlock:
+    def work(self, width: int, batch: int) -> "VerticalWork":
+        channels, inner = self.kernel.shape[2:]
+        return VerticalWork(self.gate, width * batch, inner, channels, self.kernel)
+
+
+class VerticalBlock(AnyVertical):
     """The vertical half of a TwoStreamBlock and its link, a row at a time; v [W B, D] holds the row."""
 
     def __init__(self, weights: VerticalWeights, labels: Tensor | None, batch: int, width: int) -> None:
         self.norm, self.kernel, self.out, self.link = weights.norm, weights.kernel, weights.out, weights.link
+        self.gate = weights.gate
         self.bias = packed.labelled(weights.bias, weights.by_class, labels)
         """[n D], or [B, n D] with labels"""
         rows, columns, channels, _ = self.kernel.shape
@@ -173,7 +210,6 @@ class VerticalBlock:
         """the current row, last, and those above it"""
 
     def step(self, v: Tensor, work: "VerticalWork", horizontal: Tensor) -> None:
-        """v becomes that after the block; `horizontal` [W B, n D] gets the link's part."""
         self.norm(v, self.normed[-1, self.reach : self.reach + self.width].flatten(0, 1))
         work.both.view(self.width, -1, work.both.shape[1]).copy_(self.bias)
         for row, kernel in enumerate(self.kernel):
@@ -182,18 +218,16 @@ class VerticalBlock:
         work.gate.add(self.out, v)
         horizontal.addmm_(work.gate.gated, self.link)
 
-    def fill(self, v: Tensor, gate: str) -> Tensor:
-        """v [B, R, W, D] of known rows becomes that after the block; the link's part [B, R, W, n D]."""
+    def fill(self, v: Tensor) -> Tensor:
         normed, flat = torch.empty_like(v), v.flatten(0, 2)
         self.norm(flat, normed.flatten(0, 2))
         both = convolved(below(self.normed[:-1], normed, self.reach), self.kernel) + by_image(self.bias)
-        gated = Gate(gate, both.flatten(0, 2), v.shape[3])
+        gated = Gate(self.gate, both.flatten(0, 2), v.shape[3])
         gated.add(self.out, flat)
         return (gated.gated @ self.link).view_as(both)
 
     def end_row(self) -> None:
-        for row in range(len(self.normed) - 1):
-            self.normed[row] = self.normed[row + 1]
+        move_up(self.normed)
 
 
 class VerticalWork:
@@ -218,9 +252,8 @@ class TwoStreamWeights(TrunkWeights):
             for after, layer in trunk.attention.items()
             if isinstance(layer, CausalSelfAttention)
         }
-        stack = StackWeights([_horizontal(block, dtype) for block in trunk._blocks()], attention)
+        stack, self.verticals = trunk.pack_blocks(attention, dtype)
         super().__init__(horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
-        self.verticals = [VerticalWeights(block, dtype) for block in trunk._blocks()]
         self.vertical_first = vertical
         """[rows, columns, C, D or more]"""
         self.vertical_bias = torch.cat([packed.bias_of(above, dtype) for above, _ in firsts])
@@ -234,11 +267,10 @@ class TwoStreamRows(RowTrunk):
         rows, columns, channels, _ = weights.vertical_first.shape
         image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, weights.vertical_first, ones=True)
         super().__init__(weights, image, labels, height)
-        self.verticals = [VerticalBlock(one, labels, batch, width) for one in weights.verticals]
+        self.verticals = [one.rows(labels, batch, width) for one in weights.verticals]
         self.vertical_first = weights.vertical_first.flatten(0, 2)
         self.vertical_bias, self.bias = weights.vertical_bias, weights.bias
-        gate, stack = self.stack.blocks[0].gate, self.stack
-        self.work = VerticalWork(gate, width * batch, stack.inner, stack.channels, weights.vertical_first)
+        self.work = weights.verticals[0].work(width, batch)
 
     def begin_row(self) -> None:
         first = torch.addmm(self.vertical_bias, self.image.above(), self.vertical_first)
@@ -254,7 +286,7 @@ class TwoStreamRows(RowTrunk):
         v = above + self.vertical_bias[own]
         h = left + v + self.bias[own]
         for number, vertical in enumerate(self.verticals):
-            self.stack.fill_block(number, row, h, vertical.fill(v, self.work.gate.name))
+            self.stack.fill_block(number, row, h, vertical.fill(v))
 
     def end_row(self) -> None:
         super().end_row()

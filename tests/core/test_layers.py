@@ -1,6 +1,7 @@
 """Layers by themselves: what each sees, how it starts, what it refuses."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ import torch.nn.functional as F
 
 from pixeltui.core import CausalSelfAttention, MaskedConv2d, ResidualBlock, convolved
 from pixeltui.core.convolved import normed_conv, plus_pointwise
+from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.layers import (
     ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,
+    PointwiseConv2d,
     RMSNorm,
     make_norm,
     shift_down,
@@ -104,6 +107,32 @@ def test_shifted_convolutions_see_the_taps_that_they_say() -> None:
         DownShiftedConv2d(1, 1, (2, 2))
 
 
+def test_depthwise_convolution_sees_its_row_whole_where_that_is_known() -> None:
+    conv = DepthwiseConv2d(1, 5, whole=True)
+    x = torch.zeros(1, 1, 6, 7, requires_grad=True)
+    (gradient,) = torch.autograd.grad(conv(x)[0, 0, 3, 3], x)
+    assert {(r, c) for r, c in gradient[0, 0].nonzero().tolist()} == {(r, c) for r in (1, 2, 3) for c in range(1, 6)}
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_depthwise_convolution_is_a_masked_one_whose_features_do_not_meet(size: int) -> None:
+    conv, whole = DepthwiseConv2d(4, size), MaskedConv2d("B", 4, 4, size)
+    assert conv.weight.shape == (4, 1, size // 2 + 1, size)
+    with torch.no_grad():
+        conv.weight.normal_()
+        whole.weight.zero_()
+        whole.weight[range(4), range(4)] = conv.weight[:, 0]
+        whole.bias.copy_(conv.bias)
+    x = torch.randn(2, 4, 5, 6)
+    torch.testing.assert_close(conv(x), whole(x))
+    assert list(conv.state_dict()) == ["weight", "bias"]
+
+
+def test_depthwise_convolution_refuses_even_kernels() -> None:
+    with pytest.raises(ValueError, match="odd kernel size, got 2"):
+        DepthwiseConv2d(4, 2)
+
+
 def test_shifts() -> None:
     x = torch.arange(6.0).view(1, 1, 2, 3)
     assert shift_down(x)[0, 0].tolist() == [[0, 0, 0], [0, 1, 2]]
@@ -185,14 +214,18 @@ def test_attention_starts_as_the_identity_and_refuses_heads_that_do_not_divide()
 @pytest.mark.parametrize(("as_on_gpu", "compiled"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("norm", ["layer", "rms", "none"])
 @pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("kind", [lambda: DownShiftedConv2d(4, 6, (2, 3)), lambda: PointwiseConv2d(4, 6)])
 def test_norm_convolution_and_biases_in_fewer_passes(
-    monkeypatch: pytest.MonkeyPatch, as_on_gpu: bool, compiled: bool, norm: str, classes: int
+    monkeypatch: pytest.MonkeyPatch,
+    as_on_gpu: bool,
+    compiled: bool,
+    norm: str,
+    classes: int,
+    kind: Callable[[], torch.nn.Module],
 ) -> None:
     """Values and gradients are those of the layers one after another."""
     monkeypatch.setattr(convolved, "_on_gpu", lambda _: as_on_gpu)
-    parts = torch.nn.ModuleList(
-        [make_norm(norm, 4), DownShiftedConv2d(4, 6, (2, 3)), torch.nn.Conv2d(6, 5, 1), ClassBias(classes, 6)]
-    ).double()
+    parts = torch.nn.ModuleList([make_norm(norm, 4), kind(), torch.nn.Conv2d(6, 5, 1), ClassBias(classes, 6)]).double()
     for parameter in parts.parameters():
         torch.nn.init.normal_(parameter)
     own_norm, conv, out, by_class = parts

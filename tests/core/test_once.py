@@ -35,7 +35,7 @@ def packings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
         return whole(module, kind, lambda: (packed.append(module), make())[1])
 
     whole = once.once
-    for architecture in Fast.ARCHITECTURES:
+    for architecture in ("single_stack", "two_stream"):
         monkeypatch.setattr(f"{registry.ARCHITECTURES[architecture].split(':')[0]}.once", counted)
     return packed
 

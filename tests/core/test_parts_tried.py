@@ -24,10 +24,12 @@ TRUNKS = (
     "norm_after_and_at_the_end",
     "class_at_the_start",
     "norm_before",
-    "depthwise",
+    "depthwise_7",
     "depthwise_11",
     "depthwise_streams",
     "depthwise_sums",
+    "dense_above",
+    "branch_above",
 )
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures
 from pixeltui.core.parts import IncrementalHead
-from pixeltui.core.rows import RowTrunk
+from pixeltui.core.rows import CausalStack, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
 from pixeltui.core.two_stream import TwoStreamRows
 
@@ -65,14 +65,13 @@ class TrunkKernel:
 
     def __init__(self, trunk: RowTrunk, tile: Tile) -> None:
         """Raises Unsupported."""
-        _check_trunk(trunk)
-        stack, image = trunk.stack, trunk.image
+        stack, image = _known_stack(trunk), trunk.image
         self.grid = (tile.programs(stack.batch),)
         self.stack, self.features = stack, trunk.features
         self.centre = torch.stack([block.centre for block in stack.blocks])
         self.out = torch.stack([block.out[: stack.channels + 1] for block in stack.blocks])
         row = image.stored[-1, :, image.start - image.left :]
-        self.options = _trunk_options(trunk, tile)
+        self.options = _trunk_options(trunk, stack, tile)
         size = 3 * self.options["GROUPS"] * tile.images * max(self.options["BD"], self.options["BS"])
         self.scratch = trunk.first.new_empty(self.grid[0] * size)
         """what threads tell one another"""
@@ -89,11 +88,13 @@ class TrunkKernel:
         return self.features
 
 
-def _check_trunk(trunk: RowTrunk) -> None:
-    """Raises Unsupported."""
+def _known_stack(trunk: RowTrunk) -> CausalStack:
+    """The trunk's; raises Unsupported where the kernel lacks a part of it."""
     if type(trunk) not in (SingleStackRows, TwoStreamRows) or type(trunk).pixel is not RowTrunk.pixel:
         raise Unsupported(type(trunk).__name__)
     stack = trunk.stack
+    if type(stack) is not CausalStack:
+        raise Unsupported(type(stack).__name__)
     if stack.attention:
         raise Unsupported("attention")
     if trunk.first.dtype != torch.float32:
@@ -104,11 +105,12 @@ def _check_trunk(trunk: RowTrunk) -> None:
         raise Unsupported("blocks with different norms")
     if stack.channels > MOST_FEATURES or stack.current.numel() >= MOST_NUMBERS:
         raise Unsupported(f"{stack.channels} channels, batch {stack.batch}")
+    return stack
 
 
-def _trunk_options(trunk: RowTrunk, tile: Tile) -> dict[str, Any]:
+def _trunk_options(trunk: RowTrunk, stack: CausalStack, tile: Tile) -> dict[str, Any]:
     """What trunk_pixel is compiled for."""
-    stack, image = trunk.stack, trunk.image
+    image = trunk.image
     channels, linear = stack.channels, trunk.first.shape[1] - stack.channels
     padded = power(channels)
     return {

@@ -9,13 +9,13 @@ import importlib.util
 import os
 from functools import cache
 
-FORMAT = 4
+FORMAT = 5
 """of the structures here and in steps.h"""
 MODULE = "pixeltui.core.native._steps"
 VECTORS = (16, 8, 4)
 """floats in a vector, best first: AVX-512, AVX2, what every machine has"""
 KINDS = (
-    *("linear", "rms", "layer", "affine", "tanh_gate", "silu_gate", "silu", "relu", "attend"),
+    *("linear", "rms", "layer", "spread", "affine", "tanh_gate", "silu_gate", "silu", "relu", "attend"),
     *("mixture_begin", "mixture_draw", "mixture_logs", "mixture_seen"),
     *("softmax_draw", "log_softmax", "logs_draw", "table_add", "meet"),
 )

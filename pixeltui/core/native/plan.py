@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pixeltui.core.depthwise_rows import DepthwiseStackRows, DepthwiseWeights, VerticalDepthwise, Work
 from pixeltui.core.heads.categorical import ChannelNetsPixel, IndependentPixel
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
 from pixeltui.core.image_rows import ImageRows
@@ -15,7 +16,7 @@ from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, CMixture
 from pixeltui.core.native.program import Steps, Unsupported
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import IncrementalHead, IncrementalTrunk
-from pixeltui.core.rows import CausalStack, RowTrunk
+from pixeltui.core.rows import AnyStack, CausalStack, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
 from pixeltui.core.two_stream import TwoStreamRows, VerticalBlock
 
@@ -25,7 +26,7 @@ def row_steps(steps: Steps, trunk: IncrementalTrunk) -> None:
     if type(trunk) is SingleStackRows:
         _above(steps, trunk.image, trunk.first_above, trunk.start, trunk.bias)
         for number in range(len(trunk.stack.blocks)):
-            _begin_block(steps, trunk.stack, number)
+            _begin_any_block(steps, trunk.stack, number)
     elif type(trunk) is TwoStreamRows:
         _two_stream_row(steps, trunk)
     else:
@@ -39,7 +40,13 @@ def pixel_steps(steps: Steps, trunk: IncrementalTrunk) -> Tensor:
     image = trunk.image
     h = trunk.features[..., : trunk.stack.channels]
     steps.linear(trunk.features, image.left_windows(), trunk.first, trunk.start)
-    _stack(steps, trunk.stack, h)
+    stack = trunk.stack
+    if type(stack) is CausalStack:
+        _stack(steps, stack, h)
+    elif type(stack) is DepthwiseStackRows:
+        _depthwise_stack(steps, stack, h)
+    else:
+        raise Unsupported(type(stack).__name__)
     steps.norm(trunk.norm, h, h)
     if trunk.factors is not None:
         steps.add("affine", h, h, weight=trunk.factors)
@@ -63,12 +70,18 @@ def _two_stream_row(steps: Steps, trunk: TwoStreamRows) -> None:
     first = torch.zeros_like(trunk.start)
     v = first[..., : trunk.stack.channels]
     work = trunk.work
-    both, gated = work.both.view(width, batch, -1), work.gate.work.view(width, batch, -1)
     _above(steps, trunk.image, trunk.vertical_first, first, trunk.vertical_bias)
     steps.add("affine", first, trunk.start, bias=trunk.bias)
     for number, vertical in enumerate(trunk.verticals):
-        sums = _begin_block(steps, trunk.stack, number)
-        _vertical(steps, vertical, v, both, work.gate.name, gated, sums)
+        sums = _begin_any_block(steps, trunk.stack, number)
+        if type(vertical) is VerticalBlock:
+            both, gated = work.both.view(width, batch, -1), work.gate.work.view(width, batch, -1)
+            _vertical(steps, vertical, v, both, work.gate.name, gated, sums)
+        elif type(vertical) is VerticalDepthwise:
+            _vertical_depthwise(steps, vertical, v, work)
+            steps.spread(sums, v, torch.ones_like(vertical.block.kernel[0, :1]), sums)
+        else:
+            raise Unsupported(type(vertical).__name__)
 
 
 def _vertical(
@@ -89,6 +102,29 @@ def _vertical(
     steps.linear(horizontal, gated[..., :channels], block.link, horizontal)
 
 
+def _vertical_depthwise(steps: Steps, vertical: VerticalDepthwise, v: Tensor, work: Work) -> None:
+    """VerticalDepthwise.step, but for the horizontal stack's part."""
+    width, batch, channels = v.shape
+    steps.add("affine", v, vertical.stored[-1, vertical.reach : vertical.reach + width])
+    steps.meet()
+    sums, start = work.sums.view(width, batch, channels), _expanded(vertical.block.kernel_bias, batch)
+    for above, taps in zip(vertical.stored, vertical.block.kernel, strict=True):
+        steps.spread(sums, above[:width], taps, start)
+        start = sums
+    _inside(steps, vertical.block, work, v, (width, batch))
+
+
+def _inside(steps: Steps, block: DepthwiseWeights, work: Work, h: Tensor, pixels: tuple[int, ...]) -> None:
+    """Work.add; pixels: the work's, [N] or [W, N]."""
+    sums, normed, both, gated = (
+        x.view(*pixels, x.shape[-1]) for x in (work.sums, work.normed, work.both, work.gate.work)
+    )
+    steps.norm(block.norm, sums, normed)
+    steps.linear(both, normed, block.into, _expanded(block.bias, pixels[-1]))
+    steps.gate(block.gate, both, gated[..., : block.wide])
+    steps.linear(h, gated[..., : block.wide + 1], block.out, h)
+
+
 def _above(steps: Steps, image: ImageRows, matrix: Tensor, output: Tensor, bias: Tensor) -> None:
     """output = bias + what the matrix makes of the rows above."""
     start = _expanded(bias, output.shape[1])
@@ -96,6 +132,15 @@ def _above(steps: Steps, image: ImageRows, matrix: Tensor, output: Tensor, bias:
     for windows, part in zip(rows, matrix.chunk(len(rows)), strict=True):
         steps.linear(output, windows, part, start)
         start = output
+
+
+def _begin_any_block(steps: Steps, stack: AnyStack, number: int) -> Tensor:
+    """A block's part of the stack's begin_row; its sums."""
+    if type(stack) is CausalStack:
+        return _begin_block(steps, stack, number)
+    if type(stack) is DepthwiseStackRows:
+        return _begin_depthwise(steps, stack, number)
+    raise Unsupported(type(stack).__name__)
 
 
 def _begin_block(steps: Steps, stack: CausalStack, number: int) -> Tensor:
@@ -123,6 +168,28 @@ def _stack(steps: Steps, stack: CausalStack, h: Tensor) -> None:
             steps.norm(block.after, gate.both, gate.both)
         steps.gate(gate.name, gate.both, gate.gated)
         steps.linear(h, gate.with_one, block.out, h)
+        if number in stack.attention:
+            _attention(steps, stack.attention[number], h)
+
+
+def _begin_depthwise(steps: Steps, stack: DepthwiseStackRows, number: int) -> Tensor:
+    block, sums = stack.blocks[number], stack.sums[number]
+    start = _expanded(block.kernel_bias, stack.batch)
+    for above, taps in zip(stack.previous[:, number], block.kernel, strict=False):
+        steps.spread(sums, above[: stack.width], taps, start)
+        start = sums
+    if not len(stack.previous):
+        steps.add("affine", start, sums)
+    return sums
+
+
+def _depthwise_stack(steps: Steps, stack: DepthwiseStackRows, h: Tensor) -> None:
+    for number, block in enumerate(stack.blocks):
+        own = stack.current[:, number]
+        steps.add("affine", h, own[stack.left_taps :])
+        taps = block.kernel[-1, : stack.left_taps + 1]
+        steps.spread(stack.work.sums, own[: stack.width], taps, stack.sums[number])
+        _inside(steps, block, stack.work, h, (stack.batch,))
         if number in stack.attention:
             _attention(steps, stack.attention[number], h)
 

@@ -32,6 +32,13 @@ class Steps:
         weight = self._panels(matrix)
         self.add("linear", x, output, start=start, weight=weight, inputs=matrix.shape[0], outputs=matrix.shape[1])
 
+    def spread(self, output: Tensor, x: Tensor, taps: Tensor, start: Tensor) -> None:
+        """output = start + what taps [T, D] make, feature by feature, of the T columns of x [W, N, D] from each on.
+
+        x reaches T - 1 columns further than its shape tells.
+        """
+        self.add("spread", x, output, start=start, weight=taps, inputs=len(taps))
+
     def gate(self, name: str, both: Tensor, gated: Tensor) -> None:
         steps = {"tanh": "tanh_gate", "silu": "silu_gate", "none": "silu"}
         if name not in steps:

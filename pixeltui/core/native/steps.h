@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define PIXELTUI_FORMAT 4
+#define PIXELTUI_FORMAT 5
 
 /* Features of every image at every column: a pointer and strides in floats. */
 typedef struct {
@@ -17,6 +17,7 @@ typedef enum {
     LINEAR,        /* out = start + in W; start null: 0 */
     RMS,           /* out = in / sqrt(|in|^2 + number^2) */
     LAYER,         /* out = (in - mean) / sqrt(variance + number) */
+    SPREAD,        /* out = start + sum of in[column + t] times row t of weight [inputs, outputs], feature by feature */
     AFFINE,        /* out = in weight + bias; either may be null */
     TANH_GATE,     /* out = tanh(first half of in) sigmoid(second half) */
     SILU_GATE,     /* out = first half of in times b sigmoid(b), b the second half */
