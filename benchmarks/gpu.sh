@@ -7,7 +7,7 @@ set -u
 
 DEVICE=${1:-cuda}
 FOLDER=${2:-$(dirname "$0")/results}
-[ $# -gt 2 ] && STEPS=("${@:3}") || STEPS=(machine tests train compile sample tiles growth epochs repeat memory)
+[ $# -gt 2 ] && STEPS=("${@:3}") || STEPS=(machine tests train compile sample tiles trunks growth epochs repeat memory)
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 DATE=$(date +%F)
 RUNS=$(mktemp -d)
@@ -53,6 +53,16 @@ sample() { pixeltui bench sample --device "$DEVICE" --preset $PRESET --batch $SA
 
 # a row by torch's kernels and by the Triton kernels, with each of their tiles
 tiles() { if [ "$DEVICE" = cpu ]; then echo "needs a GPU"; else python benchmarks/gpu_sampling.py; fi; }
+
+# the trunks at full size: a step, sampling, and with the file DATA=IMAGES.npz bits/dim after as many images
+trunks() {
+    python benchmarks/gpu_trunks.py || return 1
+    [ -z "${DATA:-}" ] || [ "$DEVICE" = cpu ] || python benchmarks/likelihood.py --data "$DATA" --device "$DEVICE" --full-size \
+        --images-seen 24000 "default: $SMALL_BATCH" "single stack: $SMALL_BATCH model.architecture=single_stack model.channels=240" \
+        "depthwise: $SMALL_BATCH model.architecture=depthwise model.channels=224" \
+        "depthwise, two streams: $SMALL_BATCH model.architecture=depthwise_two_stream model.channels=180"
+}
+SMALL_BATCH="train.batch_size=32 train.ema_decay=0.995" # of as few images as there are
 
 growth() {
     if [ "$DEVICE" = cpu ]; then
