@@ -14,8 +14,8 @@ from pixeltui.commands import sampling_speed
 from pixeltui.core import ConditionalPixelCNN, cached, kept
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.gpu import launches, pixels
-from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
-from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels
+from pixeltui.core.gpu.launches import MixtureKernel, Tile, Unsupported
+from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels, trunk_kernel
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
@@ -54,6 +54,11 @@ WHOLE: list[dict[str, Any]] = [
     {"norm": "layer", "gate": "none", "linear_skip": 24},
     {"architecture": "single_stack", "norm": "none", "gate": "none"},
     {"architecture": "single_stack", "norm": "batch", "gate": "tanh"},
+    {"architecture": "depthwise", "norm": "layer", "gate": "none"},
+    {"architecture": "depthwise", "norm": "rms", "gate": "tanh", "linear_skip": 0, "kernel": 1},
+    {"architecture": "depthwise_two_stream", "norm": "layer", "gate": "none", "kernel": 5},
+    {"architecture": "depthwise_two_stream", "norm": "rms", "gate": "tanh", "channel_autoregressive": False},
+    {"architecture": "depthwise_two_stream", "norm": "none", "gate": "silu", "linear_skip": 24, "std": 0.2},
 ]
 
 
@@ -107,12 +112,16 @@ def test_tiles_grow_with_the_batch() -> None:
 
 @pytest.mark.parametrize(("channels", "tile"), TILES)
 @pytest.mark.parametrize("gate", ["none", "tanh"])
+@pytest.mark.parametrize("architecture", ["two_stream", "depthwise", "depthwise_two_stream"])
 @torch.no_grad()
-def test_features_are_torch_s(made: Tiny, drew: list[Any], channels: int, tile: Tile, gate: str) -> None:
-    model = made((3, 3, 4), 256, channels=channels, gate=gate, first_kernel=5, kernel=5)
+def test_features_are_torch_s(
+    made: Tiny, drew: list[Any], architecture: str, channels: int, tile: Tile, gate: str
+) -> None:
+    options = {"architecture": architecture, "channels": channels, "gate": gate, "first_kernel": 5, "kernel": 5}
+    model = made((3, 3, 4), 256, **options)
     images = random_images(model, 3).to(DEVICE)
     ours, theirs = row_begun(model, images), row_begun(model, images)
-    kernel = TrunkKernel(ours, tile)
+    kernel = trunk_kernel(ours, tile)
     for column in range(4):
         torch.testing.assert_close(kernel.pixel(column), theirs.pixel(column), atol=1e-5, rtol=1e-5)
         for trunk in (ours, theirs):
@@ -145,13 +154,13 @@ def test_draws_are_torch_s_at_256_levels(made: Tiny, drew: list[Any], in_order: 
     assert torch.equal(drawn, given[:, :, 1, 2].t().long())
 
 
-@pytest.fixture
+@pytest.fixture(params=["two_stream", "depthwise"])
 def changed(
-    made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[ConditionalPixelCNN, ConditionalPixelCNN]:
     """A model whose sampler is kept and that has another's weights since; and that other."""
     monkeypatch.setattr(kept, "records", lambda _: True)
-    model, other = (made((3, 2, 3), 8, seed=seed) for seed in range(2))
+    model, other = (made((3, 2, 3), 8, architecture=request.param, seed=seed) for seed in range(2))
     model.sample(1, seed=1)
     model.load_state_dict(other.state_dict())
     return model, other
@@ -197,6 +206,9 @@ def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
         ({"norm": "batch"}, None),
         ({"architecture": "single_stack", "norm": "layer"}, None),
         ({}, torch.bfloat16),
+        ({"architecture": "depthwise", "attention": True}, None),
+        ({"architecture": "depthwise_two_stream", "norm": "batch"}, None),
+        ({"architecture": "depthwise"}, torch.bfloat16),
     ],
     ids=str,
 )
@@ -253,10 +265,17 @@ def test_triton_is_imported_where_it_runs_and_can_be_turned_off() -> None:
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 DEFAULT = {"channels": 48, "mixtures": 10, "first_kernel": 7, "blocks": 3, "gate": "none"}
 
+MODELS: list[dict[str, Any]] = [
+    DEFAULT,
+    {"architecture": "single_stack", "norm": "none"},
+    {**DEFAULT, "architecture": "depthwise"},
+    {**DEFAULT, "architecture": "depthwise_two_stream"},
+]
+
 
 @gpu
 @pytest.mark.parametrize("batch", [1, 5, 70])
-@pytest.mark.parametrize("options", [DEFAULT, {"architecture": "single_stack", "norm": "none"}], ids=str)
+@pytest.mark.parametrize("options", MODELS, ids=str)
 def test_on_a_gpu_images_are_those_of_torch(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], batch: int
 ) -> None:
@@ -277,12 +296,16 @@ def test_on_a_gpu_images_are_those_of_torch(
 
 @gpu
 @pytest.mark.parametrize("tile", [*TRUNK_TILES.values(), Tile(1, 64, 8), Tile(4, 64, 8), Tile(8, 64, 8)])
+@pytest.mark.parametrize(
+    ("architecture", "channels"), [("two_stream", 176), ("depthwise", 224), ("depthwise_two_stream", 184)]
+)
 @torch.no_grad()
-def test_on_a_gpu_features_are_torch_s(tiny: Tiny, tile: Tile) -> None:
-    model = tiny((3, 4, 8), 256, std=0.1, channels=176, blocks=4, first_kernel=7, gate="none", norm="layer").cuda()
+def test_on_a_gpu_features_are_torch_s(tiny: Tiny, architecture: str, channels: int, tile: Tile) -> None:
+    options = {"architecture": architecture, "channels": channels, "first_kernel": 7, "gate": "none", "norm": "layer"}
+    model = tiny((3, 4, 8), 256, std=0.1, blocks=4, **options).cuda()
     images = random_images(model, 21).cuda()
     ours, theirs = row_begun(model, images), row_begun(model, images)
-    kernel = TrunkKernel(ours, tile)
+    kernel = trunk_kernel(ours, tile)
     for column in range(8):
         torch.testing.assert_close(kernel.pixel(column), theirs.pixel(column), atol=1e-4, rtol=1e-4)
         for trunk in (ours, theirs):

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.depthwise_rows import DepthwiseStackRows
+from pixeltui.core.gpu.depthwise_launches import DepthwiseKernel
+from pixeltui.core.gpu.launches import AnyTrunkKernel, MixtureKernel, Tile, TrunkKernel, Unsupported
 from pixeltui.core.rows import RowTrunk
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ def compiles_for(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.cuda is not None
 
 
+def trunk_kernel(trunk: RowTrunk, tile: Tile) -> AnyTrunkKernel:
+    """Raises Unsupported."""
+    kind = DepthwiseKernel if isinstance(trunk.stack, DepthwiseStackRows) else TrunkKernel
+    return kind(trunk, tile)
+
+
 class GpuPixels:
     """The pixels of the row that a sampler's buffers describe."""
 
@@ -45,7 +53,7 @@ class GpuPixels:
         """Raises Unsupported."""
         if not isinstance(sampler.trunk, RowTrunk):
             raise Unsupported(type(sampler.trunk).__name__)
-        self.trunk = TrunkKernel(sampler.trunk, tile)
+        self.trunk = trunk_kernel(sampler.trunk, tile)
         self.mixture: MixtureKernel | None = None
         """None: the draws are torch's"""
         if sampler.draw is None:
