@@ -6,6 +6,7 @@ import torch
 
 TINY = (
     f"train.deterministic={str(torch.cuda.is_available()).lower()}",  # many tests compare runs bit for bit
+    "model.architecture=two_stream",  # the default's, of which some tests know the parts
     "model.channels=8",
     "model.blocks=1",
     "model.first_kernel=3",
