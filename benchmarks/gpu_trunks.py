@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from gpu_sampling import rows_drawn
+from gpu_sampling import GPU, rows_drawn, wait
 from told import tell
 from torch import Tensor
 
@@ -24,7 +24,6 @@ from pixeltui.core.sampler import Settings, fast_sampler
 from pixeltui.train.precision import pick_device, pick_precision, set_up
 from pixeltui.train.update import Updater
 
-GPU = torch.cuda.is_available()
 TRUNKS = {
     "two_stream": 176,
     "single_stack": 240,
@@ -76,11 +75,6 @@ def step_ms(keys: list[str], *, compiled: bool) -> tuple[float, float]:
 
     begun = run(0, 5)
     return 1000 * run(5, STEPS) / STEPS, begun
-
-
-def wait() -> None:
-    if GPU:
-        torch.cuda.synchronize()
 
 
 def sampled(keys: list[str], batch: int) -> float:

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from pixeltui import registry
 from pixeltui.config import Model
+from pixeltui.core.depthwise import DepthwiseBlock, DepthwiseConv2d, DepthwiseStack, DepthwiseTwoStream
 from pixeltui.core.heads.dmol import LogisticMixtureHead, Mixture
 from pixeltui.core.layers import (
     ClassBias,
@@ -39,15 +40,11 @@ def register() -> None:
         "norm_after_and_at_the_end": "NormAfterAndAtTheEnd",
         "class_at_the_start": "ClassAtTheStart",
         "norm_before": "NormBefore",
-        "depthwise_7": "Depthwise7",
-        "depthwise_11": "Depthwise11",
+        "depthwise_twice": "DepthwiseTwice",
+        "depthwise_eight": "DepthwiseEight",
+        "depthwise_linked": "LinkedDepthwise",
         "dense_above": "DenseAbove",
         "branch_above": "BranchAbove",
-        "depthwise_3_eight": "Depthwise3Eight",
-        "depthwise_3_twice": "Depthwise3Twice",
-        "depthwise_twice": "DepthwiseTwice",
-        "depthwise_streams": "DepthwiseStreams",
-        "depthwise_sums": "DepthwiseSums",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
@@ -147,171 +144,89 @@ class BlockNormedBefore(ResidualBlock):
         return x + self.out(self.dropout(self.gate(self.conv(self.norm(x)))))
 
 
-class Depthwise(nn.Conv2d):
-    """A kernel for each feature, [rows, 2 rows - 1]: of the pixels up to the current one, or with `whole` all of its
-    row, for stacks that see the rows above alone."""
+class DepthwiseTwice(DepthwiseStack):
+    inside = 2
 
-    mask: Tensor
-
-    def __init__(self, channels: int, rows: int, *, whole: bool = False) -> None:
-        super().__init__(channels, channels, (rows, 2 * rows - 1), groups=channels)
-        self.register_buffer("mask", torch.ones(rows, 2 * rows - 1), persistent=False)
-        if not whole:
-            self.mask[-1, rows:] = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        above, beside = self.kernel_size[0] - 1, self.kernel_size[1] // 2
-        weight = (self.weight * self.mask).to(x.dtype)
-        return F.conv2d(F.pad(x, (beside, beside, above, 0)), weight, self.bias, groups=x.shape[1])
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseBlock(model, self.inside)
 
 
-class Depthwise7(SingleStack):
-    """One stack of kernels, 7x7 each of one feature, before two 1x1 convolutions with four times the features between
-    them (Liu et al. 2022): a wide field for few products."""
+class DepthwiseEight(DepthwiseTwice):
+    inside = 8
 
-    rows, wider = 4, 4
 
-    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
-        super().__init__(image_channels, num_classes, model)
-        self.blocks = nn.ModuleList(DepthwiseBlock(model, self.rows, self.wider) for _ in range(model.blocks))
-        self.rows_above = model.first_kernel // 2 + (self.rows - 1) * model.blocks
+class DenseAbove(DepthwiseStack):
+    """The pixel's row by depthwise kernels, the row above by a dense kernel into what is inside a block, twice the
+    features: for a whole row at once."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DenseAboveBlock(model, 2)
 
     def incremental(self, *arguments: object) -> None:
         return None
 
 
-class Depthwise3Eight(Depthwise7):
-    rows, wider = 2, 8
-
-
-class Depthwise3Twice(Depthwise7):
-    rows, wider = 2, 2
-
-
-class Depthwise11(Depthwise7):
-    rows = 6
-
-
-class DepthwiseTwice(Depthwise7):
-    wider = 2
-
-
-class DepthwiseBlock(nn.Module):
-    def __init__(self, model: Model, rows: int, wider: int) -> None:
-        super().__init__()
-        channels, wide = model.channels, wider * model.channels
-        self.spread = Depthwise(channels, rows)
-        self.norm = make_norm(model.norm, channels)
-        self.into, self.out = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, channels, 1)
-        init_conv_(self.into)
-        init_conv_(self.out, gain=OUT_GAIN)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.out(F.silu(self.into(self.norm(self.spread(x)))))
-
-
-class DenseAbove(Depthwise7):
-    """The pixel's row by depthwise kernels, the row above by a dense kernel into what is inside a block, twice the
-    features: for a whole row at once."""
-
-    rows, wider = 2, 2
-
-    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
-        super().__init__(image_channels, num_classes, model)
-        self.blocks = nn.ModuleList(DenseAboveBlock(model, self.rows, self.wider) for _ in range(model.blocks))
-
-
 class DenseAboveBlock(DepthwiseBlock):
-    def __init__(self, model: Model, rows: int, wider: int) -> None:
-        super().__init__(model, rows, wider)
+    def __init__(self, model: Model, inside: int) -> None:
+        super().__init__(model, inside)
         self.above_norm = make_norm(model.norm, model.channels)
-        self.above = nn.Conv2d(model.channels, wider * model.channels, (1, 3), padding=(0, 1), bias=False)
+        self.above = nn.Conv2d(model.channels, inside * model.channels, (1, 3), padding=(0, 1), bias=False)
         init_conv_(self.above)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, beside: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         above = shift_down(self.above(self.above_norm(x)))
-        return x + self.out(F.silu(self.into(self.norm(self.spread(x))) + above))
+        return x + self.out(self.gate(self.into(self.norm(self.spread(x))) + above))
 
 
-class BranchAbove(Depthwise7):
+class BranchAbove(DepthwiseStack):
     """Beside a block with twice the features inside one of four times that sees the rows above alone: for a whole row
     at once."""
 
-    rows, wider = 2, 2
-
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
-        self.blocks = nn.ModuleList(BranchAboveBlock(model) for _ in range(model.blocks))
-        self.rows_above = model.first_kernel // 2 + 2 * model.blocks
+        self.rows_above = model.first_kernel // 2 + 3 * model.blocks
+
+    def block(self, model: Model) -> nn.Module:
+        return BranchAboveBlock(model)
+
+    def incremental(self, *arguments: object) -> None:
+        return None
 
 
 class BranchAboveBlock(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.beside, self.above = DepthwiseBlock(model, 2, 2), DepthwiseBlock(model, 2, 4)
-        self.above.spread = Depthwise(model.channels, 3, whole=True)
+        self.beside, self.above = DepthwiseBlock(model, 2), DepthwiseBlock(model, 4)
+        self.above.spread = DepthwiseConv2d(model.channels, 5, whole=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        above = self.above
-        return self.beside(x) + above.out(F.silu(above.into(above.norm(above.spread(shift_down(x))))))
+        shifted = shift_down(x)
+        return self.beside(x) + self.above(shifted) - shifted
 
 
-class DepthwiseStreams(TwoStream):
-    """The same in two streams: the vertical one, of four times the features inside, is known for a whole row at once,
-    the horizontal one has twice."""
+class LinkedDepthwise(DepthwiseTwoStream):
+    """The horizontal stack takes the vertical one in by a matrix into what is inside its blocks, which know classes."""
 
-    rows, wider = 4, (4, 2)
-
-    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
-        super().__init__(image_channels, num_classes, model)
-        self.blocks = nn.ModuleList(
-            DepthwiseStreamsBlock(model, num_classes, self.rows, *self.wider) for _ in range(model.blocks)
-        )
-        self.rows_above = model.first_kernel // 2 + 1 + (self.rows - 1) * model.blocks
-
-    def _blocks(self) -> list[TwoStreamBlock]:
-        return []
+    def block(self, model: Model, num_classes: int, *, last: bool) -> nn.Module:
+        return LinkedDepthwiseBlock(model, num_classes)
 
     def incremental(self, *arguments: object) -> None:
         return None
 
 
-class DepthwiseStreamsBlock(nn.Module):
-    def __init__(self, model: Model, num_classes: int, rows: int, wider: int, horizontal_wider: int) -> None:
+class LinkedDepthwiseBlock(nn.Module):
+    def __init__(self, model: Model, num_classes: int) -> None:
         super().__init__()
-        channels, wide, horizontal_wide = model.channels, wider * model.channels, horizontal_wider * model.channels
-        self.spread_v, self.spread_h = Depthwise(channels, rows, whole=True), Depthwise(channels, rows)
-        self.norms = nn.ModuleList(make_norm(model.norm, channels) for _ in range(3))
-        self.into_v, self.out_v = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, channels, 1)
-        self.into_h, self.out_h = nn.Conv2d(channels, horizontal_wide, 1), nn.Conv2d(horizontal_wide, channels, 1)
-        self.link = nn.Conv2d(channels, horizontal_wide, 1, bias=False)
-        self.class_v, self.class_h = ClassBias(num_classes, wide), ClassBias(num_classes, horizontal_wide)
-        for conv in (self.into_v, self.into_h, self.link):
-            init_conv_(conv)
-        for conv in (self.out_v, self.out_h):
-            init_conv_(conv, gain=OUT_GAIN)
+        self.vertical = DepthwiseBlock(model, 4, num_classes=num_classes, whole=True)
+        self.horizontal = DepthwiseBlock(model, 2, num_classes=num_classes)
+        self.link_norm = make_norm(model.norm, model.channels)
+        self.link = nn.Conv2d(model.channels, 2 * model.channels, 1, bias=False)
+        init_conv_(self.link)
 
     def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        v = v + self.out_v(F.silu(self.into_v(self.norms[0](self.spread_v(v))) + self.class_v(labels)))
-        y = self.into_h(self.norms[1](self.spread_h(h))) + self.link(self.norms[2](v)) + self.class_h(labels)
-        return v, h + self.out_h(F.silu(y))
-
-
-class DepthwiseSums(DepthwiseStreams):
-    """The horizontal stack takes the vertical one in by a sum, without a matrix of its own, and the class with it."""
-
-    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
-        super().__init__(image_channels, num_classes, model)
-        for block in self.blocks:
-            block.__class__ = DepthwiseSumsBlock
-            block.link = block.class_h = None
-            block.norms = block.norms[:2]
-
-
-class DepthwiseSumsBlock(DepthwiseStreamsBlock):
-    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        v = v + self.out_v(F.silu(self.into_v(self.norms[0](self.spread_v(v))) + self.class_v(labels)))
-        return v, h + self.out_h(F.silu(self.into_h(self.norms[1](self.spread_h(h) + v))))
+        v, own = self.vertical(v, None, labels), self.horizontal
+        y = own.into(own.norm(own.spread(h))) + self.link(self.link_norm(v)) + own.class_bias(labels)
+        return v, h + own.out(own.gate(y))
 
 
 class DilatedDown(DownShiftedConv2d):

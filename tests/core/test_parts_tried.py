@@ -24,10 +24,9 @@ TRUNKS = (
     "norm_after_and_at_the_end",
     "class_at_the_start",
     "norm_before",
-    "depthwise_7",
-    "depthwise_11",
-    "depthwise_streams",
-    "depthwise_sums",
+    "depthwise_twice",
+    "depthwise_eight",
+    "depthwise_linked",
     "dense_above",
     "branch_above",
 )
@@ -44,6 +43,15 @@ def _parts_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("architecture", TRUNKS)
 def test_trunks(tiny: Callable[..., ConditionalPixelCNN], architecture: str) -> None:
     model = tiny((3, 6, 8), 6, 3, architecture=architecture, blocks=6, gate="none", std=0.25)
+    check(model, moves(model), in_order=True, least=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kernel"),
+    [("depthwise", 7), ("depthwise", 11), ("depthwise_two_stream", 7), ("depthwise_linked", 7)],
+)
+def test_wide_kernels(tiny: Callable[..., ConditionalPixelCNN], architecture: str, kernel: int) -> None:
+    model = tiny((3, 6, 8), 6, 3, architecture=architecture, kernel=kernel, blocks=6, gate="none", std=0.25)
     check(model, moves(model), in_order=True, least=1e-9)
 
 
