@@ -59,8 +59,7 @@ trunks() {
     python benchmarks/gpu_trunks.py || return 1
     [ -z "${DATA:-}" ] || [ "$DEVICE" = cpu ] || python benchmarks/likelihood.py --data "$DATA" --device "$DEVICE" --full-size \
         --images-seen 24000 "default: $SMALL_BATCH" "single stack: $SMALL_BATCH model.architecture=single_stack model.channels=240" \
-        "depthwise: $SMALL_BATCH model.architecture=depthwise model.channels=224" \
-        "depthwise, two streams: $SMALL_BATCH model.architecture=depthwise_two_stream model.channels=180"
+        "depthwise: $SMALL_BATCH model.architecture=depthwise model.channels=224"
 }
 SMALL_BATCH="train.batch_size=32 train.ema_decay=0.995" # of as few images as there are
 

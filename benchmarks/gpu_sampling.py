@@ -15,11 +15,12 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from pixeltui.config import load_config
-from pixeltui.core import ConditionalPixelCNN, build_model, cached, kept
+from pixeltui.core import ConditionalPixelCNN, build_model, kept
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.gpu import pixels
 from pixeltui.core.gpu.launches import Tile
+from pixeltui.core.native import compiled
 from pixeltui.core.sampler import Settings, fast_sampler
 
 GPU = torch.cuda.is_available()
@@ -147,7 +148,7 @@ def main() -> None:
     table = pixels.tile_for
     if not GPU:
         pixels.compiles_for = lambda _: True
-        cached.native_row = lambda _: None  # type: ignore[assignment]
+        compiled.load = lambda: "not built"  # type: ignore[assignment]
     lines = [torch.cuda.get_device_name() if GPU else "interpreter", f"torch {torch.__version__}"]
     sizes, kept.size_for = kept.size_for, lambda batch: batch
     model = build()

@@ -28,7 +28,6 @@ TRUNKS = {
     "two_stream": 176,
     "single_stack": 240,
     "depthwise": 224,
-    "depthwise_two_stream": 180,
 }
 """channels for 7.0 M parameters"""
 BATCH = 64 if GPU else 2
@@ -93,7 +92,7 @@ def main() -> None:
         keys = config_of(architecture, channels)
         ways: list[tuple[str, bool, Callable[[DepthwiseConv2d, Tensor], Tensor]]] = [("as it is", False, plain)]
         ways.append(("compiled", True, plain))
-        if architecture.startswith("depthwise"):
+        if architecture == "depthwise":
             ways.append(("compiled, sums over taps", True, shifted_sums))
         for name, compiled, forward in ways:
             DepthwiseConv2d.forward = forward  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from pixeltui import registry
 from pixeltui.config import Model
-from pixeltui.core.depthwise import DepthwiseBlock, DepthwiseConv2d, DepthwiseStack, DepthwiseTwoStream
+from pixeltui.core.depthwise import DepthwiseBlock, DepthwiseConv2d, DepthwiseStack
 from pixeltui.core.heads.dmol import LogisticMixtureHead, Mixture
 from pixeltui.core.layers import (
     ClassBias,
@@ -42,6 +42,7 @@ def register() -> None:
         "norm_before": "NormBefore",
         "depthwise_twice": "DepthwiseTwice",
         "depthwise_eight": "DepthwiseEight",
+        "depthwise_two_stream": "DepthwiseTwoStream",
         "depthwise_linked": "LinkedDepthwise",
         "dense_above": "DenseAbove",
         "branch_above": "BranchAbove",
@@ -173,7 +174,7 @@ class DenseAboveBlock(DepthwiseBlock):
         self.above = nn.Conv2d(model.channels, inside * model.channels, (1, 3), padding=(0, 1), bias=False)
         init_conv_(self.above)
 
-    def forward(self, x: Tensor, beside: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         above = shift_down(self.above(self.above_norm(x)))
         return x + self.out(self.gate(self.into(self.norm(self.spread(x))) + above))
 
@@ -197,36 +198,69 @@ class BranchAboveBlock(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.beside, self.above = DepthwiseBlock(model, 2), DepthwiseBlock(model, 4)
-        self.above.spread = DepthwiseConv2d(model.channels, 5, whole=True)
+        self.above.spread = whole(DepthwiseConv2d(model.channels, 5))
 
     def forward(self, x: Tensor) -> Tensor:
         shifted = shift_down(x)
         return self.beside(x) + self.above(shifted) - shifted
 
 
-class LinkedDepthwise(DepthwiseTwoStream):
-    """The horizontal stack takes the vertical one in by a matrix into what is inside its blocks, which know classes."""
+def whole(conv: DepthwiseConv2d) -> DepthwiseConv2d:
+    """It sees all of the pixel's row: for features of the rows above."""
+    conv.mask.fill_(1)
+    return conv
 
-    def block(self, model: Model, num_classes: int, *, last: bool) -> nn.Module:
-        return LinkedDepthwiseBlock(model, num_classes)
+
+class DepthwiseTwoStream(TwoStream):
+    """Two stacks that are added before the horizontal one's products, of which it has half as many."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.blocks = nn.ModuleList(self.block(model, num_classes) for _ in range(model.blocks))
+
+    def block(self, model: Model, num_classes: int) -> nn.Module:
+        return DepthwiseTwoStreamBlock(model, num_classes)
 
     def incremental(self, *arguments: object) -> None:
         return None
 
 
-class LinkedDepthwiseBlock(nn.Module):
+class DepthwiseTwoStreamBlock(nn.Module):
     def __init__(self, model: Model, num_classes: int) -> None:
         super().__init__()
-        self.vertical = DepthwiseBlock(model, 4, num_classes=num_classes, whole=True)
-        self.horizontal = DepthwiseBlock(model, 2, num_classes=num_classes)
+        self.vertical, self.horizontal = DepthwiseBlock(model, 4), DepthwiseBlock(model, 2)
+        whole(self.vertical.spread)
+        self.vertical_class = ClassBias(num_classes, self.vertical.into.out_channels)
+
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        v = v + self.inside(self.vertical, self.vertical.spread(v), self.vertical_class(labels))
+        return v, self.beside(v, h, labels)
+
+    def beside(self, v: Tensor, h: Tensor, labels: Tensor) -> Tensor:
+        return h + self.inside(self.horizontal, self.horizontal.spread(h) + v)
+
+    def inside(self, block: DepthwiseBlock, x: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+        return block.out(block.gate(block.into(block.norm(x)) + bias))
+
+
+class LinkedDepthwise(DepthwiseTwoStream):
+    """The horizontal stack takes the vertical one in by a matrix into what is inside its blocks, which know classes."""
+
+    def block(self, model: Model, num_classes: int) -> nn.Module:
+        return LinkedDepthwiseBlock(model, num_classes)
+
+
+class LinkedDepthwiseBlock(DepthwiseTwoStreamBlock):
+    def __init__(self, model: Model, num_classes: int) -> None:
+        super().__init__(model, num_classes)
+        self.horizontal_class = ClassBias(num_classes, self.horizontal.into.out_channels)
         self.link_norm = make_norm(model.norm, model.channels)
         self.link = nn.Conv2d(model.channels, 2 * model.channels, 1, bias=False)
         init_conv_(self.link)
 
-    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        v, own = self.vertical(v, None, labels), self.horizontal
-        y = own.into(own.norm(own.spread(h))) + self.link(self.link_norm(v)) + own.class_bias(labels)
-        return v, h + own.out(own.gate(y))
+    def beside(self, v: Tensor, h: Tensor, labels: Tensor) -> Tensor:
+        bias = self.link(self.link_norm(v)) + self.horizontal_class(labels)
+        return h + self.inside(self.horizontal, self.horizontal.spread(h), bias)
 
 
 class DilatedDown(DownShiftedConv2d):

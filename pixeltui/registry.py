@@ -10,7 +10,6 @@ from typing import Any
 # model.architecture: nn.Module classes, trunks from images to features (pixeltui.core.parts)
 ARCHITECTURES = {
     "depthwise": "pixeltui.core.depthwise:DepthwiseStack",
-    "depthwise_two_stream": "pixeltui.core.depthwise:DepthwiseTwoStream",
     "single_stack": "pixeltui.core.single_stack:SingleStack",
     "two_stream": "pixeltui.core.two_stream:TwoStream",
 }

@@ -16,7 +16,7 @@ class Fast:
     """Names of the parts that are sampled pixel by pixel; a part that offers no `incremental` is sampled by `forward`,
     and is in the tests that run over the registry."""
 
-    ARCHITECTURES = ("single_stack", "two_stream", "depthwise", "depthwise_two_stream")
+    ARCHITECTURES = ("single_stack", "two_stream", "depthwise")
     HEADS = ("categorical", "dmol")
     NORMS = ("batch", "layer", "rms", "none")
     GATES = ("none", "silu", "tanh")

@@ -13,23 +13,25 @@ from torch import nn
 from pixeltui.commands.training_speed import SQUARE
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
+from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.gpu import pixels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
+from pixeltui.core.wavefront import Wavefront
 from pixeltui.train.precision import DTYPES
 
 IMAGE = (3, 32, 32)
 ROWS = 4
-"""of cached sampling timed in a measurement"""
+"""of cached sampling timed in a measurement, beside the first: a wave has to build up in it"""
 REST = 0.05
 """seconds after which threads of the naive loop's do not look for more work any longer, beside cached sampling"""
 METHOD = (
-    "medians; cached: {rows} rows a measurement, naive (one full forward a pixel): 1 pixel, both extrapolated to the "
-    "image;\nnot in it: the start of a stream, {first:.0f} ms where it packs the weights, {later:.0f} ms where they "
-    "are packed.\n"
+    "medians; cached: the first row and {rows} others a measurement, naive (one full forward a pixel): 1 pixel, both "
+    "extrapolated\nto the image; not in it: the start of a stream, {first:.0f} ms where it packs the weights, "
+    "{later:.0f} ms where they are packed.\n"
     "floor: the larger of multiply-adds over the rate of a {square:,} x {square:,} product and bytes of weights over "
-    "the rate at\nwhich as many bytes are read, for the row's part and for each pixel's, all measured in turn."
+    "the rate at\nwhich as many bytes are read, for the row's part and for each step's, all measured in turn."
 )
 
 
@@ -63,30 +65,25 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
     device = next(model.parameters()).device
     _, height, width = IMAGE
     row_weights, pixel_weights = weights(model)
+    wave = _wave(model)
+    steps = height * width if wave is None else wave.end(height - 1)
     side = SQUARE[device.type]
     square = torch.rand(side, side, device=device).to(dtype)
     size = dtype.itemsize
     row_bytes, pixel_bytes = (torch.rand(n * size // 4 + 1, device=device) for n in (row_weights, pixel_weights))
     seconds = partial(_seconds, device)
     naive, cached, floor, rates, reads = [], [], [], [], []
-    rows = model.sample_stream(batch, seed=0, dtype=dtype)
-    next(rows)
-    next(rows)
+    _few_rows(model, batch, dtype)
     for _ in range(repeats):
         naive.append(seconds(lambda: _one_naive_pixel(model, batch)) * height * width)
         time.sleep(REST)
-        each = []
-        for _ in range(ROWS):
-            if next(rows, (None, height))[1] >= height - 1:
-                rows = model.sample_stream(batch, seed=0, dtype=dtype)
-                next(rows)
-                next(rows)
-            each.append(seconds(lambda: next(rows)))  # noqa: B023
-        cached.append(statistics.median(each) * height)
+        first, *others = _few_rows(model, batch, dtype)
+        cached.append(first + statistics.median(others) * (height - 1))
         rate = 2 * side**3 / min(seconds(lambda: torch.mm(square, square)) for _ in range(5))
         row_read, pixel_read = (min(seconds(one.sum, 4) for _ in range(5)) for one in (row_bytes, pixel_bytes))
         row_floor = max(2 * batch * width * row_weights / rate, row_read)
-        floor.append(height * (row_floor + width * max(2 * batch * pixel_weights / rate, pixel_read)))
+        step_floor = max(2 * batch * height * width / steps * pixel_weights / rate, pixel_read)
+        floor.append(height * row_floor + steps * step_floor)
         rates.append(rate)
         reads.append(size * pixel_weights / pixel_read)
     ours = statistics.median(cached)
@@ -99,6 +96,19 @@ def _measure(model: ConditionalPixelCNN, batch: int, repeats: int, dtype: torch.
         "matrix_gflops": statistics.median(rates) / 1e9,
         "weights_gbps": statistics.median(reads) / 1e9,
     }
+
+
+def _few_rows(model: ConditionalPixelCNN, batch: int, dtype: torch.dtype) -> list[float]:
+    """Seconds of the first rows of a stream, each."""
+    rows = model.sample_stream(batch, seed=0, dtype=dtype)
+    return [_seconds(_device(model), partial(next, rows)) for _ in range(1 + ROWS)]
+
+
+def _wave(model: ConditionalPixelCNN) -> Wavefront | None:
+    """That in which it draws several pixels of an image at once."""
+    with torch.no_grad():
+        sampler = fast_sampler(model, Settings(1))
+    return sampler.trunk.front if isinstance(sampler, WaveSampler) else None
 
 
 def _seconds(device: torch.device, work: Callable[[], object], times: int = 1) -> float:
@@ -152,6 +162,8 @@ def _one_naive_pixel(model: ConditionalPixelCNN, batch: int) -> None:
 def weights(model: ConditionalPixelCNN) -> tuple[int, int]:
     """Multiply-adds a pixel of a batch of one: in what is computed a row at a time, and a pixel at a time."""
     total = sum(_live(module) for module in model.modules() if isinstance(module, nn.Conv2d | MaskedConv2d))
+    if _wave(model) is not None:
+        return 0, total
     trunk = model.trunk.incremental(model.label_index(None, 1, _device(model)), 1, *IMAGE[1:], torch.float32)
     if not isinstance(trunk, RowTrunk):
         return 0, total

@@ -1,4 +1,4 @@
-"""Sampling from a trunk and a head that offer `incremental`: each activation is computed once.
+"""Sampling from a trunk that computes each activation once: what the orders of drawing have in common.
 
 A stream keeps the weights that the model has when it begins. Shapes: B images, N = B or, with guidance, 2 B, W columns,
 C channels.
@@ -6,23 +6,24 @@ C channels.
 
 import contextlib
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from pixeltui.core import kept
 from pixeltui.core.full_fp32 import full_fp32
-from pixeltui.core.gpu.pixels import gpu_pixels
-from pixeltui.core.native.rows import native_row
-from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, scale_levels
+from pixeltui.core.gpu.launches import MixtureKernel
+from pixeltui.core.gpu.pixels import GpuPixels
+from pixeltui.core.native.compiled import NativeSteps
+from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, WaveTrunk, scale_levels
+from pixeltui.core.replayed import Replayed
 
 if TYPE_CHECKING:
-    from pixeltui.core.model import ConditionalPixelCNN
     from pixeltui.core.sampler import Request
 
+AnyTrunk = TypeVar("AnyTrunk", bound=IncrementalTrunk | WaveTrunk)
 Draw = Callable[[Tensor, Tensor], Tensor]
 """Levels int64 [B] from log-probabilities [N, L] and noise [B]"""
 FILLED_PIXELS = 2**15
@@ -46,12 +47,18 @@ class AnyHead(IncrementalHead):
         self.earlier = torch.cat([self.earlier, levels[:, None]], dim=1)
 
 
-class CachedSampler:
-    """Draws the rows of a request. Static buffers, so that on CUDA a row is one graph, recorded once and replayed."""
+class CachedSampler(ABC, Generic[AnyTrunk]):
+    """Draws the rows of a request, one after another. Static buffers, so that on CUDA what is done again and again is
+    one graph, recorded once and replayed."""
+
+    native: NativeSteps | None
+    """the compiled steps, where they know every part"""
+    gpu: GpuPixels | MixtureKernel | None
+    """Triton kernels, where they know the parts"""
 
     def __init__(
         self,
-        trunk: IncrementalTrunk,
+        trunk: AnyTrunk,
         head: IncrementalHead,
         request: "Request",
         levels: int,
@@ -62,24 +69,31 @@ class CachedSampler:
         self.batch = request.images.shape[0]
         """images that were asked for: the request may have been padded"""
         self.trunk, self.head, self.request, self.levels, self.draw = trunk, head, request, levels, draw
-        batch, channels, _, width = request.images.shape
         self.copies = 2 if request.guided else 1
         device = request.images.device
-        self.noise = torch.zeros(width, channels, batch, device=device)
-        self.known = torch.zeros(width, channels, batch, dtype=torch.bool, device=device)
-        self.row = torch.zeros(width, channels, batch, dtype=torch.int64, device=device)
-        """levels of the current row: those known, later all"""
+        columns, pixels = self.at_hand()
+        shape = columns, request.images.shape[1], pixels
+        self.noise = torch.zeros(shape, device=device)
+        self.known = torch.zeros(shape, dtype=torch.bool, device=device)
+        self.row = torch.zeros(shape, dtype=torch.int64, device=device)
+        """levels at hand: those known, later all"""
         self.scaled = scale_levels(torch.arange(levels, device=device), levels).to(trunk.current.dtype)
         self.rows_above = rows_above
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.side: torch.cuda.Stream | None = None
-        """what is recorded is recorded on it, and warmed up; of this device, where torch's own may be of another"""
-        self.done: Callable[[CachedSampler], None] | None = None
+        self.again = Replayed(device)
+        self.done: Callable[[CachedSampler[Any]], None] | None = None
         """what is to be told that no more rows are asked for"""
-        self.native = native_row(self) if device.type == "cpu" else None
-        """the compiled steps, where they know every part"""
-        self.gpu = gpu_pixels(self)
-        """kernels for the pixels of a row, where they know the trunk"""
+
+    @abstractmethod
+    def at_hand(self) -> tuple[int, int]:
+        """Columns and pixels of each whose levels are at hand: of `noise`, `known` and `row` [columns, C, pixels]."""
+
+    @abstractmethod
+    def draw_row(self, row: int) -> None:
+        """Fills in what is not known of a row of the request's images."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Before the first row of a request."""
 
     def stream(self) -> Iterator[tuple[Tensor, int]]:
         """Yields (images so far, rows done) after each row."""
@@ -96,6 +110,7 @@ class CachedSampler:
 
     def _rows(self) -> Iterator[tuple[Tensor, int]]:
         images, drawn = self.request.images, self.request.rows
+        self.begin()
         known_from = 0  # rows before it are taken in, or of no use
         if drawn and self.rows_above is not None:
             known_from = max(drawn[0] - self.rows_above, 0)
@@ -119,38 +134,6 @@ class CachedSampler:
             levels = images[:, :, row : min(row + at_once, end)].permute(0, 2, 3, 1).long()
             self.trunk.fill_rows(row, self._repeated(self.scaled[levels]))
 
-    def draw_row(self, row: int) -> None:
-        """Fills in what is not known of a row of the request's images."""
-        request = self.request
-        self.noise.copy_(request.noise[:, :, row].permute(2, 1, 0))
-        self.row.copy_(request.images[:, :, row].permute(2, 1, 0))
-        self.known.copy_(request.known[:, :, row].permute(2, 1, 0))
-        self.trunk.set_row(row)
-        if self.row.is_cuda:
-            self._replay()
-        else:
-            wanted = (~self.known).flatten(1).any(dim=1).tolist()
-            if self.native is None:
-                self._steps(wanted)
-            else:
-                self.native.draw(wanted)
-                self.trunk.end_row()
-        request.images[:, :, row] = self.row.permute(2, 1, 0).to(torch.uint8)
-
-    def _steps(self, to_draw: list[bool]) -> None:
-        self.trunk.begin_row()
-        if self.gpu is not None and self.gpu.mixture is not None:
-            self.gpu.row(self.gpu.mixture, len(to_draw))
-            self.trunk.end_row()
-            return
-        for column, drawn in enumerate(to_draw):
-            features = self.trunk.pixel(column) if self.gpu is None else self.gpu.trunk.pixel(column)
-            if drawn:
-                self._draw_pixel(column, features)
-            scaled = self.scaled[self.row[column]].t()
-            self.trunk.current[:, column] = self._repeated(scaled)
-        self.trunk.end_row()
-
     def _draw_pixel(self, column: int, features: Tensor) -> None:
         row, channels = self.row[column], self.row.shape[1]
         self.head.begin(features.float())
@@ -168,55 +151,3 @@ class CachedSampler:
 
     def _repeated(self, x: Tensor) -> Tensor:
         return x if self.copies == 1 else torch.cat([x, x])
-
-    def _replay(self) -> None:
-        """The row's steps as one CUDA graph; the first row runs as it is, for what must not be recorded."""
-        everything, device = [True] * len(self.row), self.row.device
-        if self.side is None:
-            self.side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            current = torch.cuda.current_stream(device)
-            self.side.wait_stream(current)
-            try:
-                with torch.cuda.stream(self.side):
-                    self._steps(everything)
-            finally:  # or what is freed after an exception would still be written to
-                current.wait_stream(self.side)
-            return
-        if self.graph is None:
-            graph = torch.cuda.CUDAGraph()
-            recording = torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local")
-            with torch.cuda.device(device), recording:
-                self._steps(everything)
-            self.graph = graph
-        self.graph.replay()
-
-
-def cached_sampler(
-    model: "ConditionalPixelCNN", request: "Request", draw: Draw | None, dtype: torch.dtype | None
-) -> CachedSampler | None:
-    """None where the trunk does not offer `incremental`."""
-    batch, _, height, width = request.images.shape
-    records = kept.records(request.images.device)
-    request = kept.padded(request, kept.size_for(batch)) if records else request
-    repeated = request.images.shape[0] * (2 if request.guided else 1)
-    dtype = dtype or next(model.trunk.parameters()).dtype
-    trunk = model.trunk.incremental(request.labels, repeated, height, width, dtype)
-    if trunk is None:
-        return None
-    head = model.head.incremental() or AnyHead(model.head)
-    sampler = CachedSampler(trunk, head, request, model.levels, draw, model.trunk.rows_above)
-    if records:
-        kind = (
-            repeated,
-            request.guided,
-            request.temperature,
-            request.top_p,
-            request.guidance,
-            request.any_known,
-            dtype,
-            sampler.gpu is None,
-        )
-        sampler = kept.take(model, (*kind, request.images.device), sampler)
-        sampler.done = partial(kept.give_back, model, (*kind, request.images.device))
-    sampler.batch = batch
-    return sampler

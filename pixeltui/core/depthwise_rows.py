@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeltui.core.image_rows import move_up
-from pixeltui.core.packed import AttentionWeights, Gate, Norm, PackedAttention, labelled
-from pixeltui.core.rows import AnyStack, AnyVertical, AnyVerticalWeights, below, by_image
+from pixeltui.core.packed import AttentionWeights, Gate, Norm, PackedAttention
+from pixeltui.core.rows import AnyStack, below
 
 
 class DepthwiseWeights(NamedTuple):
@@ -26,9 +25,7 @@ class DepthwiseWeights(NamedTuple):
     into: Tensor
     """[D, n e D]"""
     bias: Tensor
-    """[n e D] or, of given labels, [B, n e D]"""
-    by_class: Tensor | None
-    """[labels, n e D]: what a label adds to the bias"""
+    """[n e D]"""
     gate: str
     out: Tensor
     """[e D + 1 or more, D], see packed.Gate"""
@@ -38,17 +35,14 @@ class DepthwiseWeights(NamedTuple):
         """e D"""
         return self.into.shape[1] // (1 if self.gate == "none" else 2)
 
-    def of(self, labels: Tensor | None) -> "DepthwiseWeights":
-        return self._replace(bias=labelled(self.bias, self.by_class, labels), by_class=None)
-
-    def fill(self, rows: Tensor, x: Tensor, beside: Tensor | None = None) -> None:
+    def fill(self, rows: Tensor, x: Tensor) -> None:
         """x [B, R, W, D], at known rows, becomes that after the block; rows: x with what its kernel reaches."""
         kernel = self.kernel.permute(2, 0, 1)[:, None]
         y = F.conv2d(rows.permute(0, 3, 1, 2), kernel, self.kernel_bias, groups=len(kernel)).permute(0, 2, 3, 1)
-        y = y.contiguous() if beside is None else y + beside
+        y = y.contiguous()
         normed = torch.empty_like(y)
         self.norm(y.flatten(0, 2), normed.flatten(0, 2))
-        both = normed @ self.into + by_image(self.bias)
+        both = normed @ self.into + self.bias
         Gate(self.gate, both.flatten(0, 2), self.wide).add(self.out, x.flatten(0, 2))
 
 
@@ -65,53 +59,8 @@ class Work:
     def add(self, block: DepthwiseWeights, h: Tensor) -> None:
         """h [M, D] becomes that after the block, of whose kernels `sums` are."""
         block.norm(self.sums, self.normed)
-        if block.bias.ndim == 1:
-            torch.addmm(block.bias, self.normed, block.into, out=self.both)
-        else:
-            self.both.view(-1, *block.bias.shape).copy_(block.bias)
-            self.both.addmm_(self.normed, block.into)
+        torch.addmm(block.bias, self.normed, block.into, out=self.both)
         self.gate.add(block.out, h)
-
-
-class VerticalDepthwiseWeights(AnyVerticalWeights):
-    def __init__(self, block: DepthwiseWeights) -> None:
-        self.block = block
-
-    def rows(self, labels: Tensor | None, batch: int, width: int) -> "VerticalDepthwise":
-        return VerticalDepthwise(self.block.of(labels), batch, width)
-
-    def work(self, width: int, batch: int) -> Work:
-        return Work(self.block, width * batch)
-
-
-class VerticalDepthwise(AnyVertical):
-    """The vertical half of a block."""
-
-    def __init__(self, block: DepthwiseWeights, batch: int, width: int) -> None:
-        self.block, self.width = block, width
-        rows, columns, channels = block.kernel.shape
-        self.reach = columns // 2
-        shape = (rows, width + columns - 1, batch, channels)
-        self.stored = torch.zeros(shape, dtype=block.kernel.dtype, device=block.kernel.device)
-        """what the block takes, of the current row, last, and those above it"""
-
-    def step(self, v: Tensor, work: Work, horizontal: Tensor) -> None:
-        row = v.view(self.width, -1, v.shape[1])
-        self.stored[-1, self.reach : self.reach + self.width] = row
-        sums = work.sums.view_as(row)
-        sums.copy_(self.block.kernel_bias)
-        for above, taps in zip(self.stored, self.block.kernel, strict=True):
-            for column, tap in enumerate(taps):
-                sums.addcmul_(above[column : column + self.width], tap)
-        work.add(self.block, v)
-        horizontal.add_(v)
-
-    def fill(self, v: Tensor) -> Tensor:
-        self.block.fill(below(self.stored[:-1], v, self.reach), v)
-        return v
-
-    def end_row(self) -> None:
-        move_up(self.stored)
 
 
 class DepthwiseStackWeights:
@@ -144,7 +93,7 @@ class DepthwiseStackRows(AnyStack):
         self.current = zeros(self.left_taps + width, number, batch, self.channels)
         self.previous = zeros(rows - 1, number, width + columns - 1, batch, self.channels)
         self.sums = zeros(number, width, batch, self.channels)
-        """what the norms take from the rows above and from a vertical stack, bias included"""
+        """what the norms take from the rows above, bias included"""
         self.begun = zeros(number, batch, self.channels)
         """that and the pixels to the left"""
         self.work = Work(weights.blocks[0], batch)
@@ -177,7 +126,7 @@ class DepthwiseStackRows(AnyStack):
                 self.attention[number].pixel(column, h)
 
     def fill_block(self, number: int, row: int, h: Tensor, beside: Tensor | None) -> None:
-        self.blocks[number].fill(below(self.previous[:, number], h, self.left_taps), h, beside)
+        self.blocks[number].fill(below(self.previous[:, number], h, self.left_taps), h)
         if number in self.attention:
             self.attention[number].rows(row, h)
 

@@ -23,7 +23,7 @@ STEP = 64
 SMALL = (1, 4, 32)
 """sizes below it: 16 images take four times as long as 32 by what cuBLAS chooses for their products (H200)"""
 
-_idle: "weakref.WeakKeyDictionary[nn.Module, dict[Hashable, CachedSampler]]" = weakref.WeakKeyDictionary()
+_idle: "weakref.WeakKeyDictionary[nn.Module, dict[Hashable, CachedSampler[Any]]]" = weakref.WeakKeyDictionary()
 
 
 def records(device: torch.device) -> bool:
@@ -52,7 +52,7 @@ def padded(request: "Request", size: int) -> "Request":
     return replace(request, images=images, known=known, noise=noise, labels=labels)
 
 
-def take(model: nn.Module, kind: Hashable, fresh: "CachedSampler") -> "CachedSampler":
+def take(model: nn.Module, kind: Hashable, fresh: "CachedSampler[Any]") -> "CachedSampler[Any]":
     """An idle sampler of this kind, made equal to a fresh one; the fresh one where there is none."""
     kept = _idle.get(model, {}).pop(kind, None)
     if kept is None:
@@ -64,7 +64,7 @@ def take(model: nn.Module, kind: Hashable, fresh: "CachedSampler") -> "CachedSam
     return kept
 
 
-def give_back(model: nn.Module, kind: Hashable, sampler: "CachedSampler") -> None:
+def give_back(model: nn.Module, kind: Hashable, sampler: "CachedSampler[Any]") -> None:
     """The newest of its kind is kept, and the newest kinds."""
     sampler.done = None  # it names the model, which is to go when nobody else needs it
     kinds = _idle.setdefault(model, {})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixeltui.core.attention import CausalSelfAttention, position_features
 from pixeltui.core.layers import ClassBias, LayerNorm, MaskedConv2d, RMSNorm
+from pixeltui.core.replayed import put
 
 Norm = Callable[[Tensor, Tensor], object]
 """From features [M, D] to normed features, written into the second argument [M, D]."""
@@ -230,7 +231,7 @@ class PackedAttention:
             place = self.first_on_device + column
             qkv = torch.addmm(self.places[place], self.normed, self.matrix)
             query, stored = self._split(qkv[None])
-            self.cache.index_copy_(3, place, stored)
+            put(self.cache.movedim(3, 0), place, stored.movedim(3, 0))
             y = F.scaled_dot_product_attention(query, self.cache[0], self.cache[1], self.pixels[None] <= place[:, None])
         else:
             at = self.first + column

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pixeltui.core.draw import inverse_cdf
 from pixeltui.core.recompute import recomputed
+from pixeltui.core.wavefront import Wavefront
 
 
 class Trunk(nn.Module, ABC):
@@ -43,6 +44,13 @@ class Trunk(nn.Module, ABC):
 
         None, the default, where there is no such thing: the sampler then computes a pixel's features by `forward`.
         """
+        return None
+
+    def in_waves(
+        self, labels: Tensor | None, batch: int, width: int, copies: int, dtype: torch.dtype
+    ) -> "WaveTrunk | None":
+        """As `incremental`, for several pixels of an image at once; labels int64 [copies B]. None, the default, where
+        there is no such thing."""
         return None
 
 
@@ -112,6 +120,34 @@ class IncrementalTrunk(ABC):
     def fill_rows(self, row: int, x: Tensor) -> None:
         """Takes in known rows, scaled [B, R, W, C], the first of which is number `row`, in one pass: what later rows
         need, and no features. Makes the last of them the one above."""
+
+
+class WaveTrunk(ABC):
+    """Features of all pixels that a wavefront has at a step, T tracks of B images; copies: 2 with guidance, else 1.
+
+    For each step: `pixels`, their scaled levels into `current`, `take`. Known rows are taken in by fill_rows, as
+    IncrementalTrunk's. On CUDA a step is recorded once, as a graph, and replayed.
+    """
+
+    front: Wavefront
+    features: Tensor
+    """[copies T B, D], what `pixels` returns"""
+    current: Tensor
+    """[copies T B, 1, C]"""
+    nowhere: int
+    """column of a track that has no pixel"""
+
+    @abstractmethod
+    def pixels(self, columns: Tensor) -> Tensor:
+        """Features [copies T B, D] at columns int64 [T], valid until the next call."""
+
+    @abstractmethod
+    def take(self, columns: Tensor) -> None:
+        """Makes `current` the pixels at these columns."""
+
+    @abstractmethod
+    def fill_rows(self, row: int, x: Tensor) -> None:
+        """Takes in known rows, scaled [copies B, R, W, C], the first of which is number `row`."""
 
 
 class IncrementalHead(ABC):

@@ -113,25 +113,6 @@ class AnyStackWeights(Protocol):
     def rows(self, labels: Tensor | None, batch: int, height: int, width: int) -> AnyStack: ...
 
 
-class AnyVertical(Protocol):
-    """The vertical half of a block, a row at a time."""
-
-    def step(self, v: Tensor, work: Any, horizontal: Tensor) -> None:
-        """v [W B, D] becomes that after the block; `horizontal` [W B, ..], of the stack's sums, gets its part."""
-
-    def fill(self, v: Tensor) -> Tensor:
-        """v [B, R, W, D] of known rows becomes that after the block; its part of the stack's sums [B, R, W, ..]."""
-
-    def end_row(self) -> None: ...
-
-
-class AnyVerticalWeights(Protocol):
-    def rows(self, labels: Tensor | None, batch: int, width: int) -> AnyVertical: ...
-
-    def work(self, width: int, batch: int) -> Any:
-        """Buffers that all blocks' steps share."""
-
-
 Panels = dict[tuple[int, ...], tuple[Tensor, Tensor]]
 """Matrices, by where they lie, and what the compiled steps read in their place"""
 

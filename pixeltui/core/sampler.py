@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pixeltui.core.cached import CachedSampler, cached_sampler
+from pixeltui.core.cached import CachedSampler
 from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
 from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.parts import scale_levels
+from pixeltui.core.samplers import cached_sampler
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
@@ -98,8 +99,8 @@ def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
     return sampler.stream()
 
 
-def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSampler | None:
-    """What sample_stream draws with; None where the trunk does not offer `incremental`."""
+def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSampler[Any] | None:
+    """What sample_stream draws with; None where the trunk offers neither `in_waves` nor `incremental`."""
     request = _checked(model, settings)
     temper = request.guided or request.temperature != 1 or request.top_p < 1
     draw = partial(_draw_levels, request) if temper else None

@@ -65,11 +65,15 @@ class SingleStack(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "SingleStackRows | None":
+        weights = self.packed(dtype)
+        return None if weights is None else SingleStackRows(weights, labels, batch, height, width)
+
+    def packed(self, dtype: torch.dtype) -> "SingleStackWeights | None":
+        """None where a norm or the gate is not known."""
         blocks: list[Any] = list(self.blocks)
         if not packed.can_pack(blocks[0].gate_name, [block.norm for block in blocks]):
             return None
-        weights = once(self, dtype, lambda: SingleStackWeights(self, dtype))
-        return SingleStackRows(weights, labels, batch, height, width)
+        return once(self, dtype, lambda: SingleStackWeights(self, dtype))
 
     def pack_blocks(self, attention: dict[int, AttentionWeights], dtype: torch.dtype) -> AnyStackWeights:
         """attention: by the number of the block before it, from 0."""

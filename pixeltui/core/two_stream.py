@@ -7,8 +7,6 @@ on those rows and on the pixels to its left. So the vertical stack of a row can 
 Shapes: x [B, C, H, W]; both stacks [B, D, H, W].
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -33,17 +31,7 @@ from pixeltui.core.layers import (
 from pixeltui.core.once import once
 from pixeltui.core.packed import AttentionWeights, Gate
 from pixeltui.core.parts import Trunk
-from pixeltui.core.rows import (
-    AnyStackWeights,
-    AnyVertical,
-    AnyVerticalWeights,
-    Block,
-    RowTrunk,
-    StackWeights,
-    TrunkWeights,
-    below,
-    by_image,
-)
+from pixeltui.core.rows import Block, RowTrunk, StackWeights, TrunkWeights, below, by_image
 
 
 class TwoStreamBlock(nn.Module):
@@ -112,7 +100,7 @@ class TwoStream(Trunk):
         self.vertical_first = DownShiftedConv2d(image_channels + 1, model.channels, (rows, model.first_kernel))
         self.horizontal_first = DownRightShiftedConv2d(image_channels + 1, model.channels, (1, rows))
         self.blocks = nn.ModuleList(
-            self.block(model, num_classes, last=number == model.blocks) for number in range(1, model.blocks + 1)
+            TwoStreamBlock(model, num_classes, last=number == model.blocks) for number in range(1, model.blocks + 1)
         )
         self.attention = nn.ModuleDict(
             {str(after): CausalSelfAttention(model.channels, model.attention.heads) for after in attended}
@@ -123,10 +111,6 @@ class TwoStream(Trunk):
         self.near: LinearSkip | None = None
         if model.linear_skip:
             self.near = LinearSkip(image_channels + 1, model.linear_skip, rows, model.first_kernel, rows)
-
-    def block(self, model: Model, num_classes: int, *, last: bool) -> nn.Module:
-        """From v, h and labels to v and h."""
-        return TwoStreamBlock(model, num_classes, last=last)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         above, left, v, h = self.begin(x)
@@ -152,24 +136,12 @@ class TwoStream(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "TwoStreamRows | None":
-        if not self.can_pack():
+        blocks = self._blocks()
+        norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
+        if not packed.can_pack(blocks[0].gate_name, [*norms, self.norm]):
             return None
         weights = once(self, dtype, lambda: TwoStreamWeights(self, dtype))
         return TwoStreamRows(weights, labels, batch, height, width)
-
-    def can_pack(self) -> bool:
-        """Whether pack_blocks knows all parts."""
-        blocks = self._blocks()
-        norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
-        return packed.can_pack(blocks[0].gate_name, [*norms, self.norm])
-
-    def pack_blocks(
-        self, attention: dict[int, AttentionWeights], dtype: torch.dtype
-    ) -> tuple[AnyStackWeights, Sequence[AnyVerticalWeights]]:
-        """The horizontal and the vertical halves; attention: by the number of the block before it, from 0."""
-        blocks = self._blocks()
-        stack = StackWeights([_horizontal(block, dtype) for block in blocks], attention)
-        return stack, [VerticalWeights(block, dtype) for block in blocks]
 
     def _blocks(self) -> list[TwoStreamBlock]:
         return [block for block in self.blocks if isinstance(block, TwoStreamBlock)]
@@ -187,15 +159,12 @@ class VerticalWeights:
         self.out = None if block.vertical_out is None else Gate.pack(block.vertical_out, dtype)
         self.link = packed.taps(block.link, dtype)[0, 0]
 
-    def rows(self, labels: Tensor | None, batch: int, width: int) -> "VerticalBlock":
-        return VerticalBlock(self, labels, batch, width)
-
     def work(self, width: int, batch: int) -> "VerticalWork":
         channels, inner = self.kernel.shape[2:]
         return VerticalWork(self.gate, width * batch, inner, channels, self.kernel)
 
 
-class VerticalBlock(AnyVertical):
+class VerticalBlock:
     """The vertical half of a TwoStreamBlock and its link, a row at a time; v [W B, D] holds the row."""
 
     def __init__(self, weights: VerticalWeights, labels: Tensor | None, batch: int, width: int) -> None:
@@ -210,6 +179,7 @@ class VerticalBlock(AnyVertical):
         """the current row, last, and those above it"""
 
     def step(self, v: Tensor, work: "VerticalWork", horizontal: Tensor) -> None:
+        """v becomes that after the block; `horizontal` [W B, n D] gets the link's part."""
         self.norm(v, self.normed[-1, self.reach : self.reach + self.width].flatten(0, 1))
         work.both.view(self.width, -1, work.both.shape[1]).copy_(self.bias)
         for row, kernel in enumerate(self.kernel):
@@ -219,6 +189,7 @@ class VerticalBlock(AnyVertical):
         horizontal.addmm_(work.gate.gated, self.link)
 
     def fill(self, v: Tensor) -> Tensor:
+        """v [B, R, W, D] of known rows becomes that after the block; the link's part [B, R, W, n D]."""
         normed, flat = torch.empty_like(v), v.flatten(0, 2)
         self.norm(flat, normed.flatten(0, 2))
         both = convolved(below(self.normed[:-1], normed, self.reach), self.kernel) + by_image(self.bias)
@@ -252,7 +223,9 @@ class TwoStreamWeights(TrunkWeights):
             for after, layer in trunk.attention.items()
             if isinstance(layer, CausalSelfAttention)
         }
-        stack, self.verticals = trunk.pack_blocks(attention, dtype)
+        blocks = trunk._blocks()
+        self.verticals = [VerticalWeights(block, dtype) for block in blocks]
+        stack = StackWeights([_horizontal(block, dtype) for block in blocks], attention)
         super().__init__(horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
         self.vertical_first = vertical
         """[rows, columns, C, D or more]"""
@@ -267,7 +240,7 @@ class TwoStreamRows(RowTrunk):
         rows, columns, channels, _ = weights.vertical_first.shape
         image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, weights.vertical_first, ones=True)
         super().__init__(weights, image, labels, height)
-        self.verticals = [one.rows(labels, batch, width) for one in weights.verticals]
+        self.verticals = [VerticalBlock(one, labels, batch, width) for one in weights.verticals]
         self.vertical_first = weights.vertical_first.flatten(0, 2)
         self.vertical_bias, self.bias = weights.vertical_bias, weights.bias
         self.work = weights.verticals[0].work(width, batch)

@@ -65,7 +65,7 @@ def test_other_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "invalid choice: 'trian' (choose from" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
 @pytest.mark.parametrize(("gate", "larger"), [("silu", 1.3), ("none", 1.2)])
 def test_the_naive_network_is_the_same_function(architecture: str, gate: str, larger: float) -> None:
     """Ours with cropped kernels, the naive one with full ones and masks: the same likelihoods, or no comparison."""
@@ -79,7 +79,7 @@ def test_the_naive_network_is_the_same_function(architecture: str, gate: str, la
     )
     full = [module for module in naive.modules() if isinstance(module, FullMaskedConv2d)]
     assert all(module.weight.shape[2] % 2 == module.weight.shape[3] % 2 == 1 for module in full)
-    if architecture.startswith("depthwise"):
+    if architecture == "depthwise":
         larger = 1.04  # 1x1 convolutions, of which masks cut nothing, have most of the weights
     assert sum(p.numel() for p in naive.parameters()) > larger * sum(p.numel() for p in model.parameters())
 
@@ -102,7 +102,7 @@ def test_training_is_measured_beside_the_naive_loop(
     assert "of the matrix rate" in bench.training_text([result], "quick")
 
 
-@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
 @pytest.mark.parametrize("skip", [0, 5])
 @pytest.mark.parametrize(("gate", "inner"), [("silu", 16), ("none", 8)])
 def test_multiply_adds_are_those_of_the_live_weights(architecture: str, skip: int, gate: str, inner: int) -> None:
@@ -117,10 +117,11 @@ def test_multiply_adds_are_those_of_the_live_weights(architecture: str, skip: in
     for module in masked:
         live -= int((module.mask == 0).sum()) * module.in_channels * module.out_channels // getattr(module, "groups", 1)
     assert row + pixel == live
-    two = architecture.endswith("two_stream")
+    two = architecture == "two_stream"
     block = 8 * inner * 2 + 8 * 8  # the left and the centre tap, and the 1x1 that ends the block
-    if architecture.startswith("depthwise"):
-        block = 8 * 2 + (2 if two else 4) * (8 * inner + 8 * 8)  # so many times the features inside
+    if architecture == "depthwise":  # a wave has no part that is computed for a row at once
+        assert row == 0
+        return
     first, head = (8 + skip) * 3 * (4 if two else 3), (8 + skip) * (8 + 100)
     first += (8 + skip) * 4 if two else 0  # the channel of ones
     assert pixel == 2 * block + first + head

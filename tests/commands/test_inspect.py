@@ -80,10 +80,10 @@ def test_a_leak_is_named_and_the_exit_status_is_1(
 def test_a_wrong_sampler_is_told_from_a_wrong_mask(
     finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pixeltui.core import cached
+    from pixeltui.core.native import compiled
     from pixeltui.core.two_stream import VerticalBlock
 
-    monkeypatch.setattr(cached, "native_row", lambda sampler: None)
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(VerticalBlock, "step", lambda *_: None)
     assert run(finished_runs, "done", "--out", str(tmp_path / "out"), "--images", "4") == 1
     out = capsys.readouterr().out

@@ -23,7 +23,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("pixeltui.core.native.library.load", lambda: "not built")
-    monkeypatch.setattr("pixeltui.core.native.rows.load", lambda: "not built")
+    monkeypatch.setattr("pixeltui.core.native.compiled.load", lambda: "not built")
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)

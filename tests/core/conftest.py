@@ -12,7 +12,7 @@ import torch
 
 from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model, native
-from pixeltui.core.native import library, rows
+from pixeltui.core.native import compiled, library
 
 COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
@@ -82,10 +82,10 @@ def lanes(request: pytest.FixtureRequest, built: library.Library, monkeypatch: p
     if request.param not in built.supported:
         pytest.skip(f"this processor has no vectors of {request.param} floats")
     monkeypatch.setattr(built, "lanes", request.param)
-    monkeypatch.setattr(rows, "load", lambda: built)
+    monkeypatch.setattr(compiled, "load", lambda: built)
     return request.param
 
 
-@pytest.fixture
-def compiled(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "load", lambda: built)
+@pytest.fixture(name="compiled")
+def _compiled(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "load", lambda: built)

@@ -12,7 +12,7 @@ from pixeltui import registry
 from pixeltui.config import Model
 from pixeltui.core import ConditionalPixelCNN, build_model, cached
 from pixeltui.core.parts import scale_levels
-from pixeltui.core.sampler import naive_sample_stream
+from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
 
@@ -150,18 +150,19 @@ def test_rows_that_are_known_take_one_pass(
 ) -> None:
     """Those above the first unknown pixel, and every run of them further down; never a pixel at a time."""
     model = tiny((3, 12, 4), 8, architecture=architecture, attention=attention, blocks=1)
-    trunk: Any = type(model.trunk.incremental(None, 1, 12, 4, torch.float32))
+    sampler: Any = fast_sampler(model, Settings(1))
+    trunk, kind = type(sampler.trunk), type(sampler)
     passes: list[tuple[int, int]] = []
-    begun: list[int] = []
-    fill, set_row = trunk.fill_rows, trunk.set_row
+    drawn: list[int] = []
+    fill, draw = trunk.fill_rows, kind.draw_row
     monkeypatch.setattr(trunk, "fill_rows", lambda self, row, x: (passes.append((row, x.shape[1])), fill(self, row, x)))
-    monkeypatch.setattr(trunk, "set_row", lambda self, row: (begun.append(row), set_row(self, row)))
+    monkeypatch.setattr(kind, "draw_row", lambda self, row: (drawn.append(row), draw(self, row)))
     given, known = random_images(model, 2), torch.ones(12, 4, dtype=torch.bool)
     known[6, 2:], known[10] = False, False
     completed = model.sample(2, seed=0, given=given, known=known)
     first = 0 if model.trunk.rows_above is None else 6 - model.trunk.rows_above
     assert passes == [(first, 6 - first), (7, 3)]
-    assert begun == [6, 10]
+    assert drawn == [6, 10]
     assert torch.equal(completed, last(naive_sample_stream(model, 2, seed=0, given=given, known=known)))
     passes.clear()
     monkeypatch.setattr(cached, "FILLED_PIXELS", 3 * 2 * 4)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from sampled import Fast, features_by_row, last, random_images
 
-from pixeltui.core import ConditionalPixelCNN, cached, kept
+from pixeltui.core import ConditionalPixelCNN, kept
+from pixeltui.core.by_row import RowSampler
 from pixeltui.core.cached import CachedSampler
+from pixeltui.core.native import compiled
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.rows import StackWeights
@@ -81,9 +83,9 @@ def test_a_row_never_waits_for_the_device(
 
 def test_steps_that_draw_every_column_keep_what_is_known(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph is the same for every row: it draws all columns, known or not."""
-    steps = CachedSampler._steps
-    monkeypatch.setattr(cached, "native_row", lambda _: None)
-    monkeypatch.setattr(CachedSampler, "_steps", lambda self, wanted: steps(self, [True] * len(wanted)))
+    steps = RowSampler._steps
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
+    monkeypatch.setattr(RowSampler, "_steps", lambda self, wanted: steps(self, [True] * len(wanted)))
     model = tiny((3, 5, 4), 8)
     given, known = random_images(model, 2), torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)) < 0.6
     naive = last(naive_sample_stream(model, 2, seed=1, given=given, known=known))
@@ -96,7 +98,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     drew: list[Any] = []
     stream = CachedSampler.stream
     monkeypatch.setattr(kept, "records", lambda _: True)
-    monkeypatch.setattr(cached, "native_row", lambda _: None)
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(CachedSampler, "stream", lambda self: (drew.append(self), stream(self))[1])
     return drew
 
@@ -179,7 +181,7 @@ def test_a_sampler_that_failed_is_not_kept(
 
     model = tiny((1, 4, 5), 8)
     with monkeypatch.context() as patch:
-        patch.setattr(CachedSampler, "_steps", fail)
+        patch.setattr(RowSampler, "_steps", fail)
         with pytest.raises(error):
             model.sample(1)
     model.sample(1)

@@ -13,7 +13,8 @@ from sampled import Fast
 from torch import Tensor
 
 from pixeltui import registry
-from pixeltui.core import ConditionalPixelCNN, cached, inspect
+from pixeltui.core import ConditionalPixelCNN, inspect
+from pixeltui.core.native import compiled
 from pixeltui.core.parts import Head
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.two_stream import VerticalBlock
@@ -136,7 +137,7 @@ def test_levels_that_do_not_sum_to_one(tiny: Tiny, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_cache_that_forgets_to_move_on(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached, "native_row", lambda sampler: None)
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(VerticalBlock, "end_row", lambda self: None)
     found = inspect.check_sampler(tiny((3, 6, 6)), pixels=EVERYTHING)
     assert not found.follows
@@ -157,7 +158,7 @@ def test_a_cache_with_other_weights(tiny: Tiny) -> None:
 def test_a_cached_head_that_forgets_the_channels_before(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     from pixeltui.core.heads.dmol import LogisticMixturePixel
 
-    monkeypatch.setattr(cached, "native_row", lambda sampler: None)
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(LogisticMixturePixel, "observe", lambda self, channel, levels: None)
     found = inspect.check_sampler(tiny((3, 5, 6), head="dmol"), pixels=EVERYTHING)
     assert not found.follows

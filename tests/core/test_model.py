@@ -93,7 +93,7 @@ def test_levels_and_scaled_floats_are_the_same_image(tiny: Tiny, head: str) -> N
     torch.testing.assert_close(model.log_prob(scaled.requires_grad_()), model.log_prob(x))
 
 
-@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
 def test_labels_matter_and_none_is_a_class_of_its_own(tiny: Tiny, architecture: str) -> None:
     model = tiny((1, 4, 5), 4, num_classes=3, architecture=architecture)
     x = image(model, 1)
@@ -135,7 +135,7 @@ def test_a_training_batch_is_as_large_as_its_seeds_say(tiny: Tiny) -> None:
 
 
 def test_dropout_is_off_in_evaluation(tiny: Tiny) -> None:
-    for architecture in ("single_stack", "two_stream", "depthwise", "depthwise_two_stream"):
+    for architecture in ("single_stack", "two_stream", "depthwise"):
         model = tiny((1, 4, 5), 4, architecture=architecture, dropout=0.5)
         x = image(model)
         assert torch.equal(model(x), model(x))
@@ -183,7 +183,7 @@ def test_the_loss_of_an_output_is_that_of_the_model(tiny: Tiny) -> None:
         PixelCNNLoss()(model(x, labels), x)
 
 
-@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
 @pytest.mark.parametrize("head", ["dmol", "categorical"])
 @pytest.mark.parametrize("norm", ["rms", "batch", "none"])
 def test_a_few_steps_from_the_start_learn_an_image(architecture: str, head: str, norm: str) -> None:

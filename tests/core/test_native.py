@@ -14,7 +14,8 @@ from torch import Tensor
 from pixeltui.config import Model
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.cached import CachedSampler
-from pixeltui.core.native import rows
+from pixeltui.core.native import compiled
+from pixeltui.core.native.rows import NativeRow
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import naive_sample_stream
 
@@ -23,7 +24,7 @@ Tiny = Callable[..., ConditionalPixelCNN]
 
 def in_torch(model: ConditionalPixelCNN, batch: int, **wish: Any) -> Tensor:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "load", lambda: "not built")
+        patch.setattr(compiled, "load", lambda: "not built")
         return last(model.sample_stream(batch, **wish))
 
 
@@ -79,10 +80,12 @@ def features_of(model: ConditionalPixelCNN, images: Tensor, labels: Tensor | Non
     batch, _, height, width = images.shape
     known = torch.ones_like(images, dtype=torch.bool)
     wish: dict[str, Any] = {"labels": labels, "seed": 0, "given": images, "known": known}
-    sampler = sampler_of(model.sample_stream(batch, **wish))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.trunk), "in_waves", lambda *_: None)
+        sampler = sampler_of(model.sample_stream(batch, **wish))
     trunk: Any = sampler.trunk
     trunk.features = torch.zeros(width, batch, model.trunk.channels)
-    sampler.native = rows.native_row(sampler)
+    sampler.native = NativeRow.of(sampler)
     assert sampler.native is not None
     features = []
     for row in range(height):
@@ -159,9 +162,9 @@ def test_features_are_bit_for_bit_those_of_any_batch_on_any_threads(
     whole = features_of(model, images, None)
     for size in (1, 2, 3, 5, 13):
         assert torch.equal(features_of(model, images[:size], None), whole[:size])
-    monkeypatch.setattr(rows.sharing, "pays", lambda: True)
+    monkeypatch.setattr(compiled.sharing, "pays", lambda: True)
     for threads, groups, size in ((3, 3, 29), (2, 1, 1), (3, 1, 2), (4, 2, 3), (7, 1, 1), (64, 29, 29)):
-        monkeypatch.setattr(rows, "threads_for", lambda *_, of=(threads, groups): of)
+        monkeypatch.setattr(compiled, "threads_for", lambda *_, of=(threads, groups): of)
         assert torch.equal(features_of(model, images[:size], None), whole[:size])
 
 
@@ -171,26 +174,26 @@ def test_threads_that_share_a_row_draw_the_images_of_one(
     tiny: Tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As often as it takes to meet in every order, with more threads than this machine may have."""
-    monkeypatch.setattr(rows.sharing, "pays", lambda: True)
+    monkeypatch.setattr(compiled.sharing, "pays", lambda: True)
     model = tiny((3, 9, 30), 256, 3, architecture=architecture, blocks=4, channels=24)
     wishes: list[dict[str, Any]] = [{"labels": [1]}, {"labels": [2], "guidance": 1.5, "temperature": 0.9}]
     for wish in wishes:
-        monkeypatch.setattr(rows, "threads_for", lambda *_: (1, 1))
+        monkeypatch.setattr(compiled, "threads_for", lambda *_: (1, 1))
         alone = last(model.sample_stream(1, seed=3, **wish))
         for threads in (2, 3, 5) * 8:
-            monkeypatch.setattr(rows, "threads_for", lambda *_, n=threads: (n, 1))
+            monkeypatch.setattr(compiled, "threads_for", lambda *_, n=threads: (n, 1))
             assert torch.equal(last(model.sample_stream(1, seed=3, **wish)), alone)
 
 
 def test_rows_are_left_to_one_thread_while_others_want_the_processors() -> None:
-    sharing = rows.Sharing()
+    sharing = compiled.Sharing()
 
     def attempts(busy: bool, of: int) -> list[int]:
         tried = []
         for row in range(of):
             if sharing.pays():
                 tried.append(row)
-                sharing.lost(rows.PATIENCE + 1 if busy else 0)
+                sharing.lost(compiled.PATIENCE + 1 if busy else 0)
         return tried
 
     assert attempts(busy=False, of=50) == list(range(50))
@@ -201,7 +204,8 @@ def test_rows_are_left_to_one_thread_while_others_want_the_processors() -> None:
 
 def test_few_images_share_the_threads_and_many_have_one_each() -> None:
     chosen = {
-        threads: [rows.threads_for(threads, images, 32 * images) for images in (1, 3, 4, 16)] for threads in (1, 2, 8)
+        threads: [compiled.threads_for(threads, images, 4 * images) for images in (1, 3, 4, 16)]
+        for threads in (1, 2, 8)
     }
     assert chosen == {
         1: [(1, 1), (1, 1), (1, 1), (1, 1)],

@@ -33,7 +33,7 @@ def test_functions_are_accurate_from_the_smallest_to_the_largest(built: library.
     noise, known, current, scaled = (torch.zeros(1, 1, 1) for _ in range(4))
     nothing = program.Steps(lanes).array()
     row = library.CProgram(
-        *(steps.array(), nothing, nothing, 1, 0, 0, 1, 1, 1, 1, 2),
+        *(steps.array(), nothing, nothing, 1, 0, 0, 1, 1, 1, 1, 2, 1, 0),
         *(noise.data_ptr(), known.data_ptr(), levels.data_ptr(), program.place_of(current), scaled.data_ptr()),
     )
     built.row(row, ctypes.addressof(ctypes.c_uint8(0)), lanes, 1, 1)

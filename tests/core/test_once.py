@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN, once
-from pixeltui.core.native import library, rows
+from pixeltui.core.native import compiled, library
 from pixeltui.core.sampler import naive_sample_stream
 
 Tiny = Callable[..., ConditionalPixelCNN]
@@ -23,7 +23,7 @@ Change = Callable[[ConditionalPixelCNN], object]
 @pytest.fixture(params=["torch", "compiled"], autouse=True)
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     built: Any = "not built" if request.param == "torch" else request.getfixturevalue("built")
-    monkeypatch.setattr(rows, "load", lambda: built)
+    monkeypatch.setattr(compiled, "load", lambda: built)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_streams_of_a_model_share_what_was_packed(tiny: Tiny, architecture: str,
     held = len(panels)
     model.sample(1, seed=0)
     assert len(panels) == held, "a stream adds nothing to what is kept"
-    assert bool(held) == isinstance(rows.load(), library.Library)
+    assert bool(held) == isinstance(compiled.load(), library.Library)
 
 
 def smallest(model: ConditionalPixelCNN) -> Tensor:

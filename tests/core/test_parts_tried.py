@@ -26,6 +26,7 @@ TRUNKS = (
     "norm_before",
     "depthwise_twice",
     "depthwise_eight",
+    "depthwise_two_stream",
     "depthwise_linked",
     "dense_above",
     "branch_above",

@@ -29,7 +29,7 @@ def trained(model: ConditionalPixelCNN, *, recompute: bool) -> tuple[float, list
     return loss.item(), [p.grad.clone() for p in model.parameters() if p.grad is not None], sum(kept.values())
 
 
-@pytest.mark.parametrize("architecture", ["two_stream", "single_stack", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["two_stream", "single_stack", "depthwise"])
 @pytest.mark.parametrize("attention", [False, True])
 def test_blocks_keep_their_inputs_alone(tiny: Tiny, architecture: str, *, attention: bool) -> None:
     model = tiny((1, 8, 8), num_classes=2, attention=attention, architecture=architecture, blocks=8, dropout=0.3)

@@ -15,7 +15,7 @@ from pixeltui.core.sampler import inverse_cdf, naive_sample_stream, noise_of, nu
 Tiny = Callable[..., ConditionalPixelCNN]
 
 
-@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
 @pytest.mark.parametrize("head", ["dmol", "categorical"])
 @pytest.mark.parametrize("channel_autoregressive", [True, False])
 @pytest.mark.parametrize("attention", [True, False])
@@ -124,7 +124,7 @@ def chi_square(counts: Tensor, probabilities: Tensor) -> tuple[float, float]:
     return float(((counts - expected).square() / expected).sum()), bound
 
 
-@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise", "depthwise_two_stream"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
 @pytest.mark.parametrize("head", ["dmol", "categorical"])
 @pytest.mark.parametrize("channel_autoregressive", [True, False])
 @pytest.mark.parametrize(("shape", "levels"), [((3, 1, 2), 2), ((1, 2, 2), 3)])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN
-from pixeltui.core.native import rows
+from pixeltui.core.native import compiled as compiled_steps
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.sampler import Request, Settings, _checked
 
@@ -110,7 +110,7 @@ def test_every_level_is_the_one_that_the_model_says(
     model.train(data.draw(st.booleans()))
     built: Any = request.getfixturevalue("built") if compiled else "not built"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "load", lambda: built)
+        patch.setattr(compiled_steps, "load", lambda: built)
         names = ("labels", "temperature", "top_p", "guidance", "seed", "given", "known")
         own = {name: getattr(wish, name) for name in names}
         images = last(model.sample_stream(wish.batch_size, **own))

@@ -11,11 +11,13 @@ import torch
 from sampled import last, random_images
 
 from pixeltui.commands import sampling_speed
-from pixeltui.core import ConditionalPixelCNN, cached, kept
+from pixeltui.core import ConditionalPixelCNN, kept
+from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.gpu import launches, pixels
-from pixeltui.core.gpu.launches import MixtureKernel, Tile, Unsupported
-from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels, trunk_kernel
+from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels
+from pixeltui.core.native import compiled
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
@@ -42,9 +44,14 @@ def drew(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(pixels, "ON", True)
     monkeypatch.setattr(pixels, "compiles_for", lambda _: True)
     monkeypatch.setattr(pixels, "tile_for", lambda _: SMALL)
-    monkeypatch.setattr(cached, "native_row", lambda _: None)
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(CachedSampler, "stream", lambda self: (drew.append(self), stream(self))[1])
     return drew
+
+
+def mixture_of(sampler: Any) -> MixtureKernel | None:
+    """That which it draws with; a wave's has no other kernel."""
+    return sampler.gpu if isinstance(sampler, WaveSampler) else sampler.gpu.mixture
 
 
 WHOLE: list[dict[str, Any]] = [
@@ -56,9 +63,6 @@ WHOLE: list[dict[str, Any]] = [
     {"architecture": "single_stack", "norm": "batch", "gate": "tanh"},
     {"architecture": "depthwise", "norm": "layer", "gate": "none"},
     {"architecture": "depthwise", "norm": "rms", "gate": "tanh", "linear_skip": 0, "kernel": 1},
-    {"architecture": "depthwise_two_stream", "norm": "layer", "gate": "none", "kernel": 5},
-    {"architecture": "depthwise_two_stream", "norm": "rms", "gate": "tanh", "channel_autoregressive": False},
-    {"architecture": "depthwise_two_stream", "norm": "none", "gate": "silu", "linear_skip": 24, "std": 0.2},
 ]
 
 
@@ -68,14 +72,14 @@ def test_images_are_those_of_the_naive_loop(made: Tiny, drew: list[Any], options
     given, known = random_images(model, 3), torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(0)) < 0.4
     wish = {"labels": [0, 2, 1], "given": given, "known": known[None].expand(3, 3, 2, 3), "seed": 1}
     assert torch.equal(model.sample(3, **wish), last(naive_sample_stream(model, 3, **wish)))
-    assert drew[0].gpu.mixture is not None
+    assert mixture_of(drew[0]) is not None
 
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_grey_images_and_pairs(made: Tiny, drew: list[Any], channels: int) -> None:
     model = made((channels, 2, 3), 8)
     assert torch.equal(model.sample(3, seed=1), last(naive_sample_stream(model, 3, seed=1)))
-    assert drew[0].gpu.mixture is not None
+    assert mixture_of(drew[0]) is not None
 
 
 @pytest.mark.parametrize("wish", [{"guidance": 2.0, "labels": [1, 0]}, {"temperature": 0.8, "top_p": 0.9}], ids=str)
@@ -83,7 +87,7 @@ def test_grey_images_and_pairs(made: Tiny, drew: list[Any], channels: int) -> No
 def test_other_draws_are_torch_s(made: Tiny, drew: list[Any], head: str, wish: dict[str, Any]) -> None:
     model = made((3, 2, 3), 8, 3, head=head, gate="none")
     assert torch.equal(model.sample(2, seed=1, **wish), last(naive_sample_stream(model, 2, seed=1, **wish)))
-    assert drew[0].gpu.mixture is None
+    assert mixture_of(drew[0]) is None
 
 
 def row_begun(model: ConditionalPixelCNN, images: torch.Tensor) -> RowTrunk:
@@ -112,16 +116,13 @@ def test_tiles_grow_with_the_batch() -> None:
 
 @pytest.mark.parametrize(("channels", "tile"), TILES)
 @pytest.mark.parametrize("gate", ["none", "tanh"])
-@pytest.mark.parametrize("architecture", ["two_stream", "depthwise", "depthwise_two_stream"])
 @torch.no_grad()
-def test_features_are_torch_s(
-    made: Tiny, drew: list[Any], architecture: str, channels: int, tile: Tile, gate: str
-) -> None:
-    options = {"architecture": architecture, "channels": channels, "gate": gate, "first_kernel": 5, "kernel": 5}
+def test_features_are_torch_s(made: Tiny, drew: list[Any], channels: int, tile: Tile, gate: str) -> None:
+    options = {"channels": channels, "gate": gate, "first_kernel": 5, "kernel": 5}
     model = made((3, 3, 4), 256, **options)
     images = random_images(model, 3).to(DEVICE)
     ours, theirs = row_begun(model, images), row_begun(model, images)
-    kernel = trunk_kernel(ours, tile)
+    kernel = TrunkKernel(ours, tile)
     for column in range(4):
         torch.testing.assert_close(kernel.pixel(column), theirs.pixel(column), atol=1e-5, rtol=1e-5)
         for trunk in (ours, theirs):
@@ -172,7 +173,7 @@ def test_a_kept_sampler_draws_with_the_weights_of_now(
     model, other = changed
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert drew[0] is drew[1]
-    assert drew[0].gpu.mixture is not None
+    assert mixture_of(drew[0]) is not None
 
 
 def test_streams_that_interleave_or_are_left_draw_their_own(
@@ -207,8 +208,6 @@ def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
         ({"architecture": "single_stack", "norm": "layer"}, None),
         ({}, torch.bfloat16),
         ({"architecture": "depthwise", "attention": True}, None),
-        ({"architecture": "depthwise_two_stream", "norm": "batch"}, None),
-        ({"architecture": "depthwise"}, torch.bfloat16),
     ],
     ids=str,
 )
@@ -269,7 +268,6 @@ MODELS: list[dict[str, Any]] = [
     DEFAULT,
     {"architecture": "single_stack", "norm": "none"},
     {**DEFAULT, "architecture": "depthwise"},
-    {**DEFAULT, "architecture": "depthwise_two_stream"},
 ]
 
 
@@ -296,16 +294,13 @@ def test_on_a_gpu_images_are_those_of_torch(
 
 @gpu
 @pytest.mark.parametrize("tile", [*TRUNK_TILES.values(), Tile(1, 64, 8), Tile(4, 64, 8), Tile(8, 64, 8)])
-@pytest.mark.parametrize(
-    ("architecture", "channels"), [("two_stream", 176), ("depthwise", 224), ("depthwise_two_stream", 184)]
-)
 @torch.no_grad()
-def test_on_a_gpu_features_are_torch_s(tiny: Tiny, architecture: str, channels: int, tile: Tile) -> None:
-    options = {"architecture": architecture, "channels": channels, "first_kernel": 7, "gate": "none", "norm": "layer"}
+def test_on_a_gpu_features_are_torch_s(tiny: Tiny, tile: Tile) -> None:
+    options = {"channels": 176, "first_kernel": 7, "gate": "none", "norm": "layer"}
     model = tiny((3, 4, 8), 256, std=0.1, blocks=4, **options).cuda()
     images = random_images(model, 21).cuda()
     ours, theirs = row_begun(model, images), row_begun(model, images)
-    kernel = trunk_kernel(ours, tile)
+    kernel = TrunkKernel(ours, tile)
     for column in range(8):
         torch.testing.assert_close(kernel.pixel(column), theirs.pixel(column), atol=1e-4, rtol=1e-4)
         for trunk in (ours, theirs):

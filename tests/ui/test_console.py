@@ -135,7 +135,7 @@ def test_another_console_sees_samples_being_drawn(
 ) -> None:
     """Row by row, with their classes; once they are drawn they come from the run's folder."""
     # compiled steps would be through before anybody looks
-    monkeypatch.setattr("pixeltui.core.native.rows.load", lambda: "not built")
+    monkeypatch.setattr("pixeltui.core.native.compiled.load", lambda: "not built")
     app = console(*ENDLESS, "sample.time_share=0.003", "train.device=cpu")
 
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]

@@ -1,8 +1,7 @@
-"""What the Triton kernels are launched with: one for a trunk's dense blocks, one for a mixture's draws."""
+"""What the Triton kernels are launched with: one for a trunk's blocks, one for a mixture's draws."""
 
 import math
-from abc import ABC
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,14 +10,12 @@ from torch.nn.functional import pad
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures
 from pixeltui.core.parts import IncrementalHead
-from pixeltui.core.rows import AnyStack, CausalStack, RowTrunk
+from pixeltui.core.rows import CausalStack, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
 from pixeltui.core.two_stream import TwoStreamRows
 
 if TYPE_CHECKING:
     from pixeltui.core.cached import CachedSampler
-
-Stack = TypeVar("Stack", bound=AnyStack)
 
 MOST_FEATURES = 256
 """beyond, a thread has not the registers for its part of a matrix"""
@@ -63,24 +60,23 @@ def power(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-class AnyTrunkKernel(ABC):
+class TrunkKernel:
     """RowTrunk.pixel."""
 
-    name: str
-    """the kernel's"""
-
-    def __init__(self, trunk: RowTrunk, tile: Tile, weights: tuple[Tensor, ...], **options: Any) -> None:
-        """weights, options: what the kernel takes of the stack's blocks. Raises Unsupported."""
-        stack, image = trunk.stack, trunk.image
+    def __init__(self, trunk: RowTrunk, tile: Tile) -> None:
+        """Raises Unsupported."""
+        stack, image = _known_stack(trunk), trunk.image
         self.grid = (tile.programs(stack.batch),)
         self.stack, self.features = stack, trunk.features
+        self.centre = torch.stack([block.centre for block in stack.blocks])
+        self.out = torch.stack([block.out[: stack.channels + 1] for block in stack.blocks])
         row = image.stored[-1, :, image.start - image.left :]
-        self.options = {**_trunk_options(trunk, tile), **options}
+        self.options = _trunk_options(trunk, stack, tile)
         size = 3 * self.options["GROUPS"] * tile.images * max(self.options["BD"], self.options["BS"])
         self.scratch = trunk.first.new_empty(self.grid[0] * size)
         """what threads tell one another"""
         self.arguments = (
-            *(row, row.stride(0), trunk.first, trunk.start, *weights, stack.current),
+            *(row, row.stride(0), trunk.first, trunk.start, stack.both, self.centre, self.out, stack.current),
             *(trunk.factors, trunk.features, self.scratch, _norm(stack.blocks[0].norm)[1], _norm(trunk.norm)[1]),
         )
 
@@ -88,37 +84,23 @@ class AnyTrunkKernel(ABC):
         """Features [B, D], as RowTrunk's. begun: the stack's begin_pixel was called."""
         if not begun:
             self.stack.begin_pixel(column)
-        kernel = getattr(kernels(), self.name)
-        kernel[self.grid](column, self.stack.batch, *self.arguments, **self.options)
+        kernels().trunk_pixel[self.grid](column, self.stack.batch, *self.arguments, **self.options)
         return self.features
 
 
-class TrunkKernel(AnyTrunkKernel):
-    """With a CausalStack."""
-
-    name = "trunk_pixel"
-
-    def __init__(self, trunk: RowTrunk, tile: Tile) -> None:
-        """Raises Unsupported."""
-        stack = known_stack(trunk, CausalStack)
-        if any(block.after is not None for block in stack.blocks):
-            raise Unsupported("a norm after the convolution")
-        centre = torch.stack([block.centre for block in stack.blocks])
-        out = torch.stack([block.out[: stack.channels + 1] for block in stack.blocks])
-        super().__init__(trunk, tile, (stack.both, centre, out))
-
-
-def known_stack(trunk: RowTrunk, kind: type[Stack]) -> Stack:
-    """The trunk's; raises Unsupported where it is another, or a trunk's kernel lacks a part of it."""
+def _known_stack(trunk: RowTrunk) -> CausalStack:
+    """The trunk's; raises Unsupported where the kernel lacks a part of it."""
     if type(trunk) not in (SingleStackRows, TwoStreamRows) or type(trunk).pixel is not RowTrunk.pixel:
         raise Unsupported(type(trunk).__name__)
     stack = trunk.stack
-    if type(stack) is not kind:
+    if type(stack) is not CausalStack:
         raise Unsupported(type(stack).__name__)
     if stack.attention:
         raise Unsupported("attention")
     if trunk.first.dtype != torch.float32:
         raise Unsupported(str(trunk.first.dtype))
+    if any(block.after is not None for block in stack.blocks):
+        raise Unsupported("a norm after the convolution")
     if len({id(type(block.norm)) for block in stack.blocks}) > 1:
         raise Unsupported("blocks with different norms")
     if stack.channels > MOST_FEATURES or stack.current.numel() >= MOST_NUMBERS:
@@ -126,9 +108,9 @@ def known_stack(trunk: RowTrunk, kind: type[Stack]) -> Stack:
     return stack
 
 
-def _trunk_options(trunk: RowTrunk, tile: Tile) -> dict[str, Any]:
-    """What a trunk's kernel is compiled for."""
-    stack, image = trunk.stack, trunk.image
+def _trunk_options(trunk: RowTrunk, stack: CausalStack, tile: Tile) -> dict[str, Any]:
+    """What trunk_pixel is compiled for."""
+    image = trunk.image
     channels, linear = stack.channels, trunk.first.shape[1] - stack.channels
     padded = power(channels)
     return {
@@ -156,7 +138,7 @@ def _trunk_options(trunk: RowTrunk, tile: Tile) -> dict[str, Any]:
 class MixtureKernel:
     """LogisticMixturePixel's draws of a pixel; writes them into the sampler's row and into the trunk's."""
 
-    def __init__(self, head: IncrementalHead, sampler: "CachedSampler", features: Tensor, tile: Tile) -> None:
+    def __init__(self, head: IncrementalHead, sampler: "CachedSampler[Any]", features: Tensor, tile: Tile) -> None:
         """features: the trunk's. Raises Unsupported."""
         head = _checked_head(head, features)
         mixtures = power(head.mixtures)

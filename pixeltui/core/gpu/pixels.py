@@ -1,4 +1,4 @@
-"""A CachedSampler's pixels by the Triton kernels: one for a trunk's blocks, one for a mixture's draws.
+"""A sampler's pixels by the Triton kernels: one for a trunk's blocks, one for a mixture's draws.
 
 The torch path is a launch or more for every norm, product and gate, some 160 a pixel, and a GPU waits for each. What
 hangs on the rows above and on the pixel to the left stays in torch: few launches, for all blocks at once.
@@ -7,18 +7,17 @@ hangs on the rows above and on the pixel to the left stays in torch: few launche
 import contextlib
 import importlib.util
 import os
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 
-from pixeltui.core.depthwise_rows import DepthwiseStackRows
-from pixeltui.core.gpu.depthwise_launches import DepthwiseKernel
-from pixeltui.core.gpu.launches import AnyTrunkKernel, MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
 from pixeltui.core.rows import RowTrunk
 
 if TYPE_CHECKING:
-    from pixeltui.core.cached import CachedSampler
+    from pixeltui.core.by_row import RowSampler
+    from pixeltui.core.by_wave import WaveSampler
 
 ON = os.environ.get("PIXELTUI_TRITON") != "0"
 """whether samplers on CUDA use the kernels"""
@@ -40,20 +39,14 @@ def compiles_for(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.cuda is not None
 
 
-def trunk_kernel(trunk: RowTrunk, tile: Tile) -> AnyTrunkKernel:
-    """Raises Unsupported."""
-    kind = DepthwiseKernel if isinstance(trunk.stack, DepthwiseStackRows) else TrunkKernel
-    return kind(trunk, tile)
-
-
 class GpuPixels:
     """The pixels of the row that a sampler's buffers describe."""
 
-    def __init__(self, sampler: "CachedSampler", tile: Tile, head_tile: Tile = HEAD_TILE) -> None:
+    def __init__(self, sampler: "RowSampler", tile: Tile, head_tile: Tile = HEAD_TILE) -> None:
         """Raises Unsupported."""
         if not isinstance(sampler.trunk, RowTrunk):
             raise Unsupported(type(sampler.trunk).__name__)
-        self.trunk = trunk_kernel(sampler.trunk, tile)
+        self.trunk = TrunkKernel(sampler.trunk, tile)
         self.mixture: MixtureKernel | None = None
         """None: the draws are torch's"""
         if sampler.draw is None:
@@ -91,15 +84,36 @@ class GpuPixels:
             current.wait_stream(self.beside)
 
 
-def gpu_pixels(sampler: "CachedSampler") -> GpuPixels | None:
+def gpu_pixels(sampler: "RowSampler") -> GpuPixels | None:
     """None where triton is not there, the kernels lack a part of the model, or do not compile."""
-    if not (ON and compiles_for(sampler.row.device)) or importlib.util.find_spec("triton") is None:
+    if not _usable(sampler.row.device):
         return None
     try:
         pixels = GpuPixels(sampler, tile_for(sampler.trunk.current.shape[0]))
     except Unsupported:
         return None
-    return pixels if _runs(pixels, sampler.row) else None
+
+    def draw() -> None:
+        pixels.trunk.pixel(0)
+        if pixels.mixture is not None:
+            pixels.mixture.draw(0)
+
+    return pixels if _runs(draw, [pixels.trunk, pixels.mixture], sampler.row.device) else None
+
+
+def gpu_mixture(sampler: "WaveSampler") -> MixtureKernel | None:
+    """A wave's draws; the trunk's products are torch's, of several pixels of an image at once. None as above."""
+    if not _usable(sampler.row.device) or sampler.draw is not None:
+        return None
+    try:
+        mixture = MixtureKernel(sampler.head, sampler, sampler.trunk.features, HEAD_TILE)
+    except Unsupported:
+        return None
+    return mixture if _runs(lambda: mixture.draw(0), [mixture], sampler.row.device) else None
+
+
+def _usable(device: torch.device) -> bool:
+    return ON and compiles_for(device) and importlib.util.find_spec("triton") is not None
 
 
 def _current(device: torch.device) -> "contextlib.AbstractContextManager[object]":
@@ -107,17 +121,14 @@ def _current(device: torch.device) -> "contextlib.AbstractContextManager[object]
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
-def _runs(pixels: GpuPixels, row: torch.Tensor) -> bool:
-    """Whether the kernels can be compiled and fit. What this draws is written over by the row that begins."""
-    mixture = pixels.mixture
-    kind = (row.device, *pixels.trunk.options.items(), *(() if mixture is None else mixture.options.items()))
+def _runs(draw: Callable[[], None], kernels: list[TrunkKernel | MixtureKernel | None], device: torch.device) -> bool:
+    """Whether the kernels can be compiled and fit. What `draw` draws is written over by what is drawn first."""
+    kind = (device, *(option for kernel in kernels if kernel is not None for option in kernel.options.items()))
     if kind in failures:
         return False
     try:
-        with _current(row.device):
-            pixels.trunk.pixel(0)
-            if mixture is not None:
-                mixture.draw(0)
+        with _current(device):
+            draw()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # triton's own, a missing compiler's, the driver's

@@ -9,7 +9,7 @@ import importlib.util
 import os
 from functools import cache
 
-FORMAT = 5
+FORMAT = 6
 """of the structures here and in steps.h"""
 MODULE = "pixeltui.core.native._steps"
 VECTORS = (16, 8, 4)
@@ -25,12 +25,14 @@ MOST_MIXTURES = 256
 MOST_PIXELS = 4096
 """of an image with attention"""
 MIXTURES_PAD = 16
+MOST_UP = 8
+"""rows above that a wave's pixels look at"""
 
 _int64, _address = ctypes.c_int64, ctypes.c_void_p
 
 
 class CPlace(ctypes.Structure):
-    _fields_ = [("at", _address), ("column", _int64), ("image", _int64)]
+    _fields_ = [("at", _address), *((name, _int64) for name in ("column", "image", "up"))]
 
 
 class CStep(ctypes.Structure):
@@ -57,7 +59,7 @@ class CProgram(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.POINTER(CStep)) for name in ("row", "trunk", "head")),
         *((name, _int64) for name in ("row_steps", "trunk_steps", "head_steps")),
-        *((name, _int64) for name in ("width", "images", "copies", "channels", "levels")),
+        *((name, _int64) for name in ("width", "images", "copies", "channels", "levels", "tracks", "lag")),
         *((name, _address) for name in ("noise", "known", "drawn")),
         ("current", CPlace),
         ("scaled", _address),
@@ -72,10 +74,11 @@ class Library:
     def __init__(self, path: str) -> None:
         """Raises OSError, AttributeError or ValueError where the file is not what this version needs."""
         code = ctypes.CDLL(path)
-        for name in ("pixeltui_format", "pixeltui_supports", "pixeltui_row"):
+        for name in ("pixeltui_format", "pixeltui_supports", "pixeltui_row", "pixeltui_wave"):
             getattr(code, name).restype = _int64
         code.pixeltui_supports.argtypes = [_int64]
-        code.pixeltui_row.argtypes = [ctypes.POINTER(CProgram), _address, _int64, _int64, _int64]
+        code.pixeltui_row.argtypes = [ctypes.POINTER(CProgram), _address, *[_int64] * 3]
+        code.pixeltui_wave.argtypes = [ctypes.POINTER(CProgram), _address, *[_int64] * 7]
         if code.pixeltui_format() != FORMAT:
             raise ValueError(f"built for format {code.pixeltui_format()}, not {FORMAT}")
         self._code, self.path = code, path
@@ -85,10 +88,27 @@ class Library:
     def row(self, program: CProgram, wanted: int, lanes: int, threads: int, groups: int) -> int:
         """Draws a row; wanted: address of a bool for each column; groups: of images, see steps.c. Returns the
         microseconds that this thread lost to others in a row that is shared."""
-        lost: int = self._code.pixeltui_row(program, wanted, lanes, threads, groups)
-        if lost < 0:
-            raise MemoryError("no memory for the places of a row's pixels")
-        return lost
+        return _lost(self._code.pixeltui_row(program, wanted, lanes, threads, groups))
+
+    def wave(
+        self,
+        program: CProgram,
+        wanted: int,
+        rows: tuple[int, int],
+        steps: tuple[int, int],
+        lanes: int,
+        threads: int,
+        groups: int,
+    ) -> int:
+        """Draws what a wave over rows, from one up to another, has from a step up to another; wanted: address of a bool
+        for each pixel of the image. Returns what `row` does."""
+        return _lost(self._code.pixeltui_wave(program, wanted, *rows, *steps, lanes, threads, groups))
+
+
+def _lost(microseconds: int) -> int:
+    if microseconds < 0:
+        raise MemoryError("no memory for the places of a row's pixels")
+    return microseconds
 
 
 @cache

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pixeltui.core.depthwise_rows import DepthwiseStackRows, DepthwiseWeights, VerticalDepthwise, Work
+from pixeltui.core.depthwise_rows import DepthwiseStackRows, DepthwiseWeights, Work
+from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.heads.categorical import ChannelNetsPixel, IndependentPixel
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
 from pixeltui.core.image_rows import ImageRows
-from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, CMixture
+from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, MOST_UP, CMixture
 from pixeltui.core.native.program import Steps, Unsupported
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import IncrementalHead, IncrementalTrunk
@@ -53,6 +54,32 @@ def pixel_steps(steps: Steps, trunk: IncrementalTrunk) -> Tensor:
     return trunk.features
 
 
+def wave_steps(steps: Steps, trunk: DepthwiseWave) -> Tensor:
+    """What `pixels` does; the features [N, D]."""
+    if max(trunk.half, trunk.above) > MOST_UP:
+        raise Unsupported(f"{max(trunk.half, trunk.above)} rows above")
+    features, weights, half = trunk.features, trunk.weights, trunk.half
+    start = trunk.bias
+    for up, matrix in zip(range(half, 0, -1), weights.first_above.chunk(half), strict=True):
+        steps.linear(features, trunk.window(2 * half + 1), matrix, start, up=up)
+        start = features
+    steps.linear(features, trunk.window(half), weights.first, features)
+    h, work = trunk.own, trunk.work
+    for number, block in enumerate(trunk.blocks):
+        stored = trunk.stored[:, :, number].transpose(0, 1)
+        sums, start = work.sums, block.kernel_bias.expand_as(work.sums)
+        for up, taps in zip(range(trunk.above, 0, -1), block.kernel, strict=False):
+            steps.spread(sums, stored, taps, start, up=up)
+            start = sums
+        steps.add("affine", h, stored[trunk.reach :])
+        steps.spread(sums, stored, block.kernel[-1, : trunk.reach + 1], start)
+        _inside(steps, block, work, h)
+    steps.norm(trunk.norm, h, h)
+    if trunk.factors is not None:
+        steps.add("affine", h, h, weight=trunk.factors)
+    return features
+
+
 def head_steps(steps: Steps, head: IncrementalHead, features: Tensor, channels: int, *, by_logs: bool) -> CMixture:
     """What `begin`, `draw` and `observe` do; by_logs: draws from log-probabilities. Returns what the mixture is."""
     known: dict[type, Callable[..., CMixture]] = {
@@ -70,18 +97,14 @@ def _two_stream_row(steps: Steps, trunk: TwoStreamRows) -> None:
     first = torch.zeros_like(trunk.start)
     v = first[..., : trunk.stack.channels]
     work = trunk.work
+    both, gated = work.both.view(width, batch, -1), work.gate.work.view(width, batch, -1)
     _above(steps, trunk.image, trunk.vertical_first, first, trunk.vertical_bias)
     steps.add("affine", first, trunk.start, bias=trunk.bias)
     for number, vertical in enumerate(trunk.verticals):
         sums = _begin_any_block(steps, trunk.stack, number)
-        if type(vertical) is VerticalBlock:
-            both, gated = work.both.view(width, batch, -1), work.gate.work.view(width, batch, -1)
-            _vertical(steps, vertical, v, both, work.gate.name, gated, sums)
-        elif type(vertical) is VerticalDepthwise:
-            _vertical_depthwise(steps, vertical, v, work)
-            steps.spread(sums, v, torch.ones_like(vertical.block.kernel[0, :1]), sums)
-        else:
+        if type(vertical) is not VerticalBlock:
             raise Unsupported(type(vertical).__name__)
+        _vertical(steps, vertical, v, both, work.gate.name, gated, sums)
 
 
 def _vertical(
@@ -102,27 +125,12 @@ def _vertical(
     steps.linear(horizontal, gated[..., :channels], block.link, horizontal)
 
 
-def _vertical_depthwise(steps: Steps, vertical: VerticalDepthwise, v: Tensor, work: Work) -> None:
-    """VerticalDepthwise.step, but for the horizontal stack's part."""
-    width, batch, channels = v.shape
-    steps.add("affine", v, vertical.stored[-1, vertical.reach : vertical.reach + width])
-    steps.meet()
-    sums, start = work.sums.view(width, batch, channels), _expanded(vertical.block.kernel_bias, batch)
-    for above, taps in zip(vertical.stored, vertical.block.kernel, strict=True):
-        steps.spread(sums, above[:width], taps, start)
-        start = sums
-    _inside(steps, vertical.block, work, v, (width, batch))
-
-
-def _inside(steps: Steps, block: DepthwiseWeights, work: Work, h: Tensor, pixels: tuple[int, ...]) -> None:
-    """Work.add; pixels: the work's, [N] or [W, N]."""
-    sums, normed, both, gated = (
-        x.view(*pixels, x.shape[-1]) for x in (work.sums, work.normed, work.both, work.gate.work)
-    )
-    steps.norm(block.norm, sums, normed)
-    steps.linear(both, normed, block.into, _expanded(block.bias, pixels[-1]))
-    steps.gate(block.gate, both, gated[..., : block.wide])
-    steps.linear(h, gated[..., : block.wide + 1], block.out, h)
+def _inside(steps: Steps, block: DepthwiseWeights, work: Work, h: Tensor) -> None:
+    """Work.add."""
+    steps.norm(block.norm, work.sums, work.normed)
+    steps.linear(work.both, work.normed, block.into, _expanded(block.bias, len(h)))
+    steps.gate(block.gate, work.both, work.gate.gated)
+    steps.linear(h, work.gate.with_one, block.out, h)
 
 
 def _above(steps: Steps, image: ImageRows, matrix: Tensor, output: Tensor, bias: Tensor) -> None:
@@ -189,7 +197,7 @@ def _depthwise_stack(steps: Steps, stack: DepthwiseStackRows, h: Tensor) -> None
         steps.add("affine", h, own[stack.left_taps :])
         taps = block.kernel[-1, : stack.left_taps + 1]
         steps.spread(stack.work.sums, own[: stack.width], taps, stack.sums[number])
-        _inside(steps, block, stack.work, h, (stack.batch,))
+        _inside(steps, block, stack.work, h)
         if number in stack.attention:
             _attention(steps, stack.attention[number], h)
 

@@ -27,17 +27,19 @@ class Steps:
         self.steps: list[CStep] = []
         self.kept: list[Tensor] = []
 
-    def linear(self, output: Tensor, x: Tensor, matrix: Tensor, start: Tensor | None = None) -> None:
-        """output = start + x matrix [in, out]."""
+    def linear(self, output: Tensor, x: Tensor, matrix: Tensor, start: Tensor | None = None, *, up: int = 0) -> None:
+        """output = start + x matrix [in, out]. up: x is in the track so many above the pixel's."""
         weight = self._panels(matrix)
         self.add("linear", x, output, start=start, weight=weight, inputs=matrix.shape[0], outputs=matrix.shape[1])
+        self.steps[-1].input.up = up
 
-    def spread(self, output: Tensor, x: Tensor, taps: Tensor, start: Tensor) -> None:
+    def spread(self, output: Tensor, x: Tensor, taps: Tensor, start: Tensor, *, up: int = 0) -> None:
         """output = start + what taps [T, D] make, feature by feature, of the T columns of x [W, N, D] from each on.
 
-        x reaches T - 1 columns further than its shape tells.
+        x reaches T - 1 columns further than its shape tells. up: as in `linear`.
         """
         self.add("spread", x, output, start=start, weight=taps, inputs=len(taps))
+        self.steps[-1].input.up = up
 
     def gate(self, name: str, both: Tensor, gated: Tensor) -> None:
         steps = {"tanh": "tanh_gate", "silu": "silu_gate", "none": "silu"}
@@ -128,7 +130,7 @@ def place_of(x: Tensor) -> CPlace:
     """Of a view [N, D] or [W, N, D]."""
     if x.dtype != torch.float32 or x.is_cuda or (x.shape[-1] > 1 and x.stride(-1) != 1):
         raise Unsupported(f"{x.dtype} on {x.device}, strides {x.stride()}")
-    return CPlace(x.data_ptr(), x.stride(0) if x.ndim == 3 else 0, x.stride(-2))
+    return CPlace(x.data_ptr(), x.stride(0) if x.ndim == 3 else 0, x.stride(-2), 0)
 
 
 def panels(matrix: Tensor, lanes: int) -> Tensor:

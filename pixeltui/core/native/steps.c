@@ -1,8 +1,8 @@
-/* Exact sampling, a row of pixels a call: the steps of a Program for every image, on as many threads as are asked for.
+/* Exact sampling, some pixels a call: the steps of a Program for every image, on as many threads as are asked for.
 
-   Images do not depend on one another, so that each thread takes some of them through the whole row and none waits for
-   another. Of few images threads share the row's steps, pixel by pixel, which changes no sum. No Python, no torch, no
-   state from row to row but in the caller's memory. */
+   Images do not depend on one another, so that each thread takes some of them through the whole call and none waits for
+   another. Of few images threads share what can be done at once, pixel by pixel, which changes no sum. No Python, no
+   torch, no state from call to call but in the caller's memory. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for the processors of threads */
@@ -26,10 +26,12 @@
 #define NOBODY 1000000
 #define SPINS 40000 /* looks, in about a chunk's time, at what another thread has begun before this one lets others run */
 
-/* The pixels of a range: column by column, in each the images of the first copy, then of the second. */
+/* The pixels of a range: in each column, or of a wave in all of them, those of the first copy, then of the second. */
 typedef struct {
-    const int32_t *columns, *copies_images;
-    int64_t count, column, first, images;
+    const int32_t *columns;       /* from `column` on */
+    const int32_t *copies_images; /* [MOST_UP + 1 or 1][stride]: in the pixel's track, then in those above it */
+    int64_t count, column, images, stride; /* images: pixels of a copy */
+    const int32_t *pixels;        /* in what is drawn; null: the columns */
 } Pixels;
 
 typedef struct {
@@ -38,7 +40,14 @@ typedef struct {
 } State;
 
 static inline float *at(Place place, const Pixels *all, int64_t pixel) {
-    return place.at + (all->column + all->columns[pixel]) * place.column + all->copies_images[pixel] * place.image;
+    return place.at + (all->column + all->columns[pixel]) * place.column +
+           all->copies_images[place.up * all->stride + pixel] * place.image;
+}
+
+/* Where the levels of a pixel of the first copy are, those of its first channel. */
+static inline int64_t drawn_at(const Program *program, const Pixels *all, int64_t pixel) {
+    int64_t number = all->pixels ? all->pixels[pixel] : all->column + all->columns[pixel];
+    return number * program->channels * program->images + all->copies_images[pixel] % program->images;
 }
 
 static int64_t padded(int64_t mixtures) { return (mixtures + MIXTURES - 1) / MIXTURES * MIXTURES; }
@@ -101,15 +110,18 @@ static Run run_of(int64_t lanes) {
     return lanes == 4 ? steps_4 : 0;
 }
 
-/* A row that threads draw. They take what is next from counters: nobody waits for what has not been begun, nor for a
+/* What threads draw: a row, or steps of a wave. They take what is next from counters: nobody waits for what has not been begun, nor for a
    thread that has not: it finds all taken, and looks at nothing but this, which goes with the last of them. */
-typedef struct {
+typedef struct Work {
     const Program *program;
     const uint8_t *wanted;
     Run run;
+    void (*chunk)(struct Work *, int64_t meeting, int64_t chunk);
     int64_t groups; /* of images, each of which one thread takes through the row by itself */
-    int64_t chunks, meetings; /* the row's steps where all threads share them: chunks of pixels, between two meetings */
-    Pixels all;               /* those in chunks */
+    int64_t chunks, meetings; /* what threads share: chunks of pixels, between two meetings */
+    Pixels all;               /* those of a row in chunks */
+    int64_t first, end, from, to; /* rows and steps of a wave */
+    int by_step;                  /* whether chunks are of a step of it, or of the images */
     _Atomic int64_t taken, done, next_group, groups_done, helped, holders;
     atomic_int failed;
 #if defined(__GLIBC__)
@@ -126,11 +138,11 @@ static Pixels pixels_of(const Program *program, int64_t first, int64_t images) {
         columns[p] = (int32_t)(p / each);
         columns[count + p] = (int32_t)(copy * program->images + first + p % images);
     }
-    return (Pixels){columns, columns + count, count, 0, first, images};
+    return (Pixels){columns, columns + count, count, 0, images, 0, 0};
 }
 
 /* The row's steps between a meeting and the next, for a chunk of the pixels. */
-static void run_chunk(Work *work, int64_t meeting, int64_t chunk) {
+static void row_chunk(Work *work, int64_t meeting, int64_t chunk) {
     const Program *program = work->program;
     const Step *first = program->row, *end = program->row + program->row_steps;
     for (; meeting; first++) meeting -= first->kind == MEET;
@@ -165,9 +177,9 @@ static int64_t look_again(int64_t *looks) {
     return microseconds(CLOCK_MONOTONIC) - began;
 }
 
-/* Until the row's steps are all done, whoever did them. Returns the microseconds in which this thread waited or did
+/* Until what is shared is all done, whoever did it. Returns the microseconds in which this thread waited or did
    not run, and adds what it did to `did`. */
-static int64_t share_row(Work *work, _Atomic int64_t *did) {
+static int64_t share(Work *work, _Atomic int64_t *did) {
     int64_t total = work->chunks * (work->meetings + 1), looks = 0;
     int64_t lost = microseconds(CLOCK_THREAD_CPUTIME_ID) - microseconds(CLOCK_MONOTONIC);
     while (atomic_load(&work->done) < total) {
@@ -175,7 +187,7 @@ static int64_t share_row(Work *work, _Atomic int64_t *did) {
         if (next == total || atomic_load(&work->done) < meeting * work->chunks) {
             lost += look_again(&looks);
         } else if (atomic_compare_exchange_weak(&work->taken, &next, next + 1)) {
-            run_chunk(work, meeting, next % work->chunks);
+            work->chunk(work, meeting, next % work->chunks);
             atomic_fetch_add(did, 1);
             atomic_fetch_add(&work->done, 1);
             looks = 0;
@@ -183,6 +195,16 @@ static int64_t share_row(Work *work, _Atomic int64_t *did) {
     }
     lost += microseconds(CLOCK_MONOTONIC) - microseconds(CLOCK_THREAD_CPUTIME_ID);
     return lost > 0 ? lost : 0; /* the clocks are not read at the same moment */
+}
+
+/* Writes the levels, scaled, to where the next pixels look for them. */
+static void take(const Program *program, const Pixels *all) {
+    for (int64_t p = 0; p < all->count; p++) {
+        float *current = at(program->current, all, p);
+        const int64_t *levels = program->drawn + drawn_at(program, all, p % all->images);
+        for (int64_t channel = 0; channel < program->channels; channel++)
+            current[channel] = program->scaled[levels[channel * program->images]];
+    }
 }
 
 /* Takes the images of a group through the row's pixels, and first through the row's steps where nobody did so. */
@@ -200,14 +222,65 @@ static void run_group(Work *work, int64_t group) {
         all.column = column;
         work->run(program, program->trunk, program->trunk_steps, &all);
         if (work->wanted[column]) work->run(program, program->head, program->head_steps, &all);
-        for (int64_t p = 0; p < all.count; p++) {
-            float *current = at(program->current, &all, p);
-            const int64_t *levels = program->drawn + column * program->channels * program->images + all.first;
-            for (int64_t channel = 0; channel < program->channels; channel++)
-                current[channel] = program->scaled[levels[channel * program->images + p % all.images]];
-        }
+        take(program, &all);
     }
     free((void *)all.columns);
+}
+
+/* Pixels of a wave that go through all steps together: what they take and give stays in the cache. */
+typedef struct {
+    int32_t columns[BLOCK], pixels[BLOCK], copies_images[MOST_UP + 1][BLOCK];
+} Piece;
+
+/* Those of the pixels from `first` to `end` of a step for which something is to be drawn, or all; a pixel is one of
+   `images` images from `image` on, in one of the rows under way from `row` on. */
+static Pixels piece_of(const Work *work, Piece *piece, int64_t step, int64_t row, int64_t image, int64_t images,
+                       int64_t first, int64_t end, int wanted) {
+    const Program *program = work->program;
+    int64_t count = 0, each = 0;
+    for (int64_t copy = 0; copy < program->copies; copy++) {
+        for (int64_t unit = first; unit < end; unit++) {
+            int64_t down = row + unit / images, column = step - program->lag * down, at = work->first + down;
+            int64_t pixel = at * program->width + column;
+            if (wanted && !work->wanted[pixel]) continue;
+            piece->columns[count] = (int32_t)column;
+            piece->pixels[count] = (int32_t)pixel;
+            for (int64_t up = 0; up <= MOST_UP; up++) {
+                int64_t track = (at + program->tracks * MOST_UP - up) % program->tracks;
+                int64_t in_copy = track * program->images + image + unit % images;
+                piece->copies_images[up][count] = (int32_t)(copy * program->tracks * program->images + in_copy);
+            }
+            count++;
+        }
+        if (!copy) each = count;
+    }
+    return (Pixels){piece->columns, piece->copies_images[0], count, 0, each, BLOCK, piece->pixels};
+}
+
+/* One step of a wave for a share of its pixels, or all steps for a share of the images. */
+static void wave_chunk(Work *work, int64_t meeting, int64_t chunk) {
+    const Program *program = work->program;
+    int by_image = !work->by_step;
+    int64_t image = by_image ? chunk * program->images / work->chunks : 0;
+    int64_t images = by_image ? (chunk + 1) * program->images / work->chunks - image : program->images;
+    int64_t from = work->from + meeting, to = by_image ? work->to : from + 1;
+    Piece piece;
+    for (int64_t step = from; step < to; step++) {
+        int64_t behind = step - program->width + 1, row = behind > 0 ? (behind + program->lag - 1) / program->lag : 0;
+        int64_t rows = step / program->lag + 1;
+        if (rows > work->end - work->first) rows = work->end - work->first;
+        int64_t units = (rows - row) * images, begin = 0, end = units;
+        if (!by_image) begin = chunk * units / work->chunks, end = (chunk + 1) * units / work->chunks;
+        for (int64_t next, first = begin; first < end; first = next) {
+            next = first + BLOCK / program->copies < end ? first + BLOCK / program->copies : end;
+            Pixels all = piece_of(work, &piece, step, row, image, images, first, next, 0);
+            work->run(program, program->trunk, program->trunk_steps, &all);
+            all = piece_of(work, &piece, step, row, image, images, first, next, 1);
+            if (all.count) work->run(program, program->head, program->head_steps, &all);
+            all = piece_of(work, &piece, step, row, image, images, first, next, 0);
+            take(program, &all);
+        }
+    }
 }
 
 static void run_groups(Work *work) {
@@ -222,7 +295,7 @@ static void *help(void *argument) {
 #if defined(__GLIBC__)
     pthread_setaffinity_np(pthread_self(), sizeof work->processors, &work->processors);
 #endif
-    if (work->chunks) share_row(work, &work->helped);
+    if (work->chunks) share(work, &work->helped);
     run_groups(work);
     let_go(work);
     return 0;
@@ -261,26 +334,19 @@ int64_t pixeltui_format(void) { return PIXELTUI_FORMAT; }
 /* Whether this machine has vectors of so many floats. */
 int64_t pixeltui_supports(int64_t lanes) { return run_of(lanes) != 0; }
 
-/* Draws a row. wanted [width]: the columns where something is to be drawn. groups: of images that a thread takes
-   through the pixels; with more threads than groups they share the row's steps. Microseconds that this thread lost
-   there, NOBODY where no other has come; -1: out of memory. */
-int64_t pixeltui_row(const Program *program, const uint8_t *wanted, int64_t lanes, int64_t threads, int64_t groups) {
+static Work *work_of(const Program *program, const uint8_t *wanted, int64_t lanes) {
     Work *work = calloc(1, sizeof *work);
-    if (!work) return -1;
+    if (!work) return 0;
     work->program = program;
     work->wanted = wanted;
     work->run = run_of(lanes);
-    work->groups = groups;
     work->holders = 1;
-    if (threads > groups) {
-        work->all = pixels_of(program, 0, program->images);
-        if (!work->all.columns) {
-            free(work);
-            return -1;
-        }
-        work->chunks = threads;
-        for (int64_t s = 0; s < program->row_steps; s++) work->meetings += program->row[s].kind == MEET;
-    }
+    return work;
+}
+
+/* On so many threads, of which this is one. Returns the microseconds that this thread lost to others in what is shared,
+   NOBODY where no other has come; -1: out of memory. */
+static int64_t go(Work *work, int64_t threads) {
     for (int64_t number = 1; number < threads; number++) {
         pthread_t thread;
         atomic_fetch_add(&work->holders, 1);
@@ -292,11 +358,45 @@ int64_t pixeltui_row(const Program *program, const uint8_t *wanted, int64_t lane
     }
     int64_t lost = 0, looks = 0;
     _Atomic int64_t did = 0;
-    if (work->chunks) lost = share_row(work, &did);
+    if (work->chunks) lost = share(work, &did);
     if (work->chunks && !work->helped) lost = NOBODY;
     run_groups(work);
-    while (atomic_load(&work->groups_done) < groups) look_again(&looks);
+    while (atomic_load(&work->groups_done) < work->groups) look_again(&looks);
     int failed = work->failed;
     let_go(work);
     return failed ? -1 : lost;
+}
+
+/* Draws a row. wanted [width]: the columns where something is to be drawn. groups: of images that a thread takes
+   through the pixels; with more threads than groups they share the row's steps. Returns what `go` does. */
+int64_t pixeltui_row(const Program *program, const uint8_t *wanted, int64_t lanes, int64_t threads, int64_t groups) {
+    Work *work = work_of(program, wanted, lanes);
+    if (!work) return -1;
+    work->groups = groups;
+    work->chunk = row_chunk;
+    if (threads > groups) {
+        work->all = pixels_of(program, 0, program->images);
+        if (!work->all.columns) {
+            free(work);
+            return -1;
+        }
+        work->chunks = threads;
+        for (int64_t s = 0; s < program->row_steps; s++) work->meetings += program->row[s].kind == MEET;
+    }
+    return go(work, threads);
+}
+
+/* Draws the pixels of rows `first` to `end` - 1 that a wave over them has at its steps `from` to `to` - 1. wanted
+   [pixels]: those where something is to be drawn. groups: of images that a thread takes through the steps; with more
+   threads than groups they share each step. Returns what `go` does. */
+int64_t pixeltui_wave(const Program *program, const uint8_t *wanted, int64_t first, int64_t end, int64_t from,
+                      int64_t to, int64_t lanes, int64_t threads, int64_t groups) {
+    Work *work = work_of(program, wanted, lanes);
+    if (!work) return -1;
+    work->chunk = wave_chunk;
+    work->first = first, work->end = end, work->from = from, work->to = to;
+    work->chunks = threads > groups ? threads : groups;
+    work->by_step = threads > groups;
+    work->meetings = threads > groups ? to - from - 1 : 0;
+    return go(work, threads);
 }

@@ -5,12 +5,13 @@
 
 #include <stdint.h>
 
-#define PIXELTUI_FORMAT 5
+#define PIXELTUI_FORMAT 6
+#define MOST_UP 8 /* tracks */
 
-/* Features of every image at every column: a pointer and strides in floats. */
+/* Features of every image at every column: a pointer and strides in floats; up: so many tracks above the pixel's. */
 typedef struct {
     float *at;
-    int64_t column, image;
+    int64_t column, image, up;
 } Place;
 
 typedef enum {
@@ -54,10 +55,11 @@ typedef struct {
     const Step *row, *trunk, *head;
     int64_t row_steps, trunk_steps, head_steps;
     int64_t width, images, copies, channels, levels;
-    const float *noise;   /* [width, channels, images] */
-    const uint8_t *known; /* [width, channels, images] */
-    int64_t *drawn;       /* [width, channels, images]: levels, those known, later all */
-    Place current;        /* [width, copies images, channels]: the levels, scaled */
+    int64_t tracks, lag;  /* of a wave: a row each, so many columns behind the one above; of a row 1, 0 */
+    const float *noise;   /* [pixels, channels, images], the pixels those of the row or, of a wave, of the image */
+    const uint8_t *known; /* [pixels, channels, images] */
+    int64_t *drawn;       /* [pixels, channels, images]: levels, those known, later all */
+    Place current;        /* [width, copies tracks images, channels]: the levels, scaled */
     const float *scaled;  /* [levels] */
     double guidance, temperature, top_p;
     Mixture mixture;

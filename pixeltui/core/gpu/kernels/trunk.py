@@ -1,16 +1,9 @@
-"""A trunk's dense blocks at a pixel, all of them in one kernel."""
+"""A trunk's blocks at a pixel, all of them in one kernel."""
 
 import triton
 import triton.language as tl
 
 from pixeltui.core.gpu.kernels.shared import begun, columns_of, gated, gathered, normed, places, silu, times
-
-
-@triton.jit
-def window_of(windows, stride, first, rows, live, SEEN: tl.constexpr, BL: tl.constexpr):
-    """[T, BL]: SEEN values from `first` on of the rows [T, 1] of `windows`, where they are live [T, 1]."""
-    seen = tl.arange(0, BL)[None, :]
-    return tl.load(windows + rows * stride + first + seen, mask=live & (seen < SEEN), other=0.0)
 
 
 @triton.jit
@@ -189,7 +182,8 @@ def trunk_pixel(
     rows = (tl.program_id(0) * T + tl.arange(0, T))[:, None]
     live = rows < images
     at = places(scratch, GROUPS * T * (BD if BD > BS else BS))
-    window = window_of(windows, stride_window, column * EACH, rows, live, SEEN, BL)
+    seen = tl.arange(0, BL)[None, :]
+    window = tl.load(windows + rows * stride_window + column * EACH + seen, mask=live & (seen < SEEN), other=0.0)
     w = columns_of(centre, 0, D, D if GATE == "none" else 2 * D, D, BD, C)
     begin = start + column * images * (D + LINEAR)
     h = first_layer(window, first, begin, features, rows, live, at, SEEN, D, LINEAR, T, C, BD, BL, BS, GROUPS)
