@@ -39,8 +39,8 @@ from pixeltui.train.precision import pick_device, pick_precision, set_up
 from pixeltui.train.update import Updater
 
 SCALED = ["model.blocks=6", "train.batch_size=8", "train.ema_decay=0.995"]
-SCALED_CHANNELS = {"baseline": 48}
-"""64 of other presets; a gated block takes twice the products of one without a gate"""
+SCALED_CHANNELS = {"depthwise": 80, "single_stack": 48}
+"""by architecture, 64 of others; blocks of others take more products, and a gate twice as many"""
 SHARES = 10_000
 """steps of the schedule, in shares of the budget"""
 WARMUP = 0.05
@@ -102,9 +102,10 @@ def variant_config(variant: str, data: str, seed: int, *, scaled: bool = True) -
     name, _, keys = variant.partition(":")
     overrides = dict(key.split("=", 1) for key in keys.split())
     preset = overrides.pop("preset", name if name in preset_names() else "pixelcnn")
+    architecture = overrides.get("model.architecture", load_config(preset=preset).model.architecture)
     tries = Tries(**{field.name: overrides.pop(field.name, "") for field in fields(Tries)})
     own = [f"{key}={value}" for key, value in overrides.items()]
-    sizes = [*SCALED, f"model.channels={SCALED_CHANNELS.get(preset, 64)}"] if scaled else []
+    sizes = [*SCALED, f"model.channels={SCALED_CHANNELS.get(architecture, 64)}"] if scaled else []
     return name, load_config(preset=preset, overrides=[*sizes, f"data.name={data}", f"train.seed={seed}", *own]), tries
 
 

@@ -22,9 +22,13 @@ ROWS_DECAY = 0.95
 
 
 def change(optimizer: MuonAdamW, name: str) -> None:
-    """fp32: products in it; others: see CHANGED."""
+    """fp32: products in it; dense: kernels for each feature are AdamW's; others: see CHANGED."""
     if name == "fp32":
         optimizer.dtype = torch.float32
+    elif name == "dense":
+        kernels = optimizer.param_groups[-1]["params"]
+        optimizer.param_groups[0]["params"].extend(kernel for kernel in kernels if kernel.shape[1] == 1)
+        optimizer.param_groups[-1]["params"] = [kernel for kernel in kernels if kernel.shape[1] > 1]
     elif name:
         optimizer.__class__ = CHANGED[name]
 

@@ -30,6 +30,7 @@ def build_tiny(
     """A model in evaluation mode, whose every parameter and running statistic is random."""
     # The silu gate is unbounded: under random weights of this size its features dwarf what single precision resolves.
     defaults: dict[str, Any] = {
+        "architecture": "two_stream",
         "channels": 8,
         "blocks": 2,
         "first_kernel": 3,
