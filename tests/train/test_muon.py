@@ -18,7 +18,7 @@ TRAIN = load_config(overrides=["train.lr=0.01", "train.muon_lr=0.05", "train.wei
 def small() -> ConditionalPixelCNN:
     torch.manual_seed(0)
     keys = ["model.channels=8", "model.blocks=2", "model.mixtures=2", "model.linear_skip=4", "model.first_kernel=3"]
-    keys.append("model.gate=silu")
+    keys += ["model.gate=silu", "model.architecture=two_stream"]
     return build_model(load_config(overrides=keys), (3, 5, 4), 16, 2)
 
 
