@@ -110,6 +110,25 @@ def test_features_are_bit_for_bit_those_of_any_batch(tiny: Tiny) -> None:
         assert torch.equal(features_of(model, images[:size], None), whole[:size])
 
 
+@pytest.mark.usefixtures("lanes")
+@pytest.mark.parametrize("gate", ["none", "tanh"])
+def test_threads_that_share_a_step_draw_the_images_of_one(
+    tiny: Tiny, gate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its products by outputs, everything else by pixels; as often as it takes to meet in every order."""
+    monkeypatch.setattr(compiled_steps.sharing, "pays", lambda: True)
+    model = tiny((3, 9, 30), 256, 3, architecture="depthwise", gate=gate, channels=24)
+    for images, wish in ((1, {}), (3, {"guidance": 1.5, "temperature": 0.9}), (30, {})):
+        wish = {"labels": [n % 3 for n in range(images)], "seed": 3, **wish}
+        monkeypatch.setattr(compiled_steps, "threads_for", lambda *_: (1, 1))
+        alone = last(model.sample_stream(images, **wish))
+        for threads in (2, 3, 5, 11) * (4 if images < 30 else 1):
+            monkeypatch.setattr(compiled_steps, "threads_for", lambda *_, n=threads: (n, 1))
+            assert torch.equal(last(model.sample_stream(images, **wish)), alone)
+        monkeypatch.setattr(compiled_steps, "threads_for", lambda *_: (4, 4))
+        assert torch.equal(last(model.sample_stream(images, **wish)), alone)
+
+
 @pytest.mark.parametrize("native", [False, True])
 def test_what_is_known_anywhere_is_kept_and_what_follows_is_that_of_the_naive_loop(
     tiny: Tiny, request: pytest.FixtureRequest, native: bool

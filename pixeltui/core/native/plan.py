@@ -73,7 +73,7 @@ def wave_steps(steps: Steps, trunk: DepthwiseWave) -> Tensor:
             start = sums
         steps.add("affine", h, stored[trunk.reach :])
         steps.spread(sums, stored, block.kernel[-1, : trunk.reach + 1], start)
-        _inside(steps, block, work, h)
+        _inside(steps, block, work, h, shared=True)
     steps.norm(trunk.norm, h, h)
     if trunk.factors is not None:
         steps.add("affine", h, h, weight=trunk.factors)
@@ -125,12 +125,20 @@ def _vertical(
     steps.linear(horizontal, gated[..., :channels], block.link, horizontal)
 
 
-def _inside(steps: Steps, block: DepthwiseWeights, work: Work, h: Tensor) -> None:
-    """Work.add."""
+def _inside(steps: Steps, block: DepthwiseWeights, work: Work, h: Tensor, *, shared: bool = False) -> None:
+    """Work.add. shared: threads share the products, of few pixels, by outputs: each reads its part of the weights."""
     steps.norm(block.norm, work.sums, work.normed)
+    if shared:
+        steps.meet(by_outputs=True)
     steps.linear(work.both, work.normed, block.into, _expanded(block.bias, len(h)))
+    if shared and block.gate != "none":
+        steps.meet()  # a gate looks at two outputs
     steps.gate(block.gate, work.both, work.gate.gated)
+    if shared:
+        steps.meet(by_outputs=True)
     steps.linear(h, work.gate.with_one, block.out, h)
+    if shared:
+        steps.meet()
 
 
 def _above(steps: Steps, image: ImageRows, matrix: Tensor, output: Tensor, bias: Tensor) -> None:

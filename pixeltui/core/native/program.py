@@ -56,9 +56,10 @@ class Steps:
         self.steps[-1].first = first.data_ptr()
         self.kept.append(first)
 
-    def meet(self) -> None:
-        """What follows reads what the steps before make of other pixels."""
-        self.steps.append(CStep(kind=KINDS.index("meet")))
+    def meet(self, *, by_outputs: bool = False) -> None:
+        """What follows reads what other threads make in the steps before: of other pixels or, by_outputs, where threads
+        share the outputs of a wave's steps, of other outputs."""
+        self.steps.append(CStep(kind=KINDS.index("meet"), channel=by_outputs))
 
     def norm(self, norm: Norm, x: Tensor, output: Tensor) -> None:
         if isinstance(norm, RmsOfPixel):

@@ -116,12 +116,13 @@ typedef struct Work {
     const Program *program;
     const uint8_t *wanted;
     Run run;
+    int64_t lanes;
     void (*chunk)(struct Work *, int64_t meeting, int64_t chunk);
     int64_t groups; /* of images, each of which one thread takes through the row by itself */
     int64_t chunks, meetings; /* what threads share: chunks of pixels, between two meetings */
     Pixels all;               /* those of a row in chunks */
     int64_t first, end, from, to; /* rows and steps of a wave */
-    int by_step;                  /* whether chunks are of a step of it, or of the images */
+    int64_t phases; /* of a step of it, at which threads meet that share it; 0: they share the images */
     _Atomic int64_t taken, done, next_group, groups_done, helped, holders;
     atomic_int failed;
 #if defined(__GLIBC__)
@@ -257,30 +258,64 @@ static Pixels piece_of(const Work *work, Piece *piece, int64_t step, int64_t row
     return (Pixels){piece->columns, piece->copies_images[0], count, 0, each, BLOCK, piece->pixels};
 }
 
-/* One step of a wave for a share of its pixels, or all steps for a share of the images. */
-static void wave_chunk(Work *work, int64_t meeting, int64_t chunk) {
-    const Program *program = work->program;
-    int by_image = !work->by_step;
-    int64_t image = by_image ? chunk * program->images / work->chunks : 0;
-    int64_t images = by_image ? (chunk + 1) * program->images / work->chunks - image : program->images;
-    int64_t from = work->from + meeting, to = by_image ? work->to : from + 1;
-    Piece piece;
-    for (int64_t step = from; step < to; step++) {
-        int64_t behind = step - program->width + 1, row = behind > 0 ? (behind + program->lag - 1) / program->lag : 0;
-        int64_t rows = step / program->lag + 1;
-        if (rows > work->end - work->first) rows = work->end - work->first;
-        int64_t units = (rows - row) * images, begin = 0, end = units;
-        if (!by_image) begin = chunk * units / work->chunks, end = (chunk + 1) * units / work->chunks;
-        for (int64_t next, first = begin; first < end; first = next) {
-            next = first + BLOCK / program->copies < end ? first + BLOCK / program->copies : end;
-            Pixels all = piece_of(work, &piece, step, row, image, images, first, next, 0);
-            work->run(program, program->trunk, program->trunk_steps, &all);
-            all = piece_of(work, &piece, step, row, image, images, first, next, 1);
-            if (all.count) work->run(program, program->head, program->head_steps, &all);
-            all = piece_of(work, &piece, step, row, image, images, first, next, 0);
-            take(program, &all);
-        }
+/* The part of some steps that makes a share of their outputs. */
+static void run_outputs(Work *work, const Step *steps, int64_t count, int64_t chunk, const Pixels *all) {
+    int64_t each = 2 * work->lanes, panels = (steps->outputs + each - 1) / each;
+    int64_t from = chunk * panels / work->chunks * each, to = (chunk + 1) * panels / work->chunks * each;
+    if (to > steps->outputs) to = steps->outputs;
+    for (int64_t s = 0; s < count && from < to; s++) {
+        Step part = steps[s];
+        part.outputs = to - from;
+        part.out.at += from;
+        if (part.start.at) part.start.at += from;
+        if (part.kind == LINEAR) part.weight += from * part.inputs;
+        else part.in.at += from;
+        work->run(work->program, &part, 1, all);
     }
+}
+
+/* What a phase of the trunk, and after the last one the head, does at a step of a wave, for a share of the step's
+   pixels or of what is computed of them; images: so many from `image` on. */
+static void run_phase(Work *work, int64_t step, int64_t phase, int64_t image, int64_t images, int64_t share,
+                      int64_t shares) {
+    const Program *program = work->program;
+    const Step *first = program->trunk, *end = first + program->trunk_steps, *last;
+    int by_outputs = 0;
+    for (; phase > 0; first++)
+        if (first->kind == MEET) phase--, by_outputs = (int)first->channel;
+    for (last = phase < 0 ? end : first; last < end && last->kind != MEET;) last++;
+    int64_t behind = step - program->width + 1, row = behind > 0 ? (behind + program->lag - 1) / program->lag : 0;
+    int64_t rows = step / program->lag + 1;
+    if (rows > work->end - work->first) rows = work->end - work->first;
+    int64_t units = (rows - row) * images, from = share * units / shares, to = (share + 1) * units / shares;
+    if (by_outputs) from = 0, to = units;
+    Piece piece;
+    for (int64_t next; from < to; from = next) {
+        next = from + BLOCK / program->copies < to ? from + BLOCK / program->copies : to;
+        Pixels all = piece_of(work, &piece, step, row, image, images, from, next, 0);
+        if (by_outputs) run_outputs(work, first, last - first, share, &all);
+        else work->run(program, first, last - first, &all);
+        if (last < end) continue;
+        all = piece_of(work, &piece, step, row, image, images, from, next, 1);
+        if (all.count) work->run(program, program->head, program->head_steps, &all);
+        all = piece_of(work, &piece, step, row, image, images, from, next, 0);
+        take(program, &all);
+    }
+}
+
+#define ALL_PHASES -1
+
+/* A share of a phase of a step, or all steps for a share of the images. */
+static void wave_chunk(Work *work, int64_t meeting, int64_t chunk) {
+    int64_t images = work->program->images;
+    if (work->phases) {
+        int64_t step = work->from + meeting / work->phases;
+        run_phase(work, step, meeting % work->phases, 0, images, chunk, work->chunks);
+        return;
+    }
+    int64_t first = chunk * images / work->chunks, next = (chunk + 1) * images / work->chunks;
+    for (int64_t step = work->from; step < work->to; step++)
+        run_phase(work, step, ALL_PHASES, first, next - first, 0, 1);
 }
 
 static void run_groups(Work *work) {
@@ -340,6 +375,7 @@ static Work *work_of(const Program *program, const uint8_t *wanted, int64_t lane
     work->program = program;
     work->wanted = wanted;
     work->run = run_of(lanes);
+    work->lanes = lanes;
     work->holders = 1;
     return work;
 }
@@ -396,7 +432,10 @@ int64_t pixeltui_wave(const Program *program, const uint8_t *wanted, int64_t fir
     work->chunk = wave_chunk;
     work->first = first, work->end = end, work->from = from, work->to = to;
     work->chunks = threads > groups ? threads : groups;
-    work->by_step = threads > groups;
-    work->meetings = threads > groups ? to - from - 1 : 0;
+    if (threads > groups) {
+        work->phases = 1;
+        for (int64_t s = 0; s < program->trunk_steps; s++) work->phases += program->trunk[s].kind == MEET;
+        work->meetings = (to - from) * work->phases - 1;
+    }
     return go(work, threads);
 }

@@ -33,7 +33,9 @@ typedef enum {
     LOG_SOFTMAX,   /* out = in - log sum exp in */
     LOGS_DRAW,     /* in: log-probabilities; draws `channel` by guidance, temperature and top_p */
     TABLE_ADD,     /* out += row of weight, a table [levels, outputs], of the level of `channel` */
-    MEET           /* of a row: what follows reads what steps before have made of other pixels */
+    MEET           /* threads that share what is before and behind it wait for one another: of a row, what follows reads
+                      what steps before have made of other pixels; of a wave, what is behind it is shared by outputs
+                      where `channel` is 1, and before it, or behind it, was shared otherwise */
 } Kind;
 
 typedef struct {
