@@ -51,15 +51,15 @@ compile() {
 # images/s beside the naive loop at each batch: a row as one captured graph
 sample() { pixeltui bench sample --device "$DEVICE" --preset $PRESET --batch $SAMPLES; }
 
-# a row by torch's kernels and by the Triton kernels, with each of their tiles
+# a row of two streams by torch's kernels and by the Triton kernels, with each of their tiles
 tiles() { if [ "$DEVICE" = cpu ]; then echo "needs a GPU"; else python benchmarks/gpu_sampling.py; fi; }
 
 # the trunks at full size: a step, sampling, and with the file DATA=IMAGES.npz bits/dim after as many images
 trunks() {
     python benchmarks/gpu_trunks.py || return 1
     [ -z "${DATA:-}" ] || [ "$DEVICE" = cpu ] || python benchmarks/likelihood.py --data "$DATA" --device "$DEVICE" --full-size \
-        --images-seen 24000 "default: $SMALL_BATCH" "single stack: $SMALL_BATCH model.architecture=single_stack model.channels=240" \
-        "depthwise: $SMALL_BATCH model.architecture=depthwise model.channels=224"
+        --images-seen 24000 "default: $SMALL_BATCH" "two streams: $SMALL_BATCH model.architecture=two_stream model.channels=176" \
+        "single stack: $SMALL_BATCH model.architecture=single_stack model.channels=240"
 }
 SMALL_BATCH="train.batch_size=32 train.ema_decay=0.995" # of as few images as there are
 

@@ -41,10 +41,11 @@ KERNELS = 12
 
 
 def build() -> ConditionalPixelCNN:
+    keys = ["model.architecture=two_stream", "model.channels=176"]
     if GPU:
-        return build_model(load_config(preset="pixelcnn"), (3, 32, 32)).cuda().eval()
-    small = ("model.channels=8", "model.blocks=2", "model.mixtures=3")
-    return build_model(load_config(preset="pixelcnn", overrides=small), (3, 8, 3)).eval()
+        return build_model(load_config(overrides=keys), (3, 32, 32)).cuda().eval()
+    keys += ["model.channels=8", "model.blocks=2", "model.mixtures=3"]
+    return build_model(load_config(overrides=keys), (3, 8, 3)).eval()
 
 
 def wait() -> None:
