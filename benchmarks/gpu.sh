@@ -48,7 +48,7 @@ compile() {
     done
 }
 
-# images/s beside the naive loop at each batch: a row as one captured graph
+# images/s beside the naive loop at each batch: a row, or a step of a wave, as one graph
 sample() { pixeltui bench sample --device "$DEVICE" --preset $PRESET --batch $SAMPLES; }
 
 # a row of two streams by torch's kernels and by the Triton kernels, with each of their tiles

@@ -63,12 +63,15 @@ class WaveSampler(CachedSampler[WaveTrunk]):
         request.images[:, :, row] = drawn.permute(2, 1, 0).to(torch.uint8)
 
     def _begin_rows(self, first: int) -> None:
-        """All rows from this one on between which none is to be taken in whole."""
+        """A wave over this row and those that follow; of known ones between them as few as are cheaper so than taken in
+        by themselves, for which the wave would have to end."""
         request, front = self.request, self.trunk.front
         end = first + 1
-        while end in request.rows:
-            end += 1
+        for row in request.rows:
+            if end <= row < end + front.tracks:
+                end = row + 1
         self.first, self.end, self.step = first, end, 0
+        self.taken = end
         own = slice(first * front.width, end * front.width)
         for ours, theirs in (
             (self.all_noise, request.noise),

@@ -79,6 +79,8 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
         """levels at hand: those known, later all"""
         self.scaled = scale_levels(torch.arange(levels, device=device), levels).to(trunk.current.dtype)
         self.rows_above = rows_above
+        self.taken = 0
+        """rows before it are taken in, or are of no use to later ones"""
         self.again = Replayed(device)
         self.done: Callable[[CachedSampler[Any]], None] | None = None
         """what is to be told that no more rows are asked for"""
@@ -111,15 +113,13 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
     def _rows(self) -> Iterator[tuple[Tensor, int]]:
         images, drawn = self.request.images, self.request.rows
         self.begin()
-        known_from = 0  # rows before it are taken in, or of no use
-        if drawn and self.rows_above is not None:
-            known_from = max(drawn[0] - self.rows_above, 0)
+        self.taken = max(drawn[0] - self.rows_above, 0) if drawn and self.rows_above is not None else 0
         for row in range(images.shape[2]):
             with torch.no_grad(), full_fp32(images.device):
                 if row in drawn:
-                    if row > known_from:
-                        self.fill(known_from, row)
-                    known_from = row + 1
+                    if row > self.taken:
+                        self.fill(self.taken, row)
+                    self.taken = max(self.taken, row + 1)
                 with contextlib.nullcontext() if self.native is None else self.native.alone():
                     if row in drawn:
                         self.draw_row(row)

@@ -74,6 +74,8 @@ class DepthwiseBlock(nn.Module):
 class DepthwiseStack(SingleStack):
     """SingleStack with blocks of depthwise kernels."""
 
+    kind = DepthwiseBlock
+
     def block(self, model: Model) -> nn.Module:
         return DepthwiseBlock(model)
 
@@ -85,7 +87,7 @@ class DepthwiseStack(SingleStack):
         self, labels: Tensor | None, batch: int, width: int, copies: int, dtype: torch.dtype
     ) -> DepthwiseWave | None:
         weights = None if self.attention else self.packed(dtype)
-        return None if weights is None else DepthwiseWave(weights, labels, batch, width, copies)
+        return None if weights is None else DepthwiseWave(weights, weights.bias_of(labels), batch, width, copies)
 
 
 def _pack(block: DepthwiseBlock, dtype: torch.dtype) -> DepthwiseWeights:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.depthwise_rows import DepthwiseStackRows, DepthwiseStackWeights, Work
-from pixeltui.core.packed import labelled
 from pixeltui.core.parts import WaveTrunk
 from pixeltui.core.replayed import put
 from pixeltui.core.single_stack import SingleStackRows, SingleStackWeights
@@ -19,10 +18,10 @@ class DepthwiseWave(WaveTrunk):
     """Buffers hold the rows of all tracks, with zeros around, and behind these a column that nothing reads: there the
     tracks write that have no pixel."""
 
-    def __init__(self, weights: SingleStackWeights, labels: Tensor | None, batch: int, width: int, copies: int) -> None:
-        """labels [copies B]"""
+    def __init__(self, weights: SingleStackWeights, bias: Tensor, batch: int, width: int, copies: int) -> None:
+        """bias: see SingleStackWeights.bias_of"""
         assert isinstance(weights.stack, DepthwiseStackWeights)
-        self.weights, self.labels, self.batch, self.copies = weights, labels, batch, copies
+        self.weights, self.batch, self.copies = weights, batch, copies
         self.stack, self.blocks, self.panels = weights.stack, weights.stack.blocks, weights.panels
         rows, columns, number, self.channels = self.stack.kernels.shape
         self.half, self.reach, self.above = weights.half, columns // 2, rows - 1
@@ -45,7 +44,7 @@ class DepthwiseWave(WaveTrunk):
         self.work = Work(self.blocks[0], pixels)
         self.first = torch.cat([weights.first_above, weights.first])
         """[pixels seen C, D or more], in the order of window_at"""
-        self.bias = self._by_track(labelled(weights.bias, weights.by_class, labels))
+        self.bias = self._by_track(bias)
         self.norm, self.factors = weights.norm
         here = torch.arange(pixels, device=like.device)
         image, stored = here * self.image.shape[1] + self.half, here * self.stored.shape[1] + self.reach
@@ -120,7 +119,8 @@ class DepthwiseWave(WaveTrunk):
         return columns[:, None].expand(self.copies, -1, self.batch).flatten()
 
     def fill_rows(self, row: int, x: Tensor) -> None:
-        rows = SingleStackRows(self.weights, self.labels, x.shape[0], 1, self.front.width)
+        bias = self.bias.view(self.copies, self.front.tracks, self.batch, -1)[:, 0].flatten(0, 1)
+        rows = SingleStackRows(self.weights, bias, x.shape[0], 1, self.front.width)
         image, stored = rows.image.stored[:-1], rows.stack.previous
         assert isinstance(rows.stack, DepthwiseStackRows)
         for above in range(1, self.half + 1):

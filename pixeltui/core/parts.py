@@ -49,8 +49,10 @@ class Trunk(nn.Module, ABC):
     def in_waves(
         self, labels: Tensor | None, batch: int, width: int, copies: int, dtype: torch.dtype
     ) -> "WaveTrunk | None":
-        """As `incremental`, for several pixels of an image at once; labels int64 [copies B]. None, the default, where
-        there is no such thing."""
+        """As `incremental`, for several pixels of an image at once; labels int64 [copies B].
+
+        None, the default, where there is no such thing. A subclass with a `forward` of its own has to say so again.
+        """
         return None
 
 

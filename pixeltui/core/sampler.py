@@ -1,7 +1,8 @@
 """Exact ancestral sampling, pixel by pixel, from noise that is drawn beforehand: the request and the three methods.
 
-Cached (core.cached) where trunk offers `incremental`; otherwise a forward of the rows that reach the pixel; naive, one
-full forward a pixel, for comparison. The same noise gives the same image by each, up to float rounding.
+Cached (core.cached) where the trunk offers `in_waves` or `incremental`; otherwise a forward of the rows that reach the
+pixel; naive, one full forward a pixel, for comparison. The same noise gives the same image by each, up to float
+rounding.
 
 Each image's noise is a function of (seed, index of the image), one uniform number a sub-pixel, so that an image does
 not hang on the batch it is drawn in. A level is the inverse of its cumulative distribution at that number.

@@ -30,6 +30,9 @@ from pixeltui.core.rows import AnyStackWeights, Block, RowTrunk, StackWeights, T
 class SingleStack(Trunk):
     """A convolution of type A, a bias for each class, then gated residual blocks of type B."""
 
+    kind: type[nn.Module] = ResidualBlock
+    """of the blocks, which pack_blocks knows"""
+
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__()
         self.linear = model.linear_skip
@@ -66,11 +69,13 @@ class SingleStack(Trunk):
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "SingleStackRows | None":
         weights = self.packed(dtype)
-        return None if weights is None else SingleStackRows(weights, labels, batch, height, width)
+        return None if weights is None else SingleStackRows(weights, weights.bias_of(labels), batch, height, width)
 
     def packed(self, dtype: torch.dtype) -> "SingleStackWeights | None":
-        """None where a norm or the gate is not known."""
+        """None where a block is of another kind, or a norm or the gate is not known."""
         blocks: list[Any] = list(self.blocks)
+        if any(type(block) is not self.kind for block in blocks):
+            return None
         if not packed.can_pack(blocks[0].gate_name, [block.norm for block in blocks]):
             return None
         return once(self, dtype, lambda: SingleStackWeights(self, dtype))
@@ -105,16 +110,20 @@ class SingleStackWeights(TrunkWeights):
                 self.by_class = F.pad(self.by_class, (0, len(near)))
         super().__init__(left, stack, packed.pack_norm(nn.Identity(), dtype))
 
+    def bias_of(self, labels: Tensor | None) -> Tensor:
+        """Of the first features: [D] or, where there are classes, [B, D] of labels [B]."""
+        return packed.labelled(self.bias, self.by_class, labels)
+
 
 class SingleStackRows(RowTrunk):
     """SingleStack row by row and pixel by pixel."""
 
-    def __init__(self, weights: SingleStackWeights, labels: Tensor | None, batch: int, height: int, width: int) -> None:
+    def __init__(self, weights: SingleStackWeights, bias: Tensor, batch: int, height: int, width: int) -> None:
+        """bias: see SingleStackWeights.bias_of"""
         channels, half, first = weights.image_channels, weights.half, weights.first
         image = ImageRows(batch, width, channels, above=half, left=half, reach=half, like=first, ones=False)
-        super().__init__(weights, image, labels, height)
-        self.first_above = weights.first_above
-        self.bias = packed.labelled(weights.bias, weights.by_class, labels)
+        super().__init__(weights, image, None, height)
+        self.first_above, self.bias = weights.first_above, bias
 
     def begin_row(self) -> None:
         self.start.copy_(self.bias)

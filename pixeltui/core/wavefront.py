@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 MOST_TRACKS = 8
-"""rows under way at once: what they hold is to grow with the width of an image, not with its size"""
+"""rows under way at once: the features that are held are to grow with the width of an image, not with its size"""
 
 
 class Wavefront(NamedTuple):

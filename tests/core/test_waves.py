@@ -133,13 +133,13 @@ def test_threads_that_share_a_step_draw_the_images_of_one(
 def test_what_is_known_anywhere_is_kept_and_what_follows_is_that_of_the_naive_loop(
     tiny: Tiny, request: pytest.FixtureRequest, native: bool
 ) -> None:
-    """Rows that are taken in between two waves, whole and in part; rows of which nothing is to be drawn at the end."""
+    """In rows that a wave passes, or that end it; in part; in rows of which nothing is to be drawn at the end."""
     if native:
         request.getfixturevalue("compiled")
     model = tiny((3, 16, 10), 8, 3, architecture="depthwise", first_kernel=5)
     given, generator = random_images(model, 3), torch.Generator().manual_seed(0)
     known = torch.zeros(16, 10, dtype=torch.bool)
-    known[:2], known[4], known[9:12], known[7, 3:], known[15] = True, True, True, True, True
+    known[:2], known[4], known[8:13], known[7, 3:], known[15] = True, True, True, True, True
     masks = [known, known & (torch.rand(3, 3, 16, 10, generator=generator) < 0.9)]
     with pytest.MonkeyPatch.context() as patch:
         if not native:
@@ -151,6 +151,32 @@ def test_what_is_known_anywhere_is_kept_and_what_follows_is_that_of_the_naive_lo
                 assert torch.equal(drawn, last(naive_sample_stream(model, 3, **own)))
                 everywhere = mask.expand_as(drawn)
                 assert torch.equal(drawn[everywhere], given[everywhere])
+
+
+def test_rows_that_are_known_here_and_there_do_not_end_a_wave(tiny: Tiny) -> None:
+    model = tiny((1, 20, 12), 8, architecture="depthwise", first_kernel=5)
+    tracks, known = wave_of(model, 1).trunk.front.tracks, torch.zeros(20, 12, dtype=torch.bool)
+    known[1::2] = True
+    sampler = wave_of(model, 1, given=random_images(model, 1), known=known)
+    sampler.draw_row(0)
+    assert (sampler.first, sampler.end, sampler.taken) == (0, 19, 19)
+    known[1 : 1 + tracks] = True
+    sampler = wave_of(model, 1, given=random_images(model, 1), known=known)
+    sampler.draw_row(0)
+    assert (sampler.first, sampler.end, sampler.taken) == (0, 1, 1)
+
+
+def test_labels_that_change_while_a_stream_draws_change_nothing(tiny: Tiny) -> None:
+    model = tiny((3, 16, 10), 8, 3, architecture="depthwise", first_kernel=5)
+    given, known = random_images(model, 3), torch.zeros(16, 10, dtype=torch.bool)
+    known[5:11] = True
+    labels = torch.tensor([0, 2, 1])
+    wish: dict[str, Any] = {"labels": labels, "given": given, "known": known, "seed": 1}
+    expected = model.sample(3, **wish)
+    rows = model.sample_stream(3, **wish)
+    next(rows)
+    labels.fill_(1)
+    assert torch.equal(last(rows), expected)
 
 
 def test_a_stream_shows_whole_rows_and_nothing_of_those_under_way(tiny: Tiny) -> None:
@@ -184,12 +210,17 @@ def test_a_kept_sampler_begins_anew_with_the_weights_of_now(tiny: Tiny, monkeypa
     monkeypatch.setattr(compiled_steps, "load", lambda: "not built")
     monkeypatch.setattr(WaveSampler, "stream", lambda self: (drew.append(self), stream(self))[1])
     model, other = (tiny((3, 7, 6), 8, 3, architecture="depthwise", seed=seed) for seed in range(2))
-    for labels in ([0, 2], [1, 1]):
-        wish: dict[str, Any] = {"labels": labels, "seed": 1}
-        assert torch.equal(model.sample(2, **wish), last(naive_sample_stream(model, 2, **wish)))
-    left = model.sample_stream(2, labels=[0, 0], seed=3)
+    given, known = random_images(model, 4), torch.zeros(7, 6, dtype=torch.bool)
+    known[1:6], pool = True, torch.tensor([0, 2, 1, 1, 2, 1, 0, 0])
+    wish: dict[str, Any] = {"given": given, "known": known, "seed": 1}
+    for labels in (pool[:4], pool[4:], pool[2:6].clone()):
+        expected = last(naive_sample_stream(model, 4, labels=labels, **wish))
+        assert torch.equal(model.sample(4, labels=labels, **wish), expected)
+    assert pool.tolist() == [0, 2, 1, 1, 2, 1, 0, 0]
+    wish["labels"] = pool[:4]
+    left = model.sample_stream(4, **{**wish, "seed": 3})
     next(left)
     left.close()
     model.load_state_dict(other.state_dict())
-    assert torch.equal(model.sample(2, **wish), last(naive_sample_stream(other, 2, **wish)))
+    assert torch.equal(model.sample(4, **wish), last(naive_sample_stream(other, 4, **wish)))
     assert len(set(map(id, drew))) == 1

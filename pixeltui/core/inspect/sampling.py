@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pixeltui.core.cached import AnyHead
 from pixeltui.core.draw import running_sums
 from pixeltui.core.inspect.probing import Place, Told, exact, features_of, place_of, spread
+from pixeltui.core.parts import WaveTrunk, scale_levels
 from pixeltui.core.sampler import noise_of
 from pixeltui.core.sequence import in_order
 
@@ -147,8 +149,11 @@ class _Follower:
         """[H W, C, B, L] on the CPU, from the trunk and head that the fast sampler uses, given the same images."""
         model, (channels, height, width) = self.model, self.model.image_shape
         dtype = next(model.trunk.parameters()).dtype
-        index = model.label_index(self.labels, len(self.images), self.images.device)
-        trunk = model.trunk.incremental(index, len(self.images), height, width, dtype)
+        index, batch = model.label_index(self.labels, len(self.images), self.images.device), len(self.images)
+        wave = model.trunk.in_waves(index, batch, width, 1, dtype)
+        if wave is not None:
+            return self._in_waves(wave)
+        trunk = model.trunk.incremental(index, batch, height, width, dtype)
         if trunk is None:
             return None
         drawn = self.images.permute(2, 3, 1, 0).flatten(0, 2).long()
@@ -162,6 +167,28 @@ class _Follower:
             if number + 1 < len(drawn):
                 log_probs = steps.send(levels)
         return found.view(height * width, channels, *found.shape[1:])
+
+    def _in_waves(self, trunk: WaveTrunk) -> Tensor:
+        """`cached`, of a trunk that has several pixels of an image at once."""
+        model, (channels, height, width) = self.model, self.model.image_shape
+        head, batch = model.head.incremental() or AnyHead(model.head), len(self.images)
+        levels = self.images.flatten(2).permute(2, 0, 1).long()
+        scaled = scale_levels(levels, model.levels).to(trunk.current.dtype)
+        found = torch.empty(height * width, channels, batch, model.levels)
+        places = trunk.front.places(0, height)
+        for step, own in enumerate(places.to(levels.device)):
+            self.tell(0.6 + 0.4 * step / len(places))
+            there, at = own >= 0, own.clamp(min=0)
+            columns = torch.where(there, at % width, trunk.nowhere)
+            head.begin(trunk.pixels(columns).float())
+            for channel in range(channels):
+                log_probs = head.log_probs(channel).view(len(own), batch, -1)
+                found[own[there].cpu(), channel] = log_probs[there].cpu()
+                if channel + 1 < channels:
+                    head.observe(channel, levels[at, :, channel].flatten())
+            trunk.current[:, 0] = scaled[at].flatten(0, 1)
+            trunk.take(columns)
+        return found
 
     def _features(self, images: Tensor) -> Tensor:
         with features_of(self.model) as caught:

@@ -107,7 +107,7 @@ class Library:
 
 def _lost(microseconds: int) -> int:
     if microseconds < 0:
-        raise MemoryError("no memory for the places of a row's pixels")
+        raise MemoryError("no memory for the places of pixels")
     return microseconds
 
 

@@ -24,7 +24,7 @@
 #define MOST_LEVELS 256
 #define MOST_PIXELS 4096
 #define NOBODY 1000000
-#define SPINS 40000 /* looks, in about a chunk's time, at what another thread has begun before this one lets others run */
+#define SPINS 40000 /* looks, in about a chunk's time, at what another thread has begun before others may run */
 
 /* The pixels of a range: in each column, or of a wave in all of them, those of the first copy, then of the second. */
 typedef struct {
@@ -110,15 +110,16 @@ static Run run_of(int64_t lanes) {
     return lanes == 4 ? steps_4 : 0;
 }
 
-/* What threads draw: a row, or steps of a wave. They take what is next from counters: nobody waits for what has not been begun, nor for a
-   thread that has not: it finds all taken, and looks at nothing but this, which goes with the last of them. */
+/* What threads draw: a row, or steps of a wave. They take what is next from counters: nobody waits for what has not
+   been begun, nor for a thread that has not: it finds all taken, and looks at nothing but this, which goes with the last
+   of them. */
 typedef struct Work {
     const Program *program;
     const uint8_t *wanted;
     Run run;
     int64_t lanes;
     void (*chunk)(struct Work *, int64_t meeting, int64_t chunk);
-    int64_t groups; /* of images, each of which one thread takes through the row by itself */
+    int64_t groups; /* of images, each of which one thread takes through a row by itself */
     int64_t chunks, meetings; /* what threads share: chunks of pixels, between two meetings */
     Pixels all;               /* those of a row in chunks */
     int64_t first, end, from, to; /* rows and steps of a wave */
@@ -289,16 +290,15 @@ static void run_phase(Work *work, int64_t step, int64_t phase, int64_t image, in
     if (rows > work->end - work->first) rows = work->end - work->first;
     int64_t units = (rows - row) * images, from = share * units / shares, to = (share + 1) * units / shares;
     if (by_outputs) from = 0, to = units;
-    Piece piece;
+    Piece piece, few;
     for (int64_t next; from < to; from = next) {
         next = from + BLOCK / program->copies < to ? from + BLOCK / program->copies : to;
         Pixels all = piece_of(work, &piece, step, row, image, images, from, next, 0);
         if (by_outputs) run_outputs(work, first, last - first, share, &all);
         else work->run(program, first, last - first, &all);
         if (last < end) continue;
-        all = piece_of(work, &piece, step, row, image, images, from, next, 1);
-        if (all.count) work->run(program, program->head, program->head_steps, &all);
-        all = piece_of(work, &piece, step, row, image, images, from, next, 0);
+        Pixels wanted = piece_of(work, &few, step, row, image, images, from, next, 1);
+        if (wanted.count) work->run(program, program->head, program->head_steps, &wanted);
         take(program, &all);
     }
 }

@@ -43,7 +43,7 @@ class NativeWave(NativeSteps):
             *(request.guidance, request.temperature, request.top_p),
             mixture,
         )
-        self.pixels = sampler.row.shape[2]
+        self.pixels = sampler.copies * sampler.row.shape[2]
 
     def begin(self) -> None:
         """After the levels, and which of them are known, have been written."""
