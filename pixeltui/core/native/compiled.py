@@ -1,6 +1,7 @@
 """The compiled steps of a sampler, and on how many threads they run."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,8 @@ class NativeSteps:
 
     least_pixels: int
     """of those that are computed at once, that make a thread worth what `LEAST_IMAGES` says"""
+    tolerance: float = 0.0
+    """share of the time that a thread may lose to others, where that is more than PATIENCE"""
 
     def __init__(self, sampler: Any, library: Library, lanes: int) -> None:
         self.library, self.lanes = library, lanes
@@ -54,9 +57,10 @@ class NativeSteps:
         threads, groups = threads_for(self.threads, images, pixels // self.least_pixels)
         if threads > groups and not sharing.pays():
             threads = groups
+        began = time.perf_counter()
         lost = draw(threads, groups)
         if threads > groups:
-            sharing.lost(lost)
+            sharing.lost(lost, max(PATIENCE, self.tolerance * 1e6 * (time.perf_counter() - began)))
 
 
 def threads_for(threads: int, images: int, shares: int) -> tuple[int, int]:
@@ -82,8 +86,8 @@ class Sharing:
         self.alone = max(self.alone - 1, 0)
         return not self.alone
 
-    def lost(self, microseconds: int) -> None:
-        if microseconds > PATIENCE:
+    def lost(self, microseconds: int, patience: float = PATIENCE) -> None:
+        if microseconds > patience:
             self.alone, self.pause = self.pause, min(2 * self.pause, MOST_ALONE)
         else:
             self.pause = FEWEST_ALONE
