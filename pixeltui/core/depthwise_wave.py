@@ -49,7 +49,7 @@ class DepthwiseWave(WaveTrunk):
         here = torch.arange(pixels, device=like.device)
         image, stored = here * self.image.shape[1] + self.half, here * self.stored.shape[1] + self.reach
         self.image_at, self.stored_at = image, stored
-        """[N] in the buffers, of column 0; [pixels seen] N of what is seen from there"""
+        """[N] in the buffers, of column 0"""
         up = [self._track_above(here, rows) for rows in range(max(self.half, self.above) + 1)]
         self.window_at = torch.stack(
             [
@@ -62,15 +62,17 @@ class DepthwiseWave(WaveTrunk):
             ],
             dim=1,
         )
+        """[N, pixels seen] in `image` of what the first kernel sees from column 0"""
         self.taps = [
             (
-                up[self.above - row] * self.stored.shape[1] + self.reach + column - self.reach,
+                up[self.above - row] * self.stored.shape[1] + column,
                 self.stack.kernels[row, column],
             )
             for row in range(self.above + 1)
             for column in range(columns if row < self.above else self.reach)
         ]
-        """of the kernels but the last, which waits for the block before"""
+        """[N] in `stored` of what each tap sees from column 0, and its weights [L, D]; the kernels' last tap waits for
+        the block before"""
 
     def _by_track(self, x: Tensor) -> Tensor:
         """[N, D] of [D] or, by image, [copies B, D]."""

@@ -3,13 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from typing_extensions import Self
 
 from pixeltui.core.native.library import Library, load
 from pixeltui.core.native.program import Unsupported
+
+Kind = TypeVar("Kind", bound="NativeSteps")
 
 LEAST_IMAGES = 2
 """images that make a thread worth its weights' way to another core"""
@@ -42,7 +43,7 @@ class NativeSteps:
             torch.set_num_threads(self.threads)
 
     @classmethod
-    def of(cls, sampler: Any) -> Self | None:
+    def of(cls: type[Kind], sampler: Any) -> Kind | None:
         """None where there is no compiled library or it lacks a part of the model."""
         library = load()
         if isinstance(library, str):
