@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pixeltui.cli import main
 from pixeltui.commands import bench, codec_size, sampling_speed, training_speed
 from pixeltui.commands.naive_training import FullMaskedConv2d, naive_copy
-from pixeltui.config import Model
+from pixeltui.config import Model, load_config
 from pixeltui.core import build_model
 from pixeltui.errors import UsageError
 
@@ -100,6 +101,22 @@ def test_training_is_measured_beside_the_naive_loop(
     assert result["ratio"] == pytest.approx(result["images_per_second"] / result["naive_images_per_second"])
     assert result["peak_gib"]["ours"] != result["peak_gib"]["naive"], "that of this process, handed down"
     assert "of the matrix rate" in bench.training_text([result], "quick")
+
+
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
+def test_a_step_is_three_forward_passes_but_for_what_the_image_would_get(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_speed, "IMAGE", (3, 8, 8))
+    monkeypatch.setattr(training_speed, "IMAGES", 64)
+    keys = ["model.channels=16", "model.blocks=2", "train.batch_size=4", f"model.architecture={architecture}"]
+    sides = training_speed.Sides(load_config(overrides=keys), torch.device("cpu"))
+    images, labels = sides.ours.batch(0)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        sides.ours.model(images, labels)
+    first = [conv for name, conv in sides.ours.model.trunk.named_modules() if "first" in name or "near." in name]
+    of_image = sum(2 * 4 * 8 * 8 * conv.weight.numel() for conv in first if hasattr(conv, "weight"))
+    assert training_speed.step_flops(sides) == pytest.approx(3 * counter.get_total_flops() - of_image, rel=0.01)
 
 
 @pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
