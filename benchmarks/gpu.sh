@@ -58,7 +58,7 @@ tiles() { if [ "$DEVICE" = cpu ]; then echo "needs a GPU"; else python benchmark
 trunks() {
     python benchmarks/gpu_trunks.py || return 1
     [ -z "${DATA:-}" ] || [ "$DEVICE" = cpu ] || python benchmarks/likelihood.py --data "$DATA" --device "$DEVICE" --full-size \
-        --images-seen 24000 "default: $SMALL_BATCH" "two streams: $SMALL_BATCH model.architecture=two_stream model.channels=176" \
+        --images-seen 24000 "default: $SMALL_BATCH" "depthwise: $SMALL_BATCH model.architecture=depthwise model.channels=224" \
         "single stack: $SMALL_BATCH model.architecture=single_stack model.channels=240"
 }
 SMALL_BATCH="train.batch_size=32 train.ema_decay=0.995" # of as few images as there are

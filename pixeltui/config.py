@@ -70,11 +70,11 @@ class Model(Table, frozen=True, kw_only=True):
     architecture: Annotated[
         str,
         Meta(
-            description="depthwise (one masked stack, a kernel for each feature between 1x1 convolutions), two_stream "
-            "(vertical and horizontal stack of dense kernels, no blind spot) or single_stack (one, masked, dense)"
+            description="two_stream (vertical and horizontal stack of dense kernels, no blind spot), depthwise (one "
+            "masked stack, a kernel for each feature between 1x1 convolutions) or single_stack (one, masked, dense)"
         ),
-    ] = "depthwise"
-    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 224
+    ] = "two_stream"
+    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 176
     blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
     first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
     kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
