@@ -84,7 +84,7 @@ class WaveSampler(CachedSampler[WaveTrunk]):
             return
         places = front.places(first, end)
         self.places[: len(places)] = torch.where(places < 0, len(self.all_noise) - 1, places)
-        self.columns[: len(places)] = torch.where(places < 0, self.trunk.nowhere, places % front.width)
+        self.columns[: len(places)] = self.trunk.columns_of(places)
         self.at.zero_()
 
     def _step(self) -> None:

@@ -104,19 +104,11 @@ class DepthwiseStackRows(AnyStack):
             for column, tap in enumerate(taps):
                 self.sums.addcmul_(above[:, column : column + self.width], tap[:, None, None])
 
-    def begin_pixel(self, column: int) -> None:
-        """`begun` becomes what the norms take from the rows above and from the pixels to the left."""
-        own = self.weights.kernels[-1]
-        if self.left_taps:
-            torch.addcmul(self.sums[:, column], self.current[column], own[0][:, None], out=self.begun)
-            for tap in range(1, self.left_taps):
-                self.begun.addcmul_(self.current[column + tap], own[tap][:, None])
-        else:
-            self.begun.copy_(self.sums[:, column])
-
     def pixel(self, column: int, h: Tensor) -> None:
-        self.begin_pixel(column)
         own, work = self.weights.kernels[-1], self.work
+        self.begun.copy_(self.sums[:, column])
+        for tap in range(self.left_taps):
+            self.begun.addcmul_(self.current[column + tap], own[tap][:, None])
         stored = self.current[self.left_taps + column]
         for number, (block, begun) in enumerate(zip(self.blocks, self.begun, strict=True)):
             stored[number] = h

@@ -45,7 +45,6 @@ class DepthwiseWave(WaveTrunk):
         self.first = torch.cat([weights.first_above, weights.first])
         """[pixels seen C, D or more], in the order of window_at"""
         self.bias = self._by_track(bias)
-        self.norm, self.factors = weights.norm
         here = torch.arange(pixels, device=like.device)
         image, stored = here * self.image.shape[1] + self.half, here * self.stored.shape[1] + self.reach
         self.image_at, self.stored_at = image, stored
@@ -90,9 +89,7 @@ class DepthwiseWave(WaveTrunk):
         torch.addmm(self.bias, window, self.first, out=self.features)
         self.h.copy_(self.own)
         self._blocks(at)
-        self.norm(self.h, self.own)
-        if self.factors is not None:
-            self.own.mul_(self.factors)
+        self.own.copy_(self.h)
         return self.features
 
     def window(self, columns: int) -> Tensor:

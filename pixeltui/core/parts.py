@@ -139,6 +139,10 @@ class WaveTrunk(ABC):
     nowhere: int
     """column of a track that has no pixel"""
 
+    def columns_of(self, places: Tensor) -> Tensor:
+        """Columns for `pixels` and `take`, of places as the front's."""
+        return torch.where(places < 0, self.nowhere, places % self.front.width)
+
     @abstractmethod
     def pixels(self, columns: Tensor) -> Tensor:
         """Features [copies T B, D] at columns int64 [T], valid until the next call."""

@@ -82,10 +82,6 @@ class AnyStack(ABC):
     def begin_row(self) -> None: ...
 
     @abstractmethod
-    def begin_pixel(self, column: int) -> None:
-        """What the blocks take from the pixels to the left, for all of them at once."""
-
-    @abstractmethod
     def pixel(self, column: int, h: Tensor) -> None:
         """h [B, D], of the pixel before the first block, becomes that after the last."""
 

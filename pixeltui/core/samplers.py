@@ -22,9 +22,10 @@ def cached_sampler(
     batch, _, height, width = request.images.shape
     records = kept.records(request.images.device)
     request = kept.padded(request, kept.size_for(batch)) if records else request
-    repeated = request.images.shape[0] * (2 if request.guided else 1)
+    copies = 2 if request.guided else 1
+    repeated = copies * request.images.shape[0]
     dtype = dtype or next(model.trunk.parameters()).dtype
-    wave = model.trunk.in_waves(request.labels, request.images.shape[0], width, 2 if request.guided else 1, dtype)
+    wave = model.trunk.in_waves(request.labels, request.images.shape[0], width, copies, dtype)
     trunk = wave or model.trunk.incremental(request.labels, repeated, height, width, dtype)
     if trunk is None:
         return None

@@ -179,7 +179,7 @@ class _Follower:
         for step, own in enumerate(places.to(levels.device)):
             self.tell(0.6 + 0.4 * step / len(places))
             there, at = own >= 0, own.clamp(min=0)
-            columns = torch.where(there, at % width, trunk.nowhere)
+            columns = trunk.columns_of(own)
             head.begin(trunk.pixels(columns).float())
             for channel in range(channels):
                 log_probs = head.log_probs(channel).view(len(own), batch, -1)

@@ -74,9 +74,6 @@ def wave_steps(steps: Steps, trunk: DepthwiseWave) -> Tensor:
         steps.add("affine", h, stored[trunk.reach :])
         steps.spread(sums, stored, block.kernel[-1, : trunk.reach + 1], start)
         _inside(steps, block, work, h, shared=True)
-    steps.norm(trunk.norm, h, h)
-    if trunk.factors is not None:
-        steps.add("affine", h, h, weight=trunk.factors)
     return features
 
 
