@@ -145,6 +145,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the runs go (default: a temporary folder, removed again)")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for a GPU autograd starts threads, which a fork does not survive
     with tempfile.TemporaryDirectory() as temporary:
         runs = args.folder or Path(temporary)
         runs.mkdir(parents=True, exist_ok=True)

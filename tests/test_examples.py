@@ -60,7 +60,8 @@ def test_sample_and_complete(
 def test_own_head(tmp_path: Path, tiny_npz: Path) -> None:
     """In a process of its own: `__main__` holds the head."""
     words = ["--set", f"data.name={tiny_npz}", "--set", "train.steps=3", "--set", "model.blocks=1", "--name", "own"]
-    where = {**os.environ, "PIXELTUI_RUNS_DIR": str(tmp_path), "PYTHONPATH": str(EXAMPLES.parent)}
+    paths = os.pathsep.join(filter(None, [str(EXAMPLES.parent), os.environ.get("PYTHONPATH")]))
+    where = {**os.environ, "PIXELTUI_RUNS_DIR": str(tmp_path), "PYTHONPATH": paths}
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "own_head.py"), *words], capture_output=True, text=True, env=where, cwd=tmp_path
     )

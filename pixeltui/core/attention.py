@@ -18,7 +18,10 @@ POSITION_CHANNELS = 4 * len(POSITION_WAVELENGTHS)
 
 def position_features(height: int, width: int, *, like: Tensor) -> Tensor:
     """[POSITION_CHANNELS, H, W]: sine and cosine of row and column, counted from the top left corner."""
-    frequency = 2 * math.pi / torch.tensor(POSITION_WAVELENGTHS, device=like.device, dtype=torch.float32)
+    # numbers from the CPU could not be recorded
+    frequency = torch.cat(
+        [torch.full((1,), 2 * math.pi / length, device=like.device) for length in POSITION_WAVELENGTHS]
+    )
 
     def waves(size: int) -> Tensor:
         phase = frequency[:, None] * torch.arange(size, device=like.device)

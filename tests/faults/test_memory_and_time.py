@@ -59,7 +59,7 @@ def room_for(images: int, *, from_step: int = 0) -> Callable[[Trainer], None]:
 
 
 def ends(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.updater.tensors().items()}
+    return {name: tensor.to("cpu", copy=True) for name, tensor in trainer.updater.tensors().items()}
 
 
 @pytest.mark.parametrize("norm", ["batch", "rms"])
