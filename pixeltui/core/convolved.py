@@ -1,11 +1,10 @@
 """A convolution with what stands beside it, norm, biases and residual, in as few passes over the features as may be."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.core.fused import add_bias
-from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d
+from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d, pointwise
 
 
 def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
@@ -32,7 +31,7 @@ def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
         y: Tensor = conv(x)
         return y.add_(to)
     if torch.compiler.is_compiling():  # it makes one pass of both sums
-        summed = F.conv2d(x, conv.weight) + to
+        summed = pointwise(x, conv.weight, None) + to
     else:
         before, inputs = (t.movedim(1, -1).flatten(0, 2) for t in (to, x))
         rows = torch.addmm(before, inputs, conv.weight.flatten(1).t())

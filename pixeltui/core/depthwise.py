@@ -18,6 +18,7 @@ from pixeltui.core.convolved import normed_conv, plus_pointwise
 from pixeltui.core.depthwise_rows import DepthwiseStackWeights, DepthwiseWeights
 from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.dropout import Dropout
+from pixeltui.core.gpu import depthwise as gpu
 from pixeltui.core.layers import PointwiseConv2d, gate_inputs, init_conv_, make_gate, make_norm
 from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.single_stack import SingleStack
@@ -48,6 +49,10 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same."""
         half = self.kernel_size[0] - 1
+        if gpu.usable(x):
+            assert self.bias is not None
+            live = half * self.kernel_size[1] + half + 1
+            return gpu.depthwise(x, self.weight.flatten(1)[:, :live].t(), self.bias, self.kernel_size[1])
         return F.conv2d(F.pad(x, (half, half, half, 0)), self.weight * self.mask, self.bias, groups=self.groups)
 
 

@@ -204,6 +204,7 @@ def test_attention_starts_as_the_identity_and_refuses_heads_that_do_not_divide()
         CausalSelfAttention(8, 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
 @pytest.mark.parametrize(("as_on_gpu", "compiled"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("norm", ["layer", "rms", "none"])
 @pytest.mark.parametrize("classes", [0, 3])

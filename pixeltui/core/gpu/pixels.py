@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pixeltui.core.by_wave import WaveSampler
 
 ON = os.environ.get("PIXELTUI_TRITON") != "0"
-"""whether samplers on CUDA use the kernels"""
+"""whether the kernels are used on CUDA"""
+THERE = importlib.util.find_spec("triton") is not None
 BESIDE = True
 """whether what the next pixel takes from its left is computed beside the draws"""
 failures: dict[Hashable, str] = {}
@@ -86,7 +87,7 @@ class GpuPixels:
 
 def gpu_pixels(sampler: "RowSampler") -> GpuPixels | None:
     """None where triton is not there, the kernels lack a part of the model, or do not compile."""
-    if not _usable(sampler.row.device):
+    if not usable(sampler.row.device):
         return None
     try:
         pixels = GpuPixels(sampler, tile_for(sampler.trunk.current.shape[0]))
@@ -103,7 +104,7 @@ def gpu_pixels(sampler: "RowSampler") -> GpuPixels | None:
 
 def gpu_mixture(sampler: "WaveSampler") -> MixtureKernel | None:
     """A wave's draws; the trunk's products are torch's, of several pixels of an image at once. None as above."""
-    if not _usable(sampler.row.device) or sampler.draw is not None:
+    if not usable(sampler.row.device) or sampler.draw is not None:
         return None
     try:
         mixture = MixtureKernel(sampler.head, sampler, sampler.trunk.features, HEAD_TILE)
@@ -112,11 +113,11 @@ def gpu_mixture(sampler: "WaveSampler") -> MixtureKernel | None:
     return mixture if _runs(lambda: mixture.draw(0), [mixture], sampler.row.device) else None
 
 
-def _usable(device: torch.device) -> bool:
-    return ON and compiles_for(device) and importlib.util.find_spec("triton") is not None
+def usable(device: torch.device) -> bool:
+    return ON and THERE and compiles_for(device)
 
 
-def _current(device: torch.device) -> "contextlib.AbstractContextManager[object]":
+def current(device: torch.device) -> "contextlib.AbstractContextManager[object]":
     """Triton launches on the current device, whichever the tensors are on."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
@@ -127,7 +128,7 @@ def _runs(draw: Callable[[], None], kernels: list[TrunkKernel | MixtureKernel | 
     if kind in failures:
         return False
     try:
-        with _current(device):
+        with current(device):
             draw()
     except torch.OutOfMemoryError:
         raise
