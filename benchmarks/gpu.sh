@@ -58,8 +58,8 @@ tiles() { if [ "$DEVICE" = cpu ]; then echo "needs a GPU"; else python benchmark
 trunks() {
     python benchmarks/gpu_trunks.py || return 1
     [ -z "${DATA:-}" ] || [ "$DEVICE" = cpu ] || python benchmarks/likelihood.py --data "$DATA" --device "$DEVICE" --full-size \
-        --images-seen 24000 "default: $SMALL_BATCH" "depthwise: $SMALL_BATCH model.architecture=depthwise model.channels=224" \
-        "single stack: $SMALL_BATCH model.architecture=single_stack model.channels=240"
+        --images-seen 24000 "default: $SMALL_BATCH" "depthwise, 17 blocks: $SMALL_BATCH model.blocks=17 model.channels=224" \
+        "two streams: $SMALL_BATCH model.architecture=two_stream model.blocks=17 model.channels=176"
 }
 SMALL_BATCH="train.batch_size=32 train.ema_decay=0.995" # of as few images as there are
 

@@ -70,12 +70,12 @@ class Model(Table, frozen=True, kw_only=True):
     architecture: Annotated[
         str,
         Meta(
-            description="two_stream (vertical and horizontal stack of dense kernels, no blind spot), depthwise (one "
-            "masked stack, a kernel for each feature between 1x1 convolutions) or single_stack (one, masked, dense)"
+            description="depthwise (one masked stack, a kernel for each feature between 1x1 convolutions), two_stream "
+            "(vertical and horizontal stack of dense kernels, no blind spot) or single_stack (one, masked, dense)"
         ),
-    ] = "two_stream"
-    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 176
-    blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
+    ] = "depthwise"
+    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 320
+    blocks: Annotated[Positive, Meta(description="residual blocks")] = 8
     first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
     kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
     norm: Annotated[

@@ -121,7 +121,7 @@ def test_python_block_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> 
 def test_python_block_of_inspecting_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = CODE.findall((ROOT / "docs" / "INSPECT.md").read_text())
     exec(code, {})
-    assert capsys.readouterr().out.startswith("None\nTrue\nExtent(above=6")
+    assert capsys.readouterr().out.startswith("None\nTrue\nExtent(above=5")
 
 
 def test_conversion_of_images_gives_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
