@@ -68,7 +68,8 @@ growth() {
         python benchmarks/growth.py --device cpu --only train --size 8
         python benchmarks/growth.py --device cpu --only sample --size 8
     else
-        python benchmarks/growth.py --device "$DEVICE" --out "$FOLDER/gpu-$DATE-growth.csv"
+        python benchmarks/growth.py --device "$DEVICE" --out "$FOLDER/gpu-$DATE-growth.csv" \
+            model.channels=320 model.blocks=8 train.batch_size=64
     fi
 }
 

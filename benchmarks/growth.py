@@ -3,14 +3,16 @@
     python benchmarks/growth.py [--device cpu] [--out FILE.csv] [KEY=VALUE ...]
 
 The preset pixelcnn with 48 channels, 6 blocks, batch 8, one thread, unless said otherwise by a row or by KEY=VALUE.
-Each row is measured in two processes of its own, one that trains and one that samples. Times an image are medians; on a
-CPU they are those of the process's own CPU, which other work on the machine hardly moves, and peaks are of the whole
-process; on CUDA they are of the clock and of the GPU's memory. `idle`: of a process that has built its model.
+Times an image are medians. On a CPU each row is measured in two processes of its own, one that trains and one that
+samples: times are those of the process's own CPU, which other work on the machine hardly moves, peaks of the whole
+process. On CUDA times are of the clock, once steps are recorded, and peaks of the GPU's memory. `idle`: with the model
+built.
 """
 
 import argparse
 import copy
 import csv
+import gc
 import statistics
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from pixeltui.config import Config, load_config
 from pixeltui.core import build_model
 from pixeltui.data import DataSet, Split
 from pixeltui.train.precision import pick_device, pick_precision, set_up
+from pixeltui.train.recorded import WARM_UP
 from pixeltui.train.update import Updater
 
 SMALL = ("model.channels=48", "model.blocks=6", "train.batch_size=8")
@@ -61,8 +64,8 @@ def main() -> None:
     print(("{:<14} {:>5} {:<55}" + " {:>16}" * 5).format(*COLUMNS))
     for group, size, overrides in CASES:
         words = [*args.keys, *overrides]
-        train = in_a_process("train", size, args.device, words)
-        sample = ["", "", ""] if group in TRAINING else in_a_process("sample", size, args.device, words)
+        train = measured_alone("train", size, args.device, words)
+        sample = ["", "", ""] if group in TRAINING else measured_alone("sample", size, args.device, words)
         row = [group, str(size), " ".join(words), *train[:2], *sample[:2], train[2]]
         rows.append(row)
         print(("{:<14} {:>5} {:<55}" + " {:>16}" * 5).format(*row), flush=True)
@@ -71,8 +74,13 @@ def main() -> None:
             csv.writer(file).writerows([COLUMNS, *rows])
 
 
-def in_a_process(what: str, size: int, device: str, keys: list[str]) -> list[str]:
+def measured_alone(what: str, size: int, device: str, keys: list[str]) -> list[str]:
     """ms an image, peak GiB, idle GiB."""
+    if pick_device(device).type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return measured(what, load_config(overrides=[*SMALL, *keys]), size, pick_device(device))
     words = [sys.executable, __file__, "--only", what, "--size", str(size), "--device", device, *keys]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
@@ -85,14 +93,16 @@ def measured(what: str, config: Config, size: int, device: torch.device) -> list
     if what == "sample":
         idle = peak(device)
         model.eval()
-        times = [seconds(lambda: model.sample(batch, seed=0), device) for _ in range(REPEATS)]
+        times = [seconds(lambda: model.sample(batch, seed=0), device) for _ in range(REPEATS + 1)][1:]
     else:
         images = torch.randint(256, (batch, 3, size, size), dtype=torch.uint8)
         split = Split(images, torch.arange(batch) % 10)
         data = DataSet("noise", split, split, split, 256, tuple(map(str, range(10))), "").to(device)
         updater = Updater(config, model, copy.deepcopy(model), data, pick_precision("auto", device))
         idle = peak(device)
-        times = [seconds(lambda step=step: updater.update(step, 1e-3), device) for step in range(REPEATS + 1)][1:]
+        first = WARM_UP + 2 if device.type == "cuda" else 1
+        steps = range(first + REPEATS)
+        times = [seconds(lambda step=step: updater.update(step, 1e-3), device) for step in steps][first:]
     return [f"{1000 * statistics.median(times) / batch:.2f}", f"{peak(device):.3f}", f"{idle:.3f}"]
 
 

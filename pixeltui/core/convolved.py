@@ -6,17 +6,28 @@ from torch import Tensor, nn
 from pixeltui.core.fused import add_bias
 from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d, pointwise
 
+Gained = DownShiftedConv2d | DownRightShiftedConv2d | PointwiseConv2d
+"""convolutions that take a gain into their kernel"""
+
 
 def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
     """conv(norm(x)) + added, which is [B, C, 1, 1].
 
-    The gain of a layer norm goes into the kernel, which is smaller than the features. On a GPU the biases are added
-    together: cuDNN's passes for a bias and its gradient take as long as its products.
+    The gain of a layer norm goes into the kernel, which is smaller than the features.
     """
-    if not isinstance(conv, DownShiftedConv2d | DownRightShiftedConv2d | PointwiseConv2d):
-        y: Tensor = conv(norm(x))
+    if isinstance(norm, LayerNorm) and isinstance(conv, Gained):
+        return gained_conv(conv, norm.bare(x), norm.weight, added)
+    return gained_conv(conv, norm(x), None, added)
+
+
+def gained_conv(conv: nn.Module, x: Tensor, gain: Tensor | None, added: Tensor | None) -> Tensor:
+    """conv(gain x) + added, which is [B, C, 1, 1].
+
+    On a GPU the biases are added together: cuDNN's passes for a bias and its gradient take as long as its products.
+    """
+    if not isinstance(conv, Gained):
+        y: Tensor = conv(x)
     else:
-        x, gain = (norm.bare(x), norm.weight) if isinstance(norm, LayerNorm) else (norm(x), None)
         if _on_gpu(x) and conv.bias is not None:
             own = conv.bias[None, :, None, None]
             return add_bias(conv(x, gain, biased=False), own if added is None else own + added)

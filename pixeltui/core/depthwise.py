@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
-from pixeltui.core.convolved import normed_conv, plus_pointwise
+from pixeltui.core.convolved import gained_conv, normed_conv, plus_pointwise
 from pixeltui.core.depthwise_rows import DepthwiseStackWeights, DepthwiseWeights
 from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.gpu import depthwise as gpu
-from pixeltui.core.layers import PointwiseConv2d, gate_inputs, init_conv_, make_gate, make_norm
+from pixeltui.core.layers import LayerNorm, PointwiseConv2d, gate_inputs, init_conv_, make_gate, make_norm
 from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.single_stack import SingleStack
 from pixeltui.core.two_stream import OUT_GAIN
@@ -48,12 +48,17 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same."""
-        half = self.kernel_size[0] - 1
         if gpu.usable(x):
-            assert self.bias is not None
-            live = half * self.kernel_size[1] + half + 1
-            return gpu.depthwise(x, self.weight.flatten(1)[:, :live].t(), self.bias, self.kernel_size[1])
+            return self.on_gpu(x, None)
+        half = self.kernel_size[0] - 1
         return F.conv2d(F.pad(x, (half, half, half, 0)), self.weight * self.mask, self.bias, groups=self.groups)
+
+    def on_gpu(self, x: Tensor, eps: float | None) -> Tensor:
+        """The same, and with `eps` layer norm of that, without a gain."""
+        assert self.bias is not None
+        half = self.kernel_size[0] - 1
+        taps = self.weight.flatten(1)[:, : half * self.kernel_size[1] + half + 1].t()
+        return gpu.depthwise(x, taps, self.bias, self.kernel_size[1], eps)
 
 
 class DepthwiseBlock(nn.Module):
@@ -72,7 +77,10 @@ class DepthwiseBlock(nn.Module):
         init_conv_(self.out, gain=OUT_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = normed_conv(self.into, self.norm, self.spread(x), None)
+        if isinstance(self.norm, LayerNorm) and gpu.usable(x):
+            y = gained_conv(self.into, self.spread.on_gpu(x, self.norm.eps), self.norm.weight, None)
+        else:
+            y = normed_conv(self.into, self.norm, self.spread(x), None)
         return plus_pointwise(x, self.out, self.dropout(self.gate(y)))
 
 

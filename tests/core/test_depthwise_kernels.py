@@ -10,6 +10,7 @@ from torch import Tensor
 from pixeltui.core import PixelCNNLoss
 from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.gpu import depthwise, pixels
+from pixeltui.core.layers import LayerNorm
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -56,6 +57,23 @@ def test_sums_and_gradients_are_those_of_a_masked_convolution(
     padded = F.pad(x, (half, half, half, 0))
     expected = F.conv2d(padded, conv.weight * conv.mask, conv.bias, groups=channels)
     for own, other in zip(found, gradients(expected, weights, x, conv), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
+    assert (either == "torch") == bool(depthwise.broken)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize(("channels", "shape"), [(6, (2, 4, 5)), (70, (3, 9, 7))])
+def test_the_norm_behind_them_and_its_gradients(
+    either: str, kernel_size: int, channels: int, shape: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(0)
+    conv = DepthwiseConv2d(channels, kernel_size).to(DEVICE)
+    images, height, width = shape
+    x = torch.randn(images, channels, height, width, device=DEVICE, requires_grad=True)
+    weights = torch.randn_like(x)
+    found = gradients(conv.on_gpu(x, 1e-5), weights, x, conv)
+    expected = gradients(LayerNorm(channels).to(DEVICE).bare(conv(x)), weights, x, conv)
+    for own, other in zip(found, expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
     assert (either == "torch") == bool(depthwise.broken)
 

@@ -1,4 +1,4 @@
-"""A kernel for each feature on a GPU, where cuDNN's take as long as the rest of the network.
+"""A kernel for each feature on a GPU, and the norm behind it: cuDNN's take as long as the rest of the network.
 
 Operations of their own for torch, so that what compiles a network leaves them as they are. x [B, D, H, W] whose
 features lie together in memory (channels_last), in any format; taps [T, D] fp32, those that a mask of type "B" leaves
@@ -6,6 +6,7 @@ of a kernel of K x K, in raster order; bias [D]. Sums are fp32 and in an order t
 """
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from torch import Tensor
 from pixeltui.core.gpu import pixels
 from pixeltui.core.gpu.launches import MOST_NUMBERS, kernels, power
 
-PIXELS, FEATURES = 16, 64
-"""of a program that sums taps"""
-GRADIENT_PIXELS, GRADIENT_TAPS = 32, 8
-"""at a time, of a program that sums the gradient of taps"""
-EACH = 512
-"""pixels whose gradients a program sums"""
+NUMBERS, WARPS = 4096, 4
+"""of a program that has all features of its pixels: so many numbers"""
+GRADIENT_COLUMNS, GRADIENT_FEATURES, GRADIENT_WARPS = 16, 64, 4
+"""at a time, of a program that computes gradients"""
+TAPS = 5
+"""whose gradients a program sums"""
+EACH = 8
+"""rows of such a program"""
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 broken: set[torch.device] = set()
 """where triton is, but cannot compile"""
@@ -31,36 +34,47 @@ def usable(x: Tensor) -> bool:
     return pixels.usable(x.device) and x.dtype in FORMATS
 
 
-def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int) -> Tensor:
-    """[B, D, H, W] to the same, in the format of x."""
-    y: Tensor = _depthwise(x, taps, bias, kernel_size)
+def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None = None) -> Tensor:
+    """[B, D, H, W] to the same, in the format of x; with `eps` layer norm of that, without a gain."""
+    y: Tensor = _depthwise(x, taps, bias, kernel_size, eps)[0]
     return y
 
 
 @torch.library.custom_op("pixeltui::depthwise", mutates_args=())
-def _depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int) -> Tensor:
+def _depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
+    """And the factors [B, H, W] of the norm, fp32, empty without."""
     x, taps = x.contiguous(memory_format=torch.channels_last), taps.contiguous()
     if _with_kernels(x):
         with contextlib.suppress(_Broken), _compiling(x):
-            return _sums(x, taps, bias, kernel_size, back=False)
-    padded, weight = _padded(x, kernel_size), _weight(x, taps, kernel_size)
-    y = F.conv2d(padded, weight, bias.to(x.dtype), groups=x.shape[1])
-    return y.contiguous(memory_format=torch.channels_last)
+            return _sums(x, taps, bias, kernel_size, eps)
+    weight, factors = _weight(x, taps, kernel_size), x.new_empty(0, dtype=torch.float32)
+    y = F.conv2d(_padded(x, kernel_size), weight, bias.to(x.dtype), groups=x.shape[1])
+    if eps is not None:
+        mean, variance = y.float().mean(1, keepdim=True), y.float().var(1, correction=0)
+        factors = (variance + eps).rsqrt()
+        y = ((y.float() - mean) * factors[:, None]).to(x.dtype)
+    return y.contiguous(memory_format=torch.channels_last), factors
 
 
 @_depthwise.register_fake
-def _(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
+def _(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
+    size = 0 if eps is None else (x.shape[0], *x.shape[2:])
+    return torch.empty_like(x, memory_format=torch.channels_last), x.new_empty(size, dtype=torch.float32)
 
 
 @torch.library.custom_op("pixeltui::depthwise_backward", mutates_args=())
-def _depthwise_backward(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-    """Gradients of x, in its format, and of taps with bias as their last row, fp32."""
+def _depthwise_backward(
+    grad: Tensor, y: Tensor | None, factors: Tensor, x: Tensor, taps: Tensor, kernel_size: int
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x, in its format, and of taps with bias as their last row, fp32; y: what was normed, or None."""
     grad, x = (t.contiguous(memory_format=torch.channels_last) for t in (grad.to(x.dtype), x))
     taps = taps.contiguous()
     if _with_kernels(x):
         with contextlib.suppress(_Broken), _compiling(x):
-            return _sums(grad, taps, None, kernel_size, back=True), _gradients(grad, x, len(taps), kernel_size)
+            return _gradients(grad if y is None else _of_sums(grad, y, factors), x, taps, kernel_size)
+    if y is not None:
+        mean, along = grad.float().mean(1, keepdim=True), (grad.float() * y).mean(1, keepdim=True)
+        grad = ((grad - mean - y * along) * factors[:, None]).to(x.dtype)
     half, channels = kernel_size // 2, x.shape[1]
     padded, weight = _padded(x, kernel_size), _weight(x, taps, kernel_size)
     of_padded, of_weight, of_bias = torch.ops.aten.convolution_backward(
@@ -72,21 +86,25 @@ def _depthwise_backward(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int)
 
 
 @_depthwise_backward.register_fake
-def _(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+def _(
+    grad: Tensor, y: Tensor | None, factors: Tensor, x: Tensor, taps: Tensor, kernel_size: int
+) -> tuple[Tensor, Tensor]:
     of_taps = taps.new_empty(len(taps) + 1, taps.shape[1], dtype=torch.float32)
     return torch.empty_like(x, memory_format=torch.channels_last), of_taps
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, taps, bias, ctx.kernel_size = inputs
-    ctx.save_for_backward(x, taps)
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, taps, bias, ctx.kernel_size, eps = inputs
+    y, factors = output
+    ctx.save_for_backward(x, taps, None if eps is None else y, factors)
+    ctx.mark_non_differentiable(factors)
     ctx.bias_dtype = bias.dtype
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    x, taps = ctx.saved_tensors
-    of_x, of_taps = _depthwise_backward(grad, x, taps, ctx.kernel_size)
-    return of_x, of_taps[:-1].to(taps.dtype), of_taps[-1].to(ctx.bias_dtype), None
+def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    x, taps, y, factors = ctx.saved_tensors
+    of_x, of_taps = _depthwise_backward(grad, y, factors, x, taps, ctx.kernel_size)
+    return of_x, of_taps[:-1].to(taps.dtype), of_taps[-1].to(ctx.bias_dtype), None, None
 
 
 _depthwise.register_autograd(_backward, setup_context=_save)
@@ -97,7 +115,7 @@ class _Broken(Exception):
 
 
 @contextlib.contextmanager
-def _compiling(x: Tensor) -> Any:
+def _compiling(x: Tensor) -> Iterator[None]:
     """Raises _Broken, and remembers it, for whatever is raised within but a want of memory."""
     try:
         with pixels.current(x.device):
@@ -113,32 +131,57 @@ def _with_kernels(x: Tensor) -> bool:
     return usable(x) and x.device not in broken and 0 < x.numel() < MOST_NUMBERS
 
 
-def _sums(x: Tensor, taps: Tensor, bias: Tensor | None, kernel_size: int, *, back: bool) -> Tensor:
+def _tile(channels: int, columns: int) -> dict[str, int]:
+    """Of a program that has all features of its pixels, columns of a row."""
+    features = power(channels)
+    return {"D": channels, "P": min(max(NUMBERS // features, 1), power(columns)), "BD": features}
+
+
+def _sums(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = x.shape
+    tile = _tile(channels, width)
+    factors = x.new_empty(0 if eps is None else (batch, height, width), dtype=torch.float32)
     out = torch.empty_like(x)
-    features = min(FEATURES, power(channels))
-    grid = (-(-x.numel() // channels // PIXELS), -(-channels // features))
-    kernels().depthwise_sums[grid](
-        *(x, taps, taps if bias is None else bias, out, batch * height * width, height, width),
-        **{"D": channels, "K": kernel_size, "TAPS": len(taps), "BACK": back, "P": PIXELS, "BD": features},
-        num_warps=4,
+    kernels().depthwise_sums[batch * height, -(-width // tile["P"])](
+        *(x, taps, bias, out, factors, eps or 0.0),
+        **{"H": height, "W": width, "K": kernel_size, "TAPS": len(taps), "NORM": eps is not None},
+        **tile,
+        num_warps=WARPS,
     )
+    return out, factors
+
+
+def _of_sums(grad: Tensor, y: Tensor, factors: Tensor) -> Tensor:
+    """The gradient of what was normed."""
+    out, pixels = torch.empty_like(grad), factors.numel()
+    tile = _tile(grad.shape[1], pixels)
+    kernels().norm_gradient[(-(-pixels // tile["P"]),)](grad, y, factors, out, pixels, **tile, num_warps=WARPS)
     return out
 
 
-def _gradients(grad: Tensor, x: Tensor, taps: int, kernel_size: int) -> Tensor:
-    """[T + 1, D]: of the taps, and of the bias."""
+def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = x.shape
-    pixels, features = batch * height * width, min(FEATURES, power(channels))
-    programs = -(-pixels // EACH)
-    parts = torch.empty(programs, taps + 1, channels, device=x.device)
-    kernels().depthwise_taps[programs, -(-channels // features), -(-(taps + 1) // GRADIENT_TAPS)](
-        *(x, grad, parts, pixels, height, width),
-        **{"D": channels, "K": kernel_size, "TAPS": taps, "EACH": EACH},
-        **{"GROUP": GRADIENT_TAPS, "P": GRADIENT_PIXELS, "BD": features},
-        num_warps=8,
-    )
-    return parts.sum(0)
+    rows, features = batch * height, min(GRADIENT_FEATURES, power(channels))
+    programs, each = -(-rows // EACH), range(0, len(taps), TAPS)
+    # a part of a half format would be rounded before the others are added
+    of_x = [torch.empty_like(x, dtype=x.dtype if len(each) == 1 else torch.float32) for _ in each]
+    parts = x.new_empty(programs, len(taps) + 1, channels, dtype=torch.float32)
+    for first, out in zip(each, of_x, strict=True):
+        kernels().depthwise_gradients[programs, -(-channels // features)](
+            *(x, grad, taps, out, parts, rows),
+            **{
+                "H": height,
+                "W": width,
+                "D": channels,
+                "K": kernel_size,
+                "TAPS": len(taps),
+                "FIRST": first,
+                "EACH": EACH,
+            },
+            **{"P": min(GRADIENT_COLUMNS, power(width)), "BD": features},
+            num_warps=GRADIENT_WARPS,
+        )
+    return of_x[0] if len(each) == 1 else sum(of_x[1:], of_x[0]).to(x.dtype), parts.sum(0)
 
 
 def _weight(x: Tensor, taps: Tensor, kernel_size: int) -> Tensor:

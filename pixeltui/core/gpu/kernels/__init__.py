@@ -5,8 +5,8 @@ program waits for another. Matrices are [K, N] as in packed.py, read C columns a
 padded sizes are powers of 2. Everything is fp32, products are multiply-adds: tensor cores would round the factors.
 """
 
-from pixeltui.core.gpu.kernels.depthwise import depthwise_sums, depthwise_taps
+from pixeltui.core.gpu.kernels.depthwise import depthwise_gradients, depthwise_sums, norm_gradient
 from pixeltui.core.gpu.kernels.mixture import mixture_pixel
 from pixeltui.core.gpu.kernels.trunk import trunk_pixel
 
-__all__ = ["depthwise_sums", "depthwise_taps", "mixture_pixel", "trunk_pixel"]
+__all__ = ["depthwise_gradients", "depthwise_sums", "mixture_pixel", "norm_gradient", "trunk_pixel"]
