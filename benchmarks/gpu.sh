@@ -69,7 +69,7 @@ growth() {
         python benchmarks/growth.py --device cpu --only sample --size 8
     else
         python benchmarks/growth.py --device "$DEVICE" --out "$FOLDER/gpu-$DATE-growth.csv" \
-            model.channels=320 model.blocks=8 train.batch_size=64
+            model.channels=256 model.blocks=13 train.batch_size=64
     fi
 }
 
