@@ -77,7 +77,7 @@ class DepthwiseBlock(nn.Module):
         init_conv_(self.out, gain=OUT_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.norm, LayerNorm) and gpu.usable(x):
+        if isinstance(self.spread, DepthwiseConv2d) and isinstance(self.norm, LayerNorm) and gpu.usable(x):
             y = gained_conv(self.into, self.spread.on_gpu(x, self.norm.eps), self.norm.weight, None)
         else:
             y = normed_conv(self.into, self.norm, self.spread(x), None)

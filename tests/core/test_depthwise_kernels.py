@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixeltui.commands.naive_training import naive_copy
 from pixeltui.core import PixelCNNLoss
 from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.gpu import depthwise, pixels
@@ -106,6 +107,7 @@ def test_other_formats_and_memory_in_another_order(either: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
 def test_a_compiled_model_has_the_same_gradients(tiny: Any) -> None:
+    torch.backends.cudnn.allow_tf32 = False
     model = tiny((3, 4, 5), 8, 3, architecture="depthwise", norm="layer", gate="none").to(DEVICE)
     images = torch.randint(8, (2, 3, 4, 5), dtype=torch.uint8, device=DEVICE)
     labels, loss = torch.tensor([0, 2], device=DEVICE), PixelCNNLoss()
@@ -120,6 +122,15 @@ def test_a_compiled_model_has_the_same_gradients(tiny: Any) -> None:
     model.compile(backend="aot_eager", fullgraph=True)
     for own, other in zip(computed(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+
+
+def test_another_convolution_in_their_place_is_let_be(tiny: Any) -> None:
+    """As in the naive network that training is measured against."""
+    model = tiny((3, 4, 5), 8, 3, architecture="depthwise", norm="layer", gate="none").to(DEVICE)
+    images, labels = torch.randint(8, (2, 3, 4, 5), dtype=torch.uint8, device=DEVICE), torch.tensor([0, 2])
+    expected = model.log_prob(images, labels.to(DEVICE))
+    naive = naive_copy(model)
+    torch.testing.assert_close(naive.log_prob(images, labels.to(DEVICE)), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_memory_that_runs_out_is_not_taken_for_a_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
