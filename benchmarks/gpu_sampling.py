@@ -18,7 +18,7 @@ from pixeltui.config import load_config
 from pixeltui.core import ConditionalPixelCNN, build_model, kept
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.full_fp32 import full_fp32
-from pixeltui.core.gpu import pixels
+from pixeltui.core.gpu import pixels, use
 from pixeltui.core.gpu.launches import Tile
 from pixeltui.core.native import compiled
 from pixeltui.core.sampler import Settings, fast_sampler
@@ -68,12 +68,12 @@ def rows_drawn(sampler: CachedSampler) -> float:
 
 def sampler_of(model: ConditionalPixelCNN, batch: int, tile: Tile | None) -> CachedSampler:
     """tile None: without the kernels."""
-    pixels.ON = tile is not None
+    use.ON = tile is not None
     if tile is not None:
         pixels.tile_for = lambda _: tile
     sampler = fast_sampler(model, Settings(batch, seed=0))
     assert sampler is not None
-    assert (sampler.gpu is None) == (tile is None), f"the kernels cannot be used here: {pixels.failures}"
+    assert (sampler.gpu is None) == (tile is None), f"the kernels cannot be used here: {use.failures}"
     return sampler
 
 
@@ -133,7 +133,7 @@ def kernels_of(model: ConditionalPixelCNN, batch: int, tile: Tile) -> Iterator[s
 
 def whole(model: ConditionalPixelCNN) -> Iterator[str]:
     """Whole images by model.sample and the table of tiles, the second time, when its graph is there."""
-    pixels.ON = True
+    use.ON = True
     yield "\nwhole images, by the table of tiles"
     for batch in (BATCHES[0], 16, BATCHES[-1]) if GPU else BATCHES:
         model.sample(batch, seed=0)
@@ -148,7 +148,7 @@ def whole(model: ConditionalPixelCNN) -> Iterator[str]:
 def main() -> None:
     table = pixels.tile_for
     if not GPU:
-        pixels.compiles_for = lambda _: True
+        use.compiles_for = lambda _: True
         compiled.load = lambda: "not built"  # type: ignore[assignment]
     lines = [torch.cuda.get_device_name() if GPU else "interpreter", f"torch {torch.__version__}"]
     sizes, kept.size_for = kept.size_for, lambda batch: batch

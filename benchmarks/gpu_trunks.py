@@ -28,7 +28,7 @@ TRUNKS = {
 """of 7 M parameters"""
 BATCH = 64 if GPU else 2
 STEPS = 20 if GPU else 1
-SAMPLED = (1, 16, 64, 256) if GPU else (1,)
+SAMPLED = (1, 16, 64, 256, 1024) if GPU else (1,)
 DEVICE = pick_device("auto")
 
 

@@ -79,7 +79,7 @@ def measured_alone(what: str, size: int, device: str, keys: list[str]) -> list[s
     if pick_device(device).type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(pick_device(device))
         return measured(what, load_config(overrides=[*SMALL, *keys]), size, pick_device(device))
     words = [sys.executable, __file__, "--only", what, "--size", str(size), "--device", device, *keys]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()

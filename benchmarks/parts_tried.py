@@ -198,17 +198,24 @@ class BranchAboveBlock(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.beside, self.above = DepthwiseBlock(model, 2), DepthwiseBlock(model, 4)
-        self.above.spread = whole(DepthwiseConv2d(model.channels, 5))
+        self.above.spread = WholeDepthwiseConv2d(model.channels, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         shifted = shift_down(x)
         return self.beside(x) + self.above(shifted) - shifted
 
 
-def whole(conv: DepthwiseConv2d) -> DepthwiseConv2d:
-    """It sees all of the pixel's row: for features of the rows above."""
-    conv.mask.fill_(1)
-    return conv
+class WholeDepthwiseConv2d(nn.Module):
+    """A DepthwiseConv2d that sees all of the pixel's row: for features of the rows above."""
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.inner = DepthwiseConv2d(channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.inner.kernel_size[0] - 1
+        padded = F.pad(x, (half, half, half, 0))
+        return F.conv2d(padded, self.inner.weight, self.inner.bias, groups=self.inner.groups)
 
 
 class DepthwiseTwoStream(TwoStream):
@@ -229,7 +236,7 @@ class DepthwiseTwoStreamBlock(nn.Module):
     def __init__(self, model: Model, num_classes: int) -> None:
         super().__init__()
         self.vertical, self.horizontal = DepthwiseBlock(model, 4), DepthwiseBlock(model, 2)
-        whole(self.vertical.spread)
+        self.vertical.spread = WholeDepthwiseConv2d(model.channels, model.kernel)
         self.vertical_class = ClassBias(num_classes, self.vertical.into.out_channels)
 
     def forward(self, v: Tensor, h: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, build_model
 from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.depthwise import DepthwiseConv2d
-from pixeltui.core.gpu import pixels
+from pixeltui.core.gpu import use
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 from pixeltui.core.wavefront import Wavefront
@@ -147,7 +147,7 @@ def _steps(model: ConditionalPixelCNN, dtype: torch.dtype) -> str:
         return "compiled"
     if sampler is not None and sampler.gpu is not None:
         return "triton"
-    failed = next(iter(pixels.failures.values()), "")
+    failed = next(iter(use.failures.values()), "")
     return f"torch (triton: {failed.splitlines()[0]})" if failed else "torch"
 
 

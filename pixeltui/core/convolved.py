@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.core.fused import add_bias
-from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d, pointwise
+from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d, gained
 
 Gained = DownShiftedConv2d | DownRightShiftedConv2d | PointwiseConv2d
 """convolutions that take a gain into their kernel"""
@@ -23,14 +23,18 @@ def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | Non
 def gained_conv(conv: nn.Module, x: Tensor, gain: Tensor | None, added: Tensor | None) -> Tensor:
     """conv(gain x) + added, which is [B, C, 1, 1].
 
-    On a GPU the biases are added together: cuDNN's passes for a bias and its gradient take as long as its products.
+    On a GPU the biases are added together, and a 1x1 convolution is a product: cuDNN's passes for a bias and its
+    gradient take as long as its products, and its gradients of 1x1 kernels twice as long.
     """
     if not isinstance(conv, Gained):
-        y: Tensor = conv(x)
+        y: Tensor = conv(x if gain is None else x * gain[:, None, None])
+    elif _on_gpu(x) and conv.bias is not None:
+        if isinstance(conv, PointwiseConv2d) and added is None:
+            product = _rows(x) @ gained(conv.weight, gain).flatten(1).t()
+            return _image(add_bias(product, conv.bias[None]), x)
+        bias = conv.bias[None] if added is None else conv.bias + added.flatten(1)
+        return add_bias(conv(x, gain, biased=False), bias)
     else:
-        if _on_gpu(x) and conv.bias is not None:
-            own = conv.bias[None, :, None, None]
-            return add_bias(conv(x, gain, biased=False), own if added is None else own + added)
         y = conv(x, gain)
     # What a convolution gives it does not need for its gradient: sums are written over it, a third less to move.
     return y if added is None else y.add_(added.to(y.dtype))
@@ -41,13 +45,22 @@ def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
     if not _on_gpu(x):
         y: Tensor = conv(x)
         return y.add_(to)
+    matrix = conv.weight.flatten(1).t()
     if torch.compiler.is_compiling():  # it makes one pass of both sums
-        summed = pointwise(x, conv.weight, None) + to
+        summed = _rows(to) + _rows(x) @ matrix
     else:
-        before, inputs = (t.movedim(1, -1).flatten(0, 2) for t in (to, x))
-        rows = torch.addmm(before, inputs, conv.weight.flatten(1).t())
-        summed = rows.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
-    return summed if conv.bias is None else add_bias(summed, conv.bias[None, :, None, None])
+        summed = torch.addmm(_rows(to), _rows(x), matrix)
+    return _image(summed if conv.bias is None else add_bias(summed, conv.bias[None]), x)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B H W, C] of [B, C, H, W]"""
+    return x.movedim(1, -1).flatten(0, 2)
+
+
+def _image(rows: Tensor, like: Tensor) -> Tensor:
+    """[B, C', H, W] of [B H W, C']"""
+    return rows.view(like.shape[0], *like.shape[2:], -1).movedim(-1, 1)
 
 
 def _on_gpu(x: Tensor) -> bool:

@@ -32,7 +32,10 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def add_bias(x: Tensor, bias: Tensor) -> Tensor:
-    """x + bias [B or 1, C, 1, 1], written over x, which nothing else may need for its gradient."""
+    """x [B, C, H, W] + bias [B or 1, C], or x [pixels, C] + bias [1, C].
+
+    Written over x, which nothing else may need for its gradient.
+    """
     out: Tensor = _AddBias.apply(x, bias)  # type: ignore[no-untyped-call]
     return out
 
@@ -98,17 +101,18 @@ class _RMSNorm(torch.autograd.Function):
 class _AddBias(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
-        ctx.images, ctx.dtype = len(bias), bias.dtype
+        ctx.dtype, ctx.images = bias.dtype, len(bias)
+        bias = bias.to(x.dtype) if x.dim() == 2 else bias.to(x.dtype)[:, :, None, None]
         if torch.compiler.is_compiling():
-            return x + bias.to(x.dtype)
+            return x + bias
         ctx.mark_dirty(x)
-        return x.add_(bias.to(x.dtype))
+        return x.add_(bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         """The sum over pixels as a product with ones, several times as fast as a sum on a GPU, where a compiler would
         compute once more all that the gradient comes from."""
-        rows = grad.movedim(1, -1).reshape(ctx.images, -1, grad.shape[1])
+        rows = (grad if grad.dim() == 2 else grad.movedim(1, -1)).reshape(ctx.images, -1, grad.shape[1])
         sums = torch.bmm(rows.new_ones(1, 1, rows.shape[1]).expand(ctx.images, -1, -1), rows)
-        return grad, sums.to(ctx.dtype).view(ctx.images, -1, 1, 1)
+        return grad, sums.to(ctx.dtype)[:, 0]

@@ -21,9 +21,7 @@ MOST = 4
 STEP = 64
 """images between two sizes of larger batches"""
 SMALL = (1, 4, 32)
-"""sizes below it: 16 pixels take four times as long as 32 by what cuBLAS chooses for their products (H200)"""
-SMALL_WAVES = (1, 4, 16, 32)
-"""of waves, which have several pixels of an image at once"""
+"""sizes below it: 16 images take four times as long as 32 by what cuBLAS chooses for their products (H200)"""
 
 _idle: "weakref.WeakKeyDictionary[nn.Module, dict[Hashable, CachedSampler[Any]]]" = weakref.WeakKeyDictionary()
 
@@ -33,9 +31,9 @@ def records(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def size_for(batch: int, small: tuple[int, ...] = SMALL) -> int:
+def size_for(batch: int) -> int:
     """1, 4, 32, 64, 128, 192, ..."""
-    return next((size for size in small if batch <= size), (batch + STEP - 1) // STEP * STEP)
+    return next((size for size in SMALL if batch <= size), (batch + STEP - 1) // STEP * STEP)
 
 
 def padded(request: "Request", size: int) -> "Request":

@@ -146,14 +146,7 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
         """gain: factors [C] of the inputs; not biased: without the bias."""
-        return pointwise(x, gained(self.weight, gain), self.bias if biased else None)
-
-
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A 1x1 convolution. On a GPU a product, whose gradients are products too: cuDNN's take twice as long."""
-    if not x.is_cuda:
-        return F.conv2d(x, weight, bias)
-    return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+        return F.conv2d(x, gained(self.weight, gain), self.bias if biased else None)
 
 
 def gained(weight: Tensor, gain: Tensor | None) -> Tensor:

@@ -20,15 +20,12 @@ def cached_sampler(
 ) -> CachedSampler[Any] | None:
     """None where the trunk offers neither `in_waves` nor `incremental`."""
     batch, _, height, width = request.images.shape
-    records, asked = kept.records(request.images.device), request
+    records = kept.records(request.images.device)
+    request = kept.padded(request, kept.size_for(batch)) if records else request
     copies = 2 if request.guided else 1
-    dtype = dtype or next(model.trunk.parameters()).dtype
-    if records:
-        request = kept.padded(asked, kept.size_for(batch, kept.SMALL_WAVES))
-    wave = model.trunk.in_waves(request.labels, request.images.shape[0], width, copies, dtype)
-    if records and wave is None:
-        request = kept.padded(asked, kept.size_for(batch))
     repeated = copies * request.images.shape[0]
+    dtype = dtype or next(model.trunk.parameters()).dtype
+    wave = model.trunk.in_waves(request.labels, request.images.shape[0], width, copies, dtype)
     trunk = wave or model.trunk.incremental(request.labels, repeated, height, width, dtype)
     if trunk is None:
         return None

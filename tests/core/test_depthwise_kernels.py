@@ -1,5 +1,6 @@
 """Kernels that train a kernel for each feature: compiled where there is a GPU, elsewhere by Triton's interpreter."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from pixeltui.commands.naive_training import naive_copy
 from pixeltui.core import PixelCNNLoss
 from pixeltui.core.depthwise import DepthwiseConv2d
-from pixeltui.core.gpu import depthwise, pixels
+from pixeltui.core.gpu import depthwise, use
 from pixeltui.core.layers import LayerNorm
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -18,10 +19,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture(autouse=True)
 def on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "ON", True)
-    monkeypatch.setattr(pixels, "THERE", True)
-    monkeypatch.setattr(pixels, "compiles_for", lambda _: True)
-    monkeypatch.setattr(depthwise, "broken", set())
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "THERE", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    monkeypatch.setattr(use, "failures", {})
 
 
 @pytest.fixture(params=["kernels", "torch"])
@@ -59,37 +60,55 @@ def test_sums_and_gradients_are_those_of_a_masked_convolution(
     expected = F.conv2d(padded, conv.weight * conv.mask, conv.bias, groups=channels)
     for own, other in zip(found, gradients(expected, weights, x, conv), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
-    assert (either == "torch") == bool(depthwise.broken)
+    assert (either == "torch") == bool(use.failures)
 
 
-@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.015)])
+@pytest.mark.parametrize("eps", [None, 1e-5])
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
 @pytest.mark.parametrize(("channels", "shape"), [(6, (2, 4, 5)), (70, (3, 9, 7))])
-def test_the_norm_behind_them_and_its_gradients(
-    either: str, kernel_size: int, channels: int, shape: tuple[int, int, int]
+def test_with_the_norm_and_in_half_formats(
+    either: str,
+    dtype: torch.dtype,
+    error: float,
+    eps: float | None,
+    kernel_size: int,
+    channels: int,
+    shape: tuple[int, int, int],
 ) -> None:
+    """By the norm of the error over that of the result in double precision."""
     torch.manual_seed(0)
     conv = DepthwiseConv2d(channels, kernel_size).to(DEVICE)
     images, height, width = shape
-    x = torch.randn(images, channels, height, width, device=DEVICE, requires_grad=True)
+    x = torch.randn(images, channels, height, width, device=DEVICE).to(dtype).requires_grad_()
     weights = torch.randn_like(x)
-    found = gradients(conv.on_gpu(x, 1e-5), weights, x, conv)
-    expected = gradients(LayerNorm(channels).to(DEVICE).bare(conv(x)), weights, x, conv)
-    for own, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
-    assert (either == "torch") == bool(depthwise.broken)
+    found = gradients(conv.on_gpu(x, eps), weights, x, conv)
+    assert [one.dtype for one in found] == [dtype, dtype, torch.float32, torch.float32]
+    whole, exact = copy.deepcopy(conv).double(), x.detach().double().requires_grad_()
+    y = whole(exact)
+    y = y if eps is None else LayerNorm(channels, eps).double().to(DEVICE).bare(y)
+    for own, other in zip(found, gradients(y, weights.double(), exact, whole), strict=True):
+        assert (own.double() - other).norm() <= error * other.norm()
+    assert (either == "torch") == bool(use.failures)
 
 
-def test_half_formats_are_summed_in_single_precision(either: str) -> None:
-    torch.manual_seed(0)
-    conv = DepthwiseConv2d(6, 3).to(DEVICE)
-    x = torch.randn(2, 6, 5, 4, device=DEVICE)
-    half = x.bfloat16().requires_grad_()
-    found = gradients(conv(half), torch.ones_like(half), half, conv)
-    whole = half.detach().float().requires_grad_()
-    expected = gradients(conv(whole), torch.ones_like(whole), whole, conv)
-    assert [own.dtype for own in found] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
-    for own, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(own.float(), other, rtol=1e-2, atol=1e-2)
+def test_recomputed_and_under_autocast(either: str, tiny: Any) -> None:
+    """As a training step has them: the same whether blocks are computed once more or not."""
+    options = {"architecture": "depthwise", "norm": "layer", "gate": "none"}
+    images, labels, loss = torch.randint(8, (2, 3, 4, 5), dtype=torch.uint8), torch.tensor([0, 2]), PixelCNNLoss()
+
+    def computed(recompute: bool) -> list[Tensor]:
+        model = tiny((3, 4, 5), 8, 3, **options).to(DEVICE)
+        model.trunk.recompute = recompute
+        model.train()
+        model.label_dropout = 0.0
+        with torch.autocast(DEVICE, torch.bfloat16):
+            nats = loss(model, images.to(DEVICE), labels.to(DEVICE)).nats_per_dim
+        return [nats, *torch.autograd.grad(nats, list(model.parameters()), allow_unused=True)]
+
+    for own, other in zip(computed(True), computed(False), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
+    assert (either == "torch") == bool(use.failures)
 
 
 def test_other_formats_and_memory_in_another_order(either: str) -> None:
@@ -140,4 +159,4 @@ def test_memory_that_runs_out_is_not_taken_for_a_missing_compiler(monkeypatch: p
     monkeypatch.setattr(depthwise, "_sums", short)
     with pytest.raises(torch.OutOfMemoryError):
         DepthwiseConv2d(4, 3).to(DEVICE)(torch.randn(1, 4, 2, 2, device=DEVICE))
-    assert not depthwise.broken
+    assert not use.failures

@@ -14,7 +14,7 @@ from pixeltui.commands import sampling_speed
 from pixeltui.core import ConditionalPixelCNN, kept
 from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.cached import CachedSampler
-from pixeltui.core.gpu import launches, pixels
+from pixeltui.core.gpu import launches, pixels, use
 from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
 from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels
 from pixeltui.core.native import compiled
@@ -41,8 +41,8 @@ def drew(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The kernels are used. The samplers that drew."""
     drew: list[Any] = []
     stream = CachedSampler.stream
-    monkeypatch.setattr(pixels, "ON", True)
-    monkeypatch.setattr(pixels, "compiles_for", lambda _: True)
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
     monkeypatch.setattr(pixels, "tile_for", lambda _: SMALL)
     monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(CachedSampler, "stream", lambda self: (drew.append(self), stream(self))[1])
@@ -195,7 +195,7 @@ def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
 ) -> None:
     """Its copies of the weights would be those of before."""
     model, other = changed
-    monkeypatch.setattr(pixels, "ON", False)
+    monkeypatch.setattr(use, "ON", False)
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert [sampler.gpu is None for sampler in drew] == [False, True]
 
@@ -237,13 +237,13 @@ def test_kernels_that_do_not_compile_are_left(made: Tiny, drew: list[Any], monke
         tried.append(None)
         raise RuntimeError("no C compiler\n...")
 
-    monkeypatch.setattr(pixels, "failures", {})
+    monkeypatch.setattr(use, "failures", {})
     monkeypatch.setattr(launches, "kernels", kernels)
     model = made((1, 2, 3), 8)
     for seed in range(2):
         assert torch.equal(model.sample(1, seed=seed), last(naive_sample_stream(model, 1, seed=seed)))
     assert drew[0].gpu is None
-    assert list(pixels.failures.values()) == ["RuntimeError: no C compiler\n..."]
+    assert list(use.failures.values()) == ["RuntimeError: no C compiler\n..."]
     assert len(tried) == 1
     assert sampling_speed._steps(model, torch.float32) == "torch (triton: RuntimeError: no C compiler)"
 
@@ -254,11 +254,11 @@ def test_bench_says_that_the_kernels_are_used(made: Tiny) -> None:
 
 
 def test_triton_is_imported_where_it_runs_and_can_be_turned_off() -> None:
-    code = "import sys; from pixeltui.core.gpu import pixels; print('triton' in sys.modules, pixels.ON)"
+    code = "import sys; from pixeltui.core.gpu import pixels, use; print('triton' in sys.modules, use.ON)"
     own = {**os.environ, "PIXELTUI_TRITON": "0"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
     assert done.stdout == "False False\n"
-    assert pixels.ON, "the default"
+    assert use.ON, "the default"
 
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -286,7 +286,7 @@ def test_on_a_gpu_images_are_those_of_torch(
     for wish in wishes:
         drawn = []
         for on in (False, True):
-            monkeypatch.setattr(pixels, "ON", on)
+            monkeypatch.setattr(use, "ON", on)
             kept._idle.clear()
             drawn.append(model.sample(batch, labels=labels, seed=1, **wish).cpu())
         assert (drawn[0] == drawn[1]).flatten(1).all(dim=1).float().mean() > 0.95
@@ -309,7 +309,7 @@ def test_on_a_gpu_features_are_torch_s(tiny: Tiny, tile: Tile) -> None:
 
 @gpu
 def test_on_a_gpu_the_kernels_run(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "ON", True)
+    monkeypatch.setattr(use, "ON", True)
     sampler = fast_sampler(tiny((3, 4, 5), 16).cuda(), Settings(2, seed=0))
     assert sampler is not None
     assert isinstance(sampler.gpu, GpuPixels)

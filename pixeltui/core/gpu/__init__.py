@@ -1,1 +1,1 @@
-"""A pixel's steps as a few kernels for a GPU, optional: where triton is not there the same in torch."""
+"""Kernels for a GPU, optional: where triton is not there the same in torch."""

@@ -5,33 +5,30 @@ features lie together in memory (channels_last), in any format; taps [T, D] fp32
 of a kernel of K x K, in raster order; bias [D]. Sums are fp32 and in an order that is the same each time.
 """
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeltui.core.gpu import pixels
-from pixeltui.core.gpu.launches import MOST_NUMBERS, kernels, power
+from pixeltui.core.gpu import use
+from pixeltui.core.gpu.use import MOST_NUMBERS, kernels, power
 
 NUMBERS, WARPS = 4096, 4
 """of a program that has all features of its pixels: so many numbers"""
 GRADIENT_COLUMNS, GRADIENT_FEATURES, GRADIENT_WARPS = 8, 64, 4
 """at a time, of a program that computes gradients; as measured on an H200"""
-TAPS = 5
-"""whose gradients a program sums"""
+AT_ONCE = 5
+"""taps whose gradients a program sums: so many are written out in the kernel"""
 EACH = 8
 """rows of such a program"""
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)
-broken: set[torch.device] = set()
-"""where triton is, but cannot compile"""
 
 
 def usable(x: Tensor) -> bool:
     """Whether `depthwise` is for x, which on the CPU, for one, is slower by it."""
-    return pixels.usable(x.device) and x.dtype in FORMATS
+    return use.usable(x.device) and x.dtype in FORMATS
 
 
 def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None = None) -> Tensor:
@@ -44,11 +41,12 @@ def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: floa
 def _depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
     """And the factors [B, H, W] of the norm, fp32, empty without."""
     x, taps = x.contiguous(memory_format=torch.channels_last), taps.contiguous()
-    if _with_kernels(x):
-        with contextlib.suppress(_Broken), _compiling(x):
-            return _sums(x, taps, bias, kernel_size, eps)
+    found = _by_kernels(x, kernel_size, lambda: _sums(x, taps, bias, kernel_size, eps))
+    if found is not None:
+        return found
     weight, factors = _weight(x, taps, kernel_size), x.new_empty(0, dtype=torch.float32)
-    y = F.conv2d(_padded(x, kernel_size), weight, bias.to(x.dtype), groups=x.shape[1])
+    with torch.autocast(x.device.type, enabled=False):
+        y = F.conv2d(_padded(x, kernel_size), weight, bias.to(x.dtype), groups=x.shape[1])
     if eps is not None:
         mean, variance = y.float().mean(1, keepdim=True), y.float().var(1, correction=0)
         factors = (variance + eps).rsqrt()
@@ -69,9 +67,13 @@ def _depthwise_backward(
     """Gradients of x, in its format, and of taps with bias as their last row, fp32; y: what was normed, or None."""
     grad, x = (t.contiguous(memory_format=torch.channels_last) for t in (grad.to(x.dtype), x))
     taps = taps.contiguous()
-    if _with_kernels(x):
-        with contextlib.suppress(_Broken), _compiling(x):
-            return _gradients(grad if y is None else _of_sums(grad, y, factors), x, taps, kernel_size)
+
+    def by_kernels() -> tuple[Tensor, Tensor]:
+        return _gradients(grad if y is None else _of_sums(grad, y, factors), x, taps, kernel_size)
+
+    found = _by_kernels(x, kernel_size, by_kernels)
+    if found is not None:
+        return found
     if y is not None:
         mean, along = grad.float().mean(1, keepdim=True), (grad.float() * y).mean(1, keepdim=True)
         grad = ((grad - mean - y * along) * factors[:, None]).to(x.dtype)
@@ -110,25 +112,11 @@ def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor, N
 _depthwise.register_autograd(_backward, setup_context=_save)
 
 
-class _Broken(Exception):
-    """Triton could not compile."""
-
-
-@contextlib.contextmanager
-def _compiling(x: Tensor) -> Iterator[None]:
-    """Raises _Broken, and remembers it, for whatever is raised within but a want of memory."""
-    try:
-        with pixels.current(x.device):
-            yield
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # triton's own, a missing compiler's, the driver's
-        broken.add(x.device)
-        raise _Broken from error
-
-
-def _with_kernels(x: Tensor) -> bool:
-    return usable(x) and x.device not in broken and 0 < x.numel() < MOST_NUMBERS
+def _by_kernels(x: Tensor, kernel_size: int, work: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | None:
+    """None where they are not for x, or cannot be compiled."""
+    if not usable(x) or not 0 < x.numel() < MOST_NUMBERS:
+        return None
+    return use.tried(("depthwise", x.device, x.dtype, x.shape[1], kernel_size), x.device, work)
 
 
 def _tile(channels: int, columns: int) -> dict[str, int]:
@@ -153,16 +141,16 @@ def _sums(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | 
 
 def _of_sums(grad: Tensor, y: Tensor, factors: Tensor) -> Tensor:
     """The gradient of what was normed."""
-    out, pixels = torch.empty_like(grad), factors.numel()
-    tile = _tile(grad.shape[1], pixels)
-    kernels().norm_gradient[(-(-pixels // tile["P"]),)](grad, y, factors, out, pixels, **tile, num_warps=WARPS)
+    out, number = torch.empty_like(grad), factors.numel()
+    tile = _tile(grad.shape[1], number)
+    kernels().norm_gradient[(-(-number // tile["P"]),)](grad, y, factors, out, number, **tile, num_warps=WARPS)
     return out
 
 
 def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = x.shape
     rows, features = batch * height, min(GRADIENT_FEATURES, power(channels))
-    programs, each = -(-rows // EACH), range(0, len(taps), TAPS)
+    programs, each = -(-rows // EACH), range(0, len(taps), AT_ONCE)
     # a part of a half format would be rounded before the others are added
     of_x = [torch.empty_like(x, dtype=x.dtype if len(each) == 1 else torch.float32) for _ in each]
     parts = x.new_empty(programs, len(taps) + 1, channels, dtype=torch.float32)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pixeltui.core.gpu.use import MOST_NUMBERS, kernels, power
 from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures
 from pixeltui.core.parts import IncrementalHead
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 MOST_FEATURES = 256
 """beyond, a thread has not the registers for its part of a matrix"""
 MOST_OF_HEAD = 512
-MOST_NUMBERS = 2**31
-"""of a tensor, whose places are int32"""
 MOST_PARAMETERS = 1024
 MOST_CHANNELS = 3
 
@@ -46,18 +45,6 @@ class Tile(NamedTuple):
 
     def programs(self, batch: int) -> int:
         return (batch + self.images - 1) // self.images
-
-
-def kernels() -> Any:
-    """The package of kernels."""
-    from pixeltui.core.gpu import kernels as package
-
-    return package
-
-
-def power(least: int) -> int:
-    """The power of 2 from `least` on."""
-    return 1 << (least - 1).bit_length()
 
 
 class TrunkKernel:

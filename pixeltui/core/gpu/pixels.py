@@ -5,13 +5,12 @@ hangs on the rows above and on the pixel to the left stays in torch: few launche
 """
 
 import contextlib
-import importlib.util
-import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 
+from pixeltui.core.gpu import use
 from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
 from pixeltui.core.rows import RowTrunk
 
@@ -19,13 +18,8 @@ if TYPE_CHECKING:
     from pixeltui.core.by_row import RowSampler
     from pixeltui.core.by_wave import WaveSampler
 
-ON = os.environ.get("PIXELTUI_TRITON") != "0"
-"""whether the kernels are used on CUDA"""
-THERE = importlib.util.find_spec("triton") is not None
 BESIDE = True
 """whether what the next pixel takes from its left is computed beside the draws"""
-failures: dict[Hashable, str] = {}
-"""why kernels could not be compiled here, by what they were to be; they are not tried again"""
 TRUNK_TILES = {32: Tile(1, 64, 4), 128: Tile(1, 128, 8), 2**31: Tile(2, 64, 8)}
 """by batches up to, as measured on an H200 (benchmarks/gpu_sampling.py): a program reads all weights, so that 128
 programs are as many as the cache serves at its best"""
@@ -34,10 +28,6 @@ HEAD_TILE = Tile(1, 64, 8, ahead=False)
 
 def tile_for(batch: int) -> Tile:
     return next(tile for most, tile in TRUNK_TILES.items() if batch <= most)
-
-
-def compiles_for(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.version.cuda is not None
 
 
 class GpuPixels:
@@ -87,7 +77,7 @@ class GpuPixels:
 
 def gpu_pixels(sampler: "RowSampler") -> GpuPixels | None:
     """None where triton is not there, the kernels lack a part of the model, or do not compile."""
-    if not usable(sampler.row.device):
+    if not use.usable(sampler.row.device):
         return None
     try:
         pixels = GpuPixels(sampler, tile_for(sampler.trunk.current.shape[0]))
@@ -104,7 +94,7 @@ def gpu_pixels(sampler: "RowSampler") -> GpuPixels | None:
 
 def gpu_mixture(sampler: "WaveSampler") -> MixtureKernel | None:
     """A wave's draws; the trunk's products are torch's, of several pixels of an image at once. None as above."""
-    if not usable(sampler.row.device) or sampler.draw is not None:
+    if not use.usable(sampler.row.device) or sampler.draw is not None:
         return None
     try:
         mixture = MixtureKernel(sampler.head, sampler, sampler.trunk.features, HEAD_TILE)
@@ -113,26 +103,7 @@ def gpu_mixture(sampler: "WaveSampler") -> MixtureKernel | None:
     return mixture if _runs(lambda: mixture.draw(0), [mixture], sampler.row.device) else None
 
 
-def usable(device: torch.device) -> bool:
-    return ON and THERE and compiles_for(device)
-
-
-def current(device: torch.device) -> "contextlib.AbstractContextManager[object]":
-    """Triton launches on the current device, whichever the tensors are on."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
-
-
-def _runs(draw: Callable[[], None], kernels: list[TrunkKernel | MixtureKernel | None], device: torch.device) -> bool:
+def _runs(draw: Callable[[], object], kernels: list[TrunkKernel | MixtureKernel | None], device: torch.device) -> bool:
     """Whether the kernels can be compiled and fit. What `draw` draws is written over by what is drawn first."""
     kind = (device, *(option for kernel in kernels if kernel is not None for option in kernel.options.items()))
-    if kind in failures:
-        return False
-    try:
-        with current(device):
-            draw()
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # triton's own, a missing compiler's, the driver's
-        failures[kind] = f"{type(error).__name__}: {error}"
-        return False
-    return True
+    return use.tried(kind, device, lambda: (draw(), True)) is not None

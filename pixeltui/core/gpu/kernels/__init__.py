@@ -1,8 +1,9 @@
-"""A pixel's steps as Triton kernels. Imported only where they run: triton comes with torch's CUDA builds alone.
+"""Triton kernels. Imported only where they run: triton comes with torch's CUDA builds alone.
 
-A program takes a tile of T images through the whole of a step; images know nothing of one another within it, so no
-program waits for another. Matrices are [K, N] as in packed.py, read C columns at a time, all rows at once; T, C and the
-padded sizes are powers of 2. Everything is fp32, products are multiply-adds: tensor cores would round the factors.
+depthwise.py is for whole images, in any format. trunk.py and mixture.py are for a sampler's pixel: a program takes a
+tile of T images through the whole of a step; images know nothing of one another within it, so no program waits for
+another. Matrices are [K, N] as in packed.py, read C columns at a time, all rows at once; T, C and the padded sizes are
+powers of 2. Everything there is fp32, products are multiply-adds: tensor cores would round the factors.
 """
 
 from pixeltui.core.gpu.kernels.depthwise import depthwise_gradients, depthwise_sums, norm_gradient

@@ -1,0 +1,56 @@
+"""Whether Triton kernels are used and where, and what those that launch them share."""
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import torch
+
+Found = TypeVar("Found")
+ON = os.environ.get("PIXELTUI_TRITON") != "0"
+"""whether kernels are used on CUDA"""
+THERE = importlib.util.find_spec("triton") is not None
+"""it comes with torch's CUDA builds alone"""
+MOST_NUMBERS = 2**31
+"""of a tensor, whose places are int32"""
+failures: dict[Hashable, str] = {}
+"""why kernels could not be compiled here, by what they were to be; they are not tried again"""
+
+
+def compiles_for(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.version.cuda is not None
+
+
+def usable(device: torch.device) -> bool:
+    return ON and THERE and compiles_for(device)
+
+
+def kernels() -> Any:
+    """The package of kernels."""
+    from pixeltui.core.gpu import kernels as package
+
+    return package
+
+
+def power(least: int) -> int:
+    """The power of 2 from `least` on."""
+    return 1 << (least - 1).bit_length()
+
+
+def tried(kind: Hashable, device: torch.device, work: Callable[[], Found]) -> Found | None:
+    """What `work`, which launches kernels, gives; None where these could not be compiled, now or before."""
+    if kind in failures:
+        return None
+    try:
+        # Triton launches on the current device, whichever the tensors are on
+        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+            return work()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # triton's own, a missing compiler's, the driver's
+        if "out of memory" in str(error):
+            raise torch.OutOfMemoryError(str(error)) from error
+        failures[kind] = f"{type(error).__name__}: {error}"
+        return None
