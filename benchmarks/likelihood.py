@@ -20,7 +20,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,9 @@ def main() -> None:
         name, config, tries = variant_config(variant, args.data, args.seed, scaled=not args.full_size)
         result = {"variant": name, "seed": args.seed, "split": args.split}
         budget, device = Budget(args.cpu_seconds, args.images_seen), pick_device(args.device)
-        result |= train(config, tries, load(config.data).to(device), budget, args.split, args.curve)
+        data = load(config.data)
+        data = with_flips_as_classes(data) if tries.flips else data
+        result |= train(config, tries, data.to(device), budget, args.split, args.curve)
         line = json.dumps(result)
         print(line, flush=True)
         if args.out:
@@ -89,6 +91,8 @@ class Tries:
     """of Muon, instead of its 0.95"""
     averages: str = ""
     """decays of further averages, "0.98,0.99", each scored too"""
+    flips: str = ""
+    """condition: mirrored images are trained on as classes of their own, not as more of the same"""
 
     def lr(self, share: float, config: Config) -> float:
         if not self.decay or share < WARMUP:
@@ -107,6 +111,14 @@ def variant_config(variant: str, data: str, seed: int, *, scaled: bool = True) -
     own = [f"{key}={value}" for key, value in overrides.items()]
     sizes = [*SCALED, f"model.channels={SCALED_CHANNELS.get(architecture, 64)}"] if scaled else []
     return name, load_config(preset=preset, overrides=[*sizes, f"data.name={data}", f"train.seed={seed}", *own]), tries
+
+
+def with_flips_as_classes(data: DataSet) -> DataSet:
+    """Each training image and, in a class of mirrored ones, its mirror image; images to score keep their classes."""
+    images, labels = data.train.images, data.train.labels
+    assert labels is not None
+    both = Split(torch.cat([images, images.flip(3)]), torch.cat([labels, labels + data.num_classes]))
+    return replace(data, train=both, classes=(*data.classes, *(f"{name}, mirrored" for name in data.classes)))
 
 
 @dataclass
