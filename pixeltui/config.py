@@ -150,7 +150,7 @@ class Train(Table, frozen=True, kw_only=True):
     compile: Annotated[
         bool | Literal["auto"],
         Meta(
-            description="torch.compile the network, which takes about 40 s. auto: on one GPU, in runs of 2,000 steps "
+            description="torch.compile the network, which takes about 40 s. auto: on one GPU, in runs of 5,000 steps "
             "and more that are not deterministic; hardly pays on a CPU"
         ),
     ] = "auto"
