@@ -56,16 +56,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32, help=argparse.SUPPRESS)
     parser.add_argument("keys", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_args()
+    device = pick_device(args.device)
     if args.only:
         torch.set_num_threads(1)
-        print(*measured(args.only, load_config(overrides=[*SMALL, *args.keys]), args.size, pick_device(args.device)))
+        print(*measured(args.only, load_config(overrides=[*SMALL, *args.keys]), args.size, device))
         return
     rows = []
     print(("{:<14} {:>5} {:<55}" + " {:>16}" * 5).format(*COLUMNS))
     for group, size, overrides in CASES:
         words = [*args.keys, *overrides]
-        train = measured_alone("train", size, args.device, words)
-        sample = ["", "", ""] if group in TRAINING else measured_alone("sample", size, args.device, words)
+        train = measured_alone("train", size, device, words)
+        sample = ["", "", ""] if group in TRAINING else measured_alone("sample", size, device, words)
         row = [group, str(size), " ".join(words), *train[:2], *sample[:2], train[2]]
         rows.append(row)
         print(("{:<14} {:>5} {:<55}" + " {:>16}" * 5).format(*row), flush=True)
@@ -74,14 +75,14 @@ def main() -> None:
             csv.writer(file).writerows([COLUMNS, *rows])
 
 
-def measured_alone(what: str, size: int, device: str, keys: list[str]) -> list[str]:
+def measured_alone(what: str, size: int, device: torch.device, keys: list[str]) -> list[str]:
     """ms an image, peak GiB, idle GiB."""
-    if pick_device(device).type == "cuda":
+    if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(pick_device(device))
-        return measured(what, load_config(overrides=[*SMALL, *keys]), size, pick_device(device))
-    words = [sys.executable, __file__, "--only", what, "--size", str(size), "--device", device, *keys]
+        torch.cuda.reset_peak_memory_stats(device)
+        return measured(what, load_config(overrides=[*SMALL, *keys]), size, device)
+    words = [sys.executable, __file__, "--only", what, "--size", str(size), "--device", str(device), *keys]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 

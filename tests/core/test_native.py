@@ -61,9 +61,9 @@ def test_the_same_noise_gives_the_image_of_torch(
     shape: tuple[int, int, int],
     levels: int,
 ) -> None:
-    """All but one of three at most: a number within rounding of an edge parts them, on some processor or other."""
+    """All 48 but one at most: a number within rounding of an edge parts them, on some processor or other."""
     options = {"architecture": architecture, "head": head, "channel_autoregressive": channel_autoregressive}
-    labels = torch.tensor([0, 2, 1])
+    labels, apart = torch.tensor([0, 2, 1]), 0
     for norm, attention in itertools.product(Fast.NORMS, (False, True)):
         model = tiny(shape, levels, 3, norm=norm, attention=attention, **options)
         for wish in ({}, {"labels": labels, "guidance": 1.7, "temperature": 0.9, "top_p": 0.95}):
@@ -71,8 +71,9 @@ def test_the_same_noise_gives_the_image_of_torch(
             drawn = last(model.sample_stream(3, seed=4, **wish))
             key = (*options.values(), shape, norm, attention, "guidance" in wish)
             expected = once(key, lambda model=model, wish=wish: in_torch(model, 3, seed=4, **wish))
-            assert int((drawn == expected).flatten(1).all(dim=1).sum()) >= 2
+            apart += int((drawn != expected).flatten(1).any(dim=1).sum())
             assert len(drawn.unique()) > 2
+    assert apart <= 1
 
 
 @torch.no_grad()
