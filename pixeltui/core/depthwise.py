@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
-from pixeltui.core.convolved import gained_conv, normed_conv, plus_pointwise
+from pixeltui.core.convolved import can_feed_forward, gained_conv, normed_conv, plus_feed_forward, plus_pointwise
 from pixeltui.core.depthwise_rows import DepthwiseStackWeights, DepthwiseWeights
 from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.gpu import depthwise as gpu
-from pixeltui.core.layers import LayerNorm, PointwiseConv2d, gate_inputs, init_conv_, make_gate, make_norm
+from pixeltui.core.layers import LayerNorm, PointwiseConv2d, gate_inputs, init_conv_, make_gate, make_norm, silu
 from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.single_stack import SingleStack
 from pixeltui.core.two_stream import OUT_GAIN
@@ -78,7 +78,10 @@ class DepthwiseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.spread, DepthwiseConv2d) and isinstance(self.norm, LayerNorm) and gpu.usable(x):
-            y = gained_conv(self.into, self.spread.on_gpu(x, self.norm.eps), self.norm.weight, None)
+            normed, gain = self.spread.on_gpu(x, self.norm.eps), self.norm.weight
+            if self.gate is silu and not self.dropout.drops and can_feed_forward(self.into, self.out, normed):
+                return plus_feed_forward(x, self.into, self.out, normed, gain)
+            y = gained_conv(self.into, normed, gain, None)
         else:
             y = normed_conv(self.into, self.norm, self.spread(x), None)
         return plus_pointwise(x, self.out, self.dropout(self.gate(y)))

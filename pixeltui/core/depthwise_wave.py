@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.depthwise_rows import DepthwiseStackRows, DepthwiseStackWeights, Work
+from pixeltui.core.gpu.wave import WaveBlocks, wave_blocks
 from pixeltui.core.parts import WaveTrunk
 from pixeltui.core.replayed import put
 from pixeltui.core.single_stack import SingleStackRows, SingleStackWeights
@@ -17,6 +18,8 @@ from pixeltui.core.wavefront import Wavefront
 class DepthwiseWave(WaveTrunk):
     """Buffers hold the rows of all tracks, with zeros around, and behind these a column that nothing reads: there the
     tracks write that have no pixel."""
+
+    gpu: WaveBlocks | None
 
     def __init__(self, weights: SingleStackWeights, bias: Tensor, batch: int, width: int, copies: int) -> None:
         """bias: see SingleStackWeights.bias_of"""
@@ -72,6 +75,7 @@ class DepthwiseWave(WaveTrunk):
         ]
         """[N] in `stored` of what each tap sees from column 0, and its weights [L, D]; the kernels' last tap waits for
         the block before"""
+        self.gpu = wave_blocks(self.stack, self.stored, self.stored_at, self.taps, self.h)
 
     def _by_track(self, x: Tensor) -> Tensor:
         """[N, D] of [D] or, by image, [copies B, D]."""
@@ -100,6 +104,9 @@ class DepthwiseWave(WaveTrunk):
 
     def _blocks(self, at: Tensor) -> None:
         """h [N, D], of the pixels before the first block, becomes that after the last."""
+        if self.gpu is not None:
+            self.gpu.run(at)
+            return
         stored, work, last = self.stored.flatten(0, 1), self.work, self.stack.kernels[-1, self.reach]
         self.begun.copy_(self.stack.biases)
         for place, tap in self.taps:

@@ -35,8 +35,12 @@ class Dropout(nn.Module):
         self.channels = channels
         self.draws: Draws | None = None
 
+    @property
+    def drops(self) -> bool:
+        return self.training and self.p > 0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p:
+        if not self.drops:
             return x
         if self.draws is None:
             return F.dropout(x, self.p)

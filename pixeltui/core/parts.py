@@ -138,6 +138,8 @@ class WaveTrunk(ABC):
     """[copies T B, 1, C]"""
     nowhere: int
     """column of a track that has no pixel"""
+    gpu: object | None
+    """kernels of its own, where there are"""
 
     def columns_of(self, places: Tensor) -> Tensor:
         """Columns for `pixels` and `take`, of places as the front's."""

@@ -11,10 +11,12 @@ from torch import Tensor
 from pixeltui.commands.naive_training import naive_copy
 from pixeltui.core import PixelCNNLoss
 from pixeltui.core.depthwise import DepthwiseConv2d
-from pixeltui.core.gpu import depthwise, use
+from pixeltui.core.gpu import depthwise, feed_forward, use
 from pixeltui.core.layers import LayerNorm
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16
+"""of products: the interpreter's know no bf16"""
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
             raise RuntimeError("no compiler")
 
         monkeypatch.setattr(depthwise, "kernels", raises)
+        monkeypatch.setattr(feed_forward, "kernels", raises)
     return request.param
 
 
@@ -102,7 +105,7 @@ def test_recomputed_and_under_autocast(either: str, tiny: Any) -> None:
         model.trunk.recompute = recompute
         model.train()
         model.label_dropout = 0.0
-        with torch.autocast(DEVICE, torch.bfloat16):
+        with torch.autocast(DEVICE, HALF):
             nats = loss(model, images.to(DEVICE), labels.to(DEVICE)).nats_per_dim
         return [nats, *torch.autograd.grad(nats, list(model.parameters()), allow_unused=True)]
 

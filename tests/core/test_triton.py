@@ -1,5 +1,6 @@
 """The kernels for a pixel's steps: compiled where there is a GPU, elsewhere by Triton's interpreter."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pixeltui.commands import sampling_speed
 from pixeltui.core import ConditionalPixelCNN, kept
 from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.cached import CachedSampler
-from pixeltui.core.gpu import launches, pixels, use
+from pixeltui.core.gpu import feed_forward, launches, pixels, use, wave
 from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
 from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels
 from pixeltui.core.native import compiled
@@ -62,6 +63,8 @@ WHOLE: list[dict[str, Any]] = [
     {"architecture": "single_stack", "norm": "none", "gate": "none"},
     {"architecture": "single_stack", "norm": "batch", "gate": "tanh"},
     {"architecture": "depthwise", "norm": "layer", "gate": "none"},
+    {"architecture": "depthwise", "norm": "rms", "gate": "none", "linear_skip": 0, "kernel": 5},
+    {"architecture": "depthwise", "norm": "layer", "gate": "none", "kernel": 1},
     {"architecture": "depthwise", "norm": "rms", "gate": "tanh", "linear_skip": 0, "kernel": 1},
 ]
 
@@ -73,6 +76,61 @@ def test_images_are_those_of_the_naive_loop(made: Tiny, drew: list[Any], options
     wish = {"labels": [0, 2, 1], "given": given, "known": known[None].expand(3, 3, 2, 3), "seed": 1}
     assert torch.equal(model.sample(3, **wish), last(naive_sample_stream(model, 3, **wish)))
     assert mixture_of(drew[0]) is not None
+
+
+WAVE_TILES = [use.ProductTile(16, 16, 16, 1, 2), use.ProductTile(32, 16, 32, 1, 2)]
+
+
+@pytest.mark.usefixtures("drew")
+@pytest.mark.parametrize("tile", WAVE_TILES, ids=str)
+@pytest.mark.parametrize("options", [{}, {"norm": "rms", "kernel": 5}, {"channels": 20, "kernel": 1}], ids=str)
+@torch.no_grad()
+def test_blocks_of_a_wave_are_those_of_double_precision(
+    made: Tiny, monkeypatch: pytest.MonkeyPatch, tile: use.ProductTile, options: dict[str, Any]
+) -> None:
+    """Features of true images, as near as torch's own in fp32; weights of any size."""
+    monkeypatch.setattr(wave, "tiles_for", lambda _: wave.Tiles(tile, tile))
+    model = made((3, 4, 5), 256, **{"architecture": "depthwise", "norm": "layer", "gate": "none"} | options)
+    for block, size in zip(model.trunk.blocks, (3e4, 1e-4), strict=True):
+        block.into.weight *= size
+        block.into.bias *= size
+        block.out.weight /= max(size, 1.0)
+    images = random_images(model, 3).to(DEVICE)
+    exact = copy.deepcopy(model).double()
+    expected = exact.trunk(scale_levels(images, 256).double(), exact.label_index(None, 3, images.device))
+    wish: dict[str, Any] = {"given": images, "known": torch.ones(4, 5, dtype=torch.bool)}
+    errors = []
+    for on in (True, False):
+        monkeypatch.setattr(use, "ON", on)
+        sampler = fast_sampler(model, Settings(3, seed=0, **wish))
+        assert isinstance(sampler, WaveSampler)
+        assert (sampler.trunk.gpu is not None) == on
+        found = features_by_step(sampler, images)
+        errors.append(float((found - expected).norm() / expected.norm()))
+    ours, theirs = errors
+    assert ours < 3 * theirs + 1e-7
+
+
+def features_by_step(sampler: WaveSampler, images: torch.Tensor) -> torch.Tensor:
+    """[B, D, H, W]"""
+    batch, _, height, width = images.shape
+    sampler.request.rows.extend(range(height))
+    sampler._begin_rows(0)
+    front = sampler.trunk.front
+    size = sampler.request.images.shape[0]  # on a GPU, more than the batch
+    features = torch.full((height * width, size, sampler.trunk.features.shape[1]), torch.nan, device=DEVICE)
+    for places in front.places(0, height):
+        sampler._step()
+        features[places[places >= 0]] = sampler.trunk.features.view(front.tracks, size, -1)[places >= 0]
+    return features.view(height, width, size, -1).permute(2, 3, 0, 1)[:batch]
+
+
+@pytest.mark.parametrize("memory", [232_448, 166_912, 101_376], ids=["H100", "A100", "RTX 4090"])
+def test_products_fit_the_memory_of_smaller_devices(memory: int) -> None:
+    for each, tile in [*((4, tile) for tiles in wave.TILES.values() for tile in tiles), (2, feed_forward.TILE)]:
+        fitted = tile.fitting(memory, each)
+        assert fitted.stages * fitted.terms * (fitted.rows + fitted.columns) * each <= memory
+        assert fitted == tile or memory < 232_448
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -198,6 +256,13 @@ def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
     monkeypatch.setattr(use, "ON", False)
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert [sampler.gpu is None for sampler in drew] == [False, True]
+
+
+def test_a_wave_of_no_norm_is_torch_s(made: Tiny, drew: list[Any]) -> None:
+    """Features that nothing bounds may be too large for fp16."""
+    model = made((1, 2, 3), 8, architecture="depthwise", norm="none", gate="none")
+    assert torch.equal(model.sample(1, seed=1), last(naive_sample_stream(model, 1, seed=1)))
+    assert drew[0].trunk.gpu is None
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     y, factors = output
     ctx.save_for_backward(x, taps, None if eps is None else y, factors)
     ctx.mark_non_differentiable(factors)
+    ctx.set_materialize_grads(False)
     ctx.bias_dtype = bias.dtype
 
 

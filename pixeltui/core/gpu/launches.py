@@ -64,7 +64,8 @@ class TrunkKernel:
         """what threads tell one another"""
         self.arguments = (
             *(row, row.stride(0), trunk.first, trunk.start, stack.both, self.centre, self.out, stack.current),
-            *(trunk.factors, trunk.features, self.scratch, _norm(stack.blocks[0].norm)[1], _norm(trunk.norm)[1]),
+            *(trunk.factors, trunk.features, self.scratch),
+            *(norm_name(stack.blocks[0].norm)[1], norm_name(trunk.norm)[1]),
         )
 
     def pixel(self, column: int, *, begun: bool = False) -> Tensor:
@@ -107,9 +108,9 @@ def _trunk_options(trunk: RowTrunk, stack: CausalStack, tile: Tile) -> dict[str,
         "D": channels,
         "LINEAR": linear,
         "TAPS": stack.left_taps,
-        "NORM": _norm(stack.blocks[0].norm)[0],
+        "NORM": norm_name(stack.blocks[0].norm)[0],
         "GATE": stack.blocks[0].gate,
-        "LAST_NORM": _norm(trunk.norm)[0],
+        "LAST_NORM": norm_name(trunk.norm)[0],
         "T": tile.images,
         "C": min(tile.columns, padded),
         "BD": padded,
@@ -200,7 +201,7 @@ def _mixture_options(head: LogisticMixturePixel, features: int, tile: Tile) -> d
     }
 
 
-def _norm(norm: Norm) -> tuple[str, float]:
+def norm_name(norm: Norm) -> tuple[str, float]:
     """The kernels' name of a norm, and its number."""
     if isinstance(norm, LayerOfPixel):
         return "layer", norm.eps

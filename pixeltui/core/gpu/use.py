@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -15,6 +15,32 @@ THERE = importlib.util.find_spec("triton") is not None
 """it comes with torch's CUDA builds alone"""
 MOST_NUMBERS = 2**31
 """of a tensor, whose places are int32"""
+
+
+class ProductTile(NamedTuple):
+    """How a product is cut: rows and columns of the result that a program computes, terms at a time, warps, and how
+    many terms are asked for ahead."""
+
+    rows: int
+    columns: int
+    terms: int
+    warps: int
+    stages: int
+
+    def programs(self, rows: int, columns: int) -> int:
+        return -(-rows // self.rows) * -(-columns // self.columns)
+
+    def fitting(self, memory: int, each: int) -> "ProductTile":
+        """With fewer stages where memory, bytes, does not hold the factors of all; each: bytes of a number."""
+        of_stage = each * self.terms * (self.rows + self.columns)
+        return self._replace(stages=min(self.stages, max(memory // of_stage, 1)))
+
+    def options(self) -> dict[str, int]:
+        """What a kernel is compiled with."""
+        sizes = {"BM": self.rows, "BN": self.columns, "BK": self.terms}
+        return {**sizes, "num_warps": self.warps, "num_stages": self.stages}
+
+
 failures: dict[Hashable, str] = {}
 """why kernels could not be compiled here, by what they were to be; they are not tried again"""
 
@@ -25,6 +51,14 @@ def compiles_for(device: torch.device) -> bool:
 
 def usable(device: torch.device) -> bool:
     return ON and THERE and compiles_for(device)
+
+
+def shared_memory(device: torch.device) -> int:
+    """Bytes that a program can have."""
+    if device.type != "cuda":
+        return MOST_NUMBERS
+    properties = torch.cuda.get_device_properties(device)
+    return int(getattr(properties, "shared_memory_per_block_optin", properties.shared_memory_per_block))
 
 
 def kernels() -> Any:

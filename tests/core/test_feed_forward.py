@@ -1,0 +1,135 @@
+"""Kernels of two 1x1 convolutions and what is between them: compiled where there is a GPU, else by the interpreter."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixeltui.core import PixelCNNLoss
+from pixeltui.core.gpu import depthwise, feed_forward, use
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HALVES = (torch.float16, torch.bfloat16) if DEVICE == "cuda" else (torch.float16,)
+"""the interpreter's products know no bf16"""
+SMALL = use.ProductTile(32, 16, 16, 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "THERE", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    monkeypatch.setattr(use, "failures", {})
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By the kernels, or by what takes their place where they cannot be compiled."""
+    if request.param == "kernels":
+        pytest.importorskip("triton")
+    else:
+
+        def raises() -> Any:
+            raise RuntimeError("no compiler")
+
+        monkeypatch.setattr(feed_forward, "kernels", raises)
+        monkeypatch.setattr(depthwise, "kernels", raises)
+    return request.param
+
+
+def drawn(pixels: int, channels: int, inside: int, dtype: torch.dtype) -> list[Tensor]:
+    """x, to, into, its bias, out, its bias, and the gradient of the result."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (pixels, channels), (pixels, channels), (inside, channels), (inside,), (channels, inside), (channels,)
+    tensors = [torch.randn(shape, generator=generator) for shape in (*shapes, (pixels, channels))]
+    tensors[2] /= channels**0.5
+    tensors[4] /= inside**0.5
+    return [x.to(DEVICE, torch.float32 if x.dim() == 1 else dtype).requires_grad_() for x in tensors]
+
+
+def with_gradients(y: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    return [y, *torch.autograd.grad(y, inputs[:-1], inputs[-1])]
+
+
+SIZES = [(70, 24, 50), (1, 16, 16), (64, 32, 128), (300, 7, 28)]
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("tiles", ["small", "own"])
+def test_values_and_gradients_are_those_of_double_precision(
+    either: str, size: tuple[int, int, int], dtype: torch.dtype, tiles: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the norm of the error over that of the result: sizes that fill tiles, and that do not."""
+    if tiles == "small":
+        monkeypatch.setattr(feed_forward, "TILE", SMALL)
+    inputs = drawn(*size, dtype)
+    found = with_gradients(feed_forward.feed_forward(*inputs[:-1]), inputs)
+    assert [one.dtype for one in found] == [dtype, *(x.dtype for x in inputs[:-1])]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    x, to, into, into_bias, out, out_bias, _ = exact
+    y = to + F.linear(F.silu(F.linear(x, into, into_bias)), out, out_bias)
+    error = 0.002 if dtype == torch.float16 else 0.015
+    for own, other in zip(found, with_gradients(y, exact), strict=True):
+        assert (own.double() - other).norm() <= error * other.norm()
+    assert (either == "torch") == bool(use.failures)
+
+
+def test_torch_knows_the_operations(either: str) -> None:
+    """Shapes without values, and gradients, as a compiler asks for them."""
+    inputs = [x.detach().requires_grad_() for x in drawn(12, 16, 32, torch.float16)]
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+    torch.library.opcheck(torch.ops.pixeltui.feed_forward.default, tuple(inputs[:-1]), test_utils=tests)
+
+
+OPTIONS: dict[str, Any] = {"architecture": "depthwise", "norm": "layer", "gate": "none"}
+
+
+@pytest.fixture
+def computed(tiny: Any) -> Callable[..., list[Tensor]]:
+    """Loss and gradients of a training step in a half format."""
+    images = torch.randint(8, (2, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    labels, loss = torch.tensor([0, 2], device=DEVICE), PixelCNNLoss()
+
+    def compute(*, recompute: bool = False, **options: Any) -> list[Tensor]:
+        model = tiny((3, 4, 5), 8, 3, **OPTIONS | options).to(DEVICE)
+        model.trunk.recompute = recompute
+        model.train()
+        with torch.autocast(DEVICE, torch.float16):
+            nats = loss(model, images, labels).nats_per_dim
+        return [nats, *torch.autograd.grad(nats, list(model.parameters()), allow_unused=True)]
+
+    return compute
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What the blocks gave to `feed_forward`."""
+    found: list[Tensor] = []
+    own = feed_forward.feed_forward
+    monkeypatch.setattr(feed_forward, "feed_forward", lambda x, *rest: (found.append(x), own(x, *rest))[1])
+    return found
+
+
+def test_a_model_has_the_gradients_that_it_has_without(
+    either: str, computed: Callable[..., list[Tensor]], calls: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = computed()
+    assert len(calls) == 2
+    for own, other in zip(computed(recompute=True), found, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
+    monkeypatch.setattr(use, "ON", False)
+    for own, other in zip(found, computed(), strict=True):
+        assert (own - other).norm() <= 0.02 * other.norm() + 1e-4
+
+
+@pytest.mark.parametrize("options", [{"gate": "tanh"}, {"dropout": 0.3}, {"norm": "none"}], ids=str)
+def test_other_blocks_are_let_be(
+    computed: Callable[..., list[Tensor]], calls: list[Tensor], options: dict[str, Any]
+) -> None:
+    pytest.importorskip("triton")
+    assert all(bool(x.isfinite().all()) for x in computed(**options))
+    assert not calls
