@@ -51,8 +51,11 @@ compile() {
 # images/s beside the naive loop at each batch: a row, or a step of a wave, as one graph
 sample() { pixeltui bench sample --device "$DEVICE" --preset $PRESET --batch $SAMPLES; }
 
-# a row of two streams by torch's kernels and by the Triton kernels, with each of their tiles
-tiles() { if [ "$DEVICE" = cpu ]; then echo "needs a GPU"; else python benchmarks/gpu_sampling.py; fi; }
+# a row of two streams by torch's kernels and by the Triton kernels, and products, with each of their tiles
+tiles() {
+    [ "$DEVICE" = cpu ] && { echo "needs a GPU"; return 0; }
+    python benchmarks/gpu_sampling.py && python benchmarks/gpu_products.py
+}
 
 # the trunks at full size: a step, sampling, and with the file DATA=IMAGES.npz bits/dim after as many images
 trunks() {

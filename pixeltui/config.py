@@ -150,8 +150,8 @@ class Train(Table, frozen=True, kw_only=True):
     compile: Annotated[
         bool | Literal["auto"],
         Meta(
-            description="torch.compile the network, which takes about 40 s. auto: on one GPU, in runs of 5,000 steps "
-            "and more that are not deterministic; hardly pays on a CPU"
+            description="torch.compile the network, which takes half a minute. auto: on one GPU, in runs of 20,000 "
+            "steps and more that are not deterministic; hardly pays on a CPU"
         ),
     ] = "auto"
     device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:1, ...")] = "auto"
