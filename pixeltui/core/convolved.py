@@ -56,7 +56,8 @@ def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 def can_feed_forward(into: nn.Module, out: nn.Module, x: Tensor) -> bool:
     """Whether `plus_feed_forward` is for these: elsewhere it is slower."""
-    return all(isinstance(conv, PointwiseConv2d) for conv in (into, out)) and gpu.usable(x)
+    known = all(isinstance(conv, PointwiseConv2d) and conv.bias is not None for conv in (into, out))
+    return known and gpu.usable(x)
 
 
 def plus_feed_forward(to: Tensor, into: PointwiseConv2d, out: PointwiseConv2d, x: Tensor, gain: Tensor) -> Tensor:

@@ -42,9 +42,7 @@ class DepthwiseWave(WaveTrunk):
         self.features = zeros(pixels, weights.first.shape[1])
         self.own = self.features[:, : self.channels]
         self.h = zeros(pixels, self.channels)
-        self.fresh = zeros(pixels, number, self.channels)
         self.begun = zeros(pixels, number, self.channels)
-        self.work = Work(self.blocks[0], pixels)
         self.first = torch.cat([weights.first_above, weights.first])
         """[pixels seen C, D or more], in the order of window_at"""
         self.bias = self._by_track(bias)
@@ -75,7 +73,11 @@ class DepthwiseWave(WaveTrunk):
         ]
         """[N] in `stored` of what each tap sees from column 0, and its weights [L, D]; the kernels' last tap waits for
         the block before"""
-        self.gpu = wave_blocks(self.stack, self.stored, self.stored_at, self.taps, self.h)
+        self.gpu = wave_blocks(self.stack, self.stored, self.stored_at, self.taps, self.h, self.begun)
+        if self.gpu is None:
+            self.fresh, self.work = torch.zeros_like(self.begun), Work(self.blocks[0], pixels)
+        else:
+            self.recorded = self.gpu.norm, self.gpu.number
 
     def _by_track(self, x: Tensor) -> Tensor:
         """[N, D] of [D] or, by image, [copies B, D]."""

@@ -4,6 +4,7 @@ Shapes: images [B, C, H, W], features [B, D, H, W], L levels, labels int64 [B] i
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -138,8 +139,8 @@ class WaveTrunk(ABC):
     """[copies T B, 1, C]"""
     nowhere: int
     """column of a track that has no pixel"""
-    gpu: object | None
-    """kernels of its own, where there are"""
+    recorded: Hashable = None
+    """numbers and kernels that a recorded step has for good: it is not replayed for a trunk with others"""
 
     def columns_of(self, places: Tensor) -> Tensor:
         """Columns for `pixels` and `take`, of places as the front's."""

@@ -42,7 +42,7 @@ def cached_sampler(
             request.any_known,
             dtype,
             sampler.gpu is None,
-            wave is None or wave.gpu is None,
+            None if wave is None else wave.recorded,
         )
         sampler = kept.take(model, (*kind, request.images.device), sampler)
         sampler.done = partial(kept.give_back, model, (*kind, request.images.device))

@@ -78,11 +78,54 @@ def test_values_and_gradients_are_those_of_double_precision(
     assert (either == "torch") == bool(use.failures)
 
 
-def test_torch_knows_the_operations(either: str) -> None:
-    """Shapes without values, and gradients, as a compiler asks for them."""
-    inputs = [x.detach().requires_grad_() for x in drawn(12, 16, 32, torch.float16)]
+@pytest.mark.parametrize("turned", [False, True])
+def test_torch_knows_the_operations(either: str, turned: bool) -> None:
+    """Shapes without values, and gradients, as a compiler asks for them; turned: features of one image, as they lie."""
+    inputs = [x.detach() for x in drawn(12, 16, 32, torch.float16)]
+    if turned:
+        inputs[:2] = (x.t().contiguous().t() for x in inputs[:2])
+    inputs = [x.requires_grad_() for x in inputs]
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
     torch.library.opcheck(torch.ops.pixeltui.feed_forward.default, tuple(inputs[:-1]), test_utils=tests)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
+def test_batches_of_any_size_are_compiled_once() -> None:
+    torch.compiler.reset()
+    graphs: list[Any] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(feed_forward.feed_forward, backend=backend, dynamic=True, fullgraph=True)
+    for pixels in (12, 20, 28):
+        inputs = [x.detach() for x in drawn(pixels, 16, 32, torch.float16)[:-1]]
+        torch.testing.assert_close(compiled(*inputs), feed_forward.feed_forward(*inputs))
+    assert len(graphs) == 1
+
+
+def test_memory_in_any_order(either: str) -> None:
+    """Views that are not contiguous, biases too."""
+    inputs = [x.detach() for x in drawn(12, 16, 32, torch.float16)[:-1]]
+    views = [torch.stack([x, x], dim=-1)[..., 0] for x in inputs]
+    assert torch.equal(feed_forward.feed_forward(*views), feed_forward.feed_forward(*inputs))
+    assert (either == "torch") == bool(use.failures)
+
+
+def test_a_result_that_nothing_hangs_on_has_no_gradient(either: str) -> None:
+    class Nowhere(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, x: Tensor) -> Tensor:
+            return x.sum()
+
+        @staticmethod
+        def backward(_: Any, *__: Any) -> None:
+            return None
+
+    inputs = drawn(12, 16, 32, torch.float16)[:-1]
+    Nowhere.apply(feed_forward.feed_forward(*inputs)).backward()  # type: ignore[no-untyped-call]
+    assert all(x.grad is None or not x.grad.any() for x in inputs)
 
 
 OPTIONS: dict[str, Any] = {"architecture": "depthwise", "norm": "layer", "gate": "none"}
@@ -124,6 +167,17 @@ def test_a_model_has_the_gradients_that_it_has_without(
     monkeypatch.setattr(use, "ON", False)
     for own, other in zip(found, computed(), strict=True):
         assert (own - other).norm() <= 0.02 * other.norm() + 1e-4
+
+
+def test_blocks_without_a_bias_are_let_be(tiny: Any, calls: list[Tensor]) -> None:
+    pytest.importorskip("triton")
+    model = tiny((3, 4, 5), 8, **OPTIONS).to(DEVICE)
+    for block in model.trunk.blocks:
+        block.into.bias = None
+    with torch.autocast(DEVICE, torch.float16):
+        features = model.trunk(torch.randn(2, 3, 4, 5, device=DEVICE), None)
+    assert bool(features.isfinite().all())
+    assert not calls
 
 
 @pytest.mark.parametrize("options", [{"gate": "tanh"}, {"dropout": 0.3}, {"norm": "none"}], ids=str)

@@ -12,7 +12,7 @@ import torch
 from sampled import last, random_images
 
 from pixeltui.commands import sampling_speed
-from pixeltui.core import ConditionalPixelCNN, kept
+from pixeltui.core import ConditionalPixelCNN, depthwise_wave, kept
 from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.gpu import feed_forward, launches, pixels, use, wave
@@ -83,18 +83,19 @@ WAVE_TILES = [use.ProductTile(16, 16, 16, 1, 2), use.ProductTile(32, 16, 32, 1, 
 
 @pytest.mark.usefixtures("drew")
 @pytest.mark.parametrize("tile", WAVE_TILES, ids=str)
+@pytest.mark.parametrize("size", [1e36, 1e20, 3e4, 1.0, 1e-8, 1e-30])
 @pytest.mark.parametrize("options", [{}, {"norm": "rms", "kernel": 5}, {"channels": 20, "kernel": 1}], ids=str)
 @torch.no_grad()
 def test_blocks_of_a_wave_are_those_of_double_precision(
-    made: Tiny, monkeypatch: pytest.MonkeyPatch, tile: use.ProductTile, options: dict[str, Any]
+    made: Tiny, monkeypatch: pytest.MonkeyPatch, tile: use.ProductTile, size: float, options: dict[str, Any]
 ) -> None:
     """Features of true images, as near as torch's own in fp32; weights of any size."""
     monkeypatch.setattr(wave, "tiles_for", lambda _: wave.Tiles(tile, tile))
     model = made((3, 4, 5), 256, **{"architecture": "depthwise", "norm": "layer", "gate": "none"} | options)
-    for block, size in zip(model.trunk.blocks, (3e4, 1e-4), strict=True):
+    for block in model.trunk.blocks:
         block.into.weight *= size
         block.into.bias *= size
-        block.out.weight /= max(size, 1.0)
+        block.out.weight /= size
     images = random_images(model, 3).to(DEVICE)
     exact = copy.deepcopy(model).double()
     expected = exact.trunk(scale_levels(images, 256).double(), exact.label_index(None, 3, images.device))
@@ -219,7 +220,8 @@ def changed(
 ) -> tuple[ConditionalPixelCNN, ConditionalPixelCNN]:
     """A model whose sampler is kept and that has another's weights since; and that other."""
     monkeypatch.setattr(kept, "records", lambda _: True)
-    model, other = (made((3, 2, 3), 8, architecture=request.param, seed=seed) for seed in range(2))
+    options = {"architecture": request.param, "norm": "layer", "gate": "none"}
+    model, other = (made((3, 2, 3), 8, seed=seed, **options) for seed in range(2))
     model.sample(1, seed=1)
     model.load_state_dict(other.state_dict())
     return model, other
@@ -232,6 +234,7 @@ def test_a_kept_sampler_draws_with_the_weights_of_now(
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert drew[0] is drew[1]
     assert mixture_of(drew[0]) is not None
+    assert not isinstance(drew[0], WaveSampler) or drew[0].trunk.gpu is not None
 
 
 def test_streams_that_interleave_or_are_left_draw_their_own(
@@ -256,6 +259,40 @@ def test_a_sampler_kept_with_its_kernels_is_not_taken_for_one_without(
     monkeypatch.setattr(use, "ON", False)
     assert torch.equal(model.sample(1, seed=2), last(naive_sample_stream(other, 1, seed=2)))
     assert [sampler.gpu is None for sampler in drew] == [False, True]
+
+
+def test_a_wave_kept_with_its_kernels_is_not_taken_for_one_without(
+    made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor with the number of a norm that has become another."""
+    monkeypatch.setattr(kept, "records", lambda _: True)
+    model = made((3, 2, 3), 8, architecture="depthwise", norm="rms", gate="none")
+    model.sample(1, seed=1)
+    for block in model.trunk.blocks:
+        block.norm.eps = 0.5
+    assert torch.equal(model.sample(1, seed=1), last(naive_sample_stream(model, 1, seed=1)))
+    monkeypatch.setattr(depthwise_wave, "wave_blocks", lambda *_: None)
+    assert torch.equal(model.sample(1, seed=1), last(naive_sample_stream(model, 1, seed=1)))
+    assert len(set(map(id, drew))) == 3
+    assert [sampler.trunk.gpu is None for sampler in drew] == [False, False, True]
+
+
+def test_kernels_that_fail_on_the_way_leave_nothing(
+    made: Tiny, drew: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = wave.WaveBlocks._norm
+
+    def fails(self: wave.WaveBlocks, block: int, columns: torch.Tensor) -> None:
+        if block == 1:
+            raise RuntimeError("no compiler")
+        own(self, block, columns)
+
+    monkeypatch.setattr(use, "failures", {})
+    monkeypatch.setattr(wave.WaveBlocks, "_norm", fails)
+    model = made((3, 12, 5), 8, architecture="depthwise", norm="layer", gate="none", blocks=3)
+    assert torch.equal(model.sample(2, seed=1), last(naive_sample_stream(model, 2, seed=1)))
+    assert drew[0].trunk.gpu is None
+    assert use.failures
 
 
 def test_a_wave_of_no_norm_is_torch_s(made: Tiny, drew: list[Any]) -> None:

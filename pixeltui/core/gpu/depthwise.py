@@ -40,7 +40,7 @@ def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: floa
 @torch.library.custom_op("pixeltui::depthwise", mutates_args=())
 def _depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
     """And the factors [B, H, W] of the norm, fp32, empty without."""
-    x, taps = x.contiguous(memory_format=torch.channels_last), taps.contiguous()
+    x, taps, bias = x.contiguous(memory_format=torch.channels_last), taps.contiguous(), bias.contiguous()
     found = _by_kernels(x, kernel_size, lambda: _sums(x, taps, bias, kernel_size, eps))
     if found is not None:
         return found
@@ -104,7 +104,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.bias_dtype = bias.dtype
 
 
-def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
+def _backward(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 5
     x, taps, y, factors = ctx.saved_tensors
     of_x, of_taps = _depthwise_backward(grad, y, factors, x, taps, ctx.kernel_size)
     return of_x, of_taps[:-1].to(taps.dtype), of_taps[-1].to(ctx.bias_dtype), None, None

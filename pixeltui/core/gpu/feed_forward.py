@@ -40,7 +40,7 @@ def _feed_forward(
     x: Tensor, to: Tensor, into: Tensor, into_bias: Tensor, out: Tensor, out_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """And into(x) and silu of that, [M, E]."""
-    x, to, into, out = (t.contiguous() for t in (x, to, into, out))
+    x, to, into, into_bias, out, out_bias = (t.contiguous() for t in (x, to, into, into_bias, out, out_bias))
 
     def by_kernels() -> tuple[Tensor, Tensor, Tensor]:
         inside = x.new_empty(len(x), len(into))
@@ -62,7 +62,8 @@ def _feed_forward(
 def _(
     x: Tensor, to: Tensor, into: Tensor, into_bias: Tensor, out: Tensor, out_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(to), x.new_empty(len(x), len(into)), x.new_empty(len(x), len(into))
+    inside = x.new_empty(x.shape[0], into.shape[0])
+    return to.new_empty(to.shape), inside, torch.empty_like(inside)
 
 
 @torch.library.custom_op("pixeltui::feed_forward_backward", mutates_args=())
@@ -89,7 +90,7 @@ def _(
     grad: Tensor, x: Tensor, inside: Tensor, active: Tensor, into: Tensor, out: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     of_into_bias, of_out_bias = (x.new_empty(size, dtype=torch.float32) for size in into.shape)
-    return torch.empty_like(x), torch.empty_like(into), of_into_bias, torch.empty_like(out), of_out_bias
+    return x.new_empty(x.shape), into.new_empty(into.shape), of_into_bias, out.new_empty(out.shape), of_out_bias
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -100,7 +101,9 @@ def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Te
     ctx.set_materialize_grads(False)  # zeros for these would be written
 
 
-def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, ...]:
+def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 6
     of_x, of_into, of_into_bias, of_out, of_out_bias = _feed_forward_backward(grad, *ctx.saved_tensors)
     return of_x, grad, of_into, of_into_bias, of_out, of_out_bias
 
@@ -129,7 +132,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, other: Tensor
 def _silu_gradient(grad: Tensor, inside: Tensor) -> Tensor:
     """grad [M, E] becomes that of `inside`; its sums [E]."""
     pixels, features = inside.shape
-    parts = torch.empty(-(-pixels // (GRADIENT_ROWS * EACH)), features, device=grad.device)
+    parts = torch.empty(-(-pixels // (GRADIENT_ROWS * EACH)), features, dtype=torch.float32, device=grad.device)
     kernels().silu_gradient[len(parts), -(-features // GRADIENT_COLUMNS)](
         *(grad, inside, parts, pixels),
         **{"N": features, "EACH": EACH, "BM": GRADIENT_ROWS, "BN": GRADIENT_COLUMNS},

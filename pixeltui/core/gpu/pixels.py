@@ -93,7 +93,7 @@ def gpu_pixels(sampler: "RowSampler") -> GpuPixels | None:
 
 
 def gpu_mixture(sampler: "WaveSampler") -> MixtureKernel | None:
-    """A wave's draws; the trunk's products are torch's, of several pixels of an image at once. None as above."""
+    """A wave's draws; its trunk has kernels of its own (gpu.wave), or torch's. None as above."""
     if not use.usable(sampler.row.device) or sampler.draw is not None:
         return None
     try:

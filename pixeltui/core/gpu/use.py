@@ -73,13 +73,17 @@ def power(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
+def launching_on(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Triton launches on the current device, whichever the tensors are on."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
 def tried(kind: Hashable, device: torch.device, work: Callable[[], Found]) -> Found | None:
     """What `work`, which launches kernels, gives; None where these could not be compiled, now or before."""
     if kind in failures:
         return None
     try:
-        # Triton launches on the current device, whichever the tensors are on
-        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+        with launching_on(device):
             return work()
     except torch.OutOfMemoryError:
         raise

@@ -15,7 +15,7 @@ from pixeltui.core.gpu.use import MOST_NUMBERS, ProductTile, kernels, power
 
 LARGEST = 14
 """what is split is scaled to less than 2 to this, of the 2^16 that fp16 holds"""
-MOST_SHIFT = 100
+MOST_SHIFT = 126
 SPLIT_BYTES = 4
 """of a number in two of fp16"""
 NUMBERS = 1024
@@ -71,12 +71,20 @@ def _factor(largest: Tensor) -> Tensor:
 class WaveBlocks:
     """Takes h [N, D], of the pixels before the first block, through all of them."""
 
-    def __init__(self, stack: DepthwiseStackWeights, stored: Tensor, stored_at: Tensor, taps: Taps, h: Tensor) -> None:
-        """stored [N, columns, L, D], stored_at [N]: place of column 0; taps: places [N] from column 0, weights [L, D].
-        Raises Unsupported."""
+    def __init__(
+        self,
+        stack: DepthwiseStackWeights,
+        stored: Tensor,
+        stored_at: Tensor,
+        taps: Taps,
+        h: Tensor,
+        begun: Tensor,
+    ) -> None:
+        """stored [N, columns, L, D], stored_at [N]: place of column 0; taps: places [N] from column 0, weights [L, D];
+        begun [N, L, D]: for sums. Raises Unsupported."""
         blocks = stack.blocks
         self.norm, self.number = _norm(blocks)
-        self.stored, self.stored_at, self.h = stored, stored_at, h
+        self.stored, self.stored_at, self.h, self.begun = stored, stored_at, h, begun
         pixels, (number, channels), inside = len(h), stack.biases.shape, blocks[0].wide
         if h.dtype != torch.float32:
             raise Unsupported(str(h.dtype))
@@ -95,17 +103,20 @@ class WaveBlocks:
         self.into_bias = torch.stack([block.bias for block in blocks])
         self.into = Split.of(into)
         # |x| is at most sqrt(D) after a norm, so that what is inside is at most this (Cauchy and Schwarz)
-        most = channels**0.5 * torch.linalg.vector_norm(into, dim=1) + self.into_bias.abs()
-        self.following = _factor(most.amax(1)).clamp(max=1.0)[:, None]
+        most = channels**0.5 * torch.linalg.vector_norm(into, dim=1, dtype=torch.float64) + self.into_bias.abs()
+        self.following = _factor(most.amax(1)).float()[:, None]
         """[L, 1]: what is inside is multiplied by it, so that fp16 holds it"""
         self.out = Split.of(torch.stack([block.out[:inside] for block in blocks]))
         self.out_scale = self.out.scale / self.following
         self.out_bias = torch.stack([block.out[inside] for block in blocks])
-        self.begun = h.new_empty(pixels, number, channels)
         self.normed, self.active = _halves(h, pixels, channels), _halves(h, pixels, inside)
 
     def run(self, columns: Tensor) -> None:
         """columns int64 [N] of the pixels."""
+        with use.launching_on(self.h.device):
+            self._run(columns)
+
+    def _run(self, columns: Tensor) -> None:
         wide = self.blocks * self.channels
         kernels().wave_taps[self.pixels, -(-wide // NUMBERS)](
             *(self.stored, self.places, columns, self.taps, self.biases, self.begun, self.pixels),
@@ -163,14 +174,14 @@ def _halves(like: Tensor, *shape: int) -> tuple[Tensor, Tensor]:
 
 
 def wave_blocks(
-    stack: DepthwiseStackWeights, stored: Tensor, stored_at: Tensor, taps: Taps, h: Tensor
+    stack: DepthwiseStackWeights, stored: Tensor, stored_at: Tensor, taps: Taps, h: Tensor, begun: Tensor
 ) -> WaveBlocks | None:
     """None where triton is not there, the kernels lack a part of the model, or do not compile. `stored` and h are zeros
     before and after."""
     if not use.usable(h.device):
         return None
     try:
-        blocks = WaveBlocks(stack, stored, stored_at, taps, h)
+        blocks = WaveBlocks(stack, stored, stored_at, taps, h, begun)
     except Unsupported:
         return None
 
@@ -179,8 +190,7 @@ def wave_blocks(
         return True
 
     kind = ("wave", h.device, blocks.channels, blocks.inside, blocks.norm, blocks.tiles)
-    if not use.tried(kind, h.device, runs):
-        return None
+    ran = use.tried(kind, h.device, runs)
     stored.zero_()
     h.zero_()
-    return blocks
+    return blocks if ran else None

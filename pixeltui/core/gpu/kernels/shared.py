@@ -1,4 +1,4 @@
-"""What both kernels do: products through memory that a program has to itself, norms, gates, functions."""
+"""What the kernels of a pixel do: products through memory that a program has to itself, norms, gates, functions."""
 
 import triton
 import triton.language as tl

@@ -2,7 +2,7 @@
 
 A number in fp32 is split into two of fp16 (Ootomo and Yokota 2022): what the first, `high`, leaves is `low`, times
 2^11. Three of the four products of two such numbers are summed, those with a `low` by themselves; what is lost is 2^-22
-of a term, as much as fp32 loses of a sum. Shapes: N pixels of a step, D features, L blocks.
+of a term, and what tensor cores lose of a sum in fp32. Shapes: N pixels of a step, D features, L blocks.
 """
 
 import triton
