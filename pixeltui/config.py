@@ -95,7 +95,7 @@ class Model(Table, frozen=True, kw_only=True):
         str,
         Meta(description="dmol (discretised mixture of logistics) or categorical (a softmax over the levels)"),
     ] = "dmol"
-    mixtures: Annotated[Positive, Meta(description="logistics in the mixture; head dmol only")] = 10
+    mixtures: Annotated[Positive, Meta(description="logistics in the mixture; head dmol only")] = 20
     channel_autoregressive: Annotated[
         bool,
         Meta(description="a pixel's channels in order, each given those before; false: independent of one another"),

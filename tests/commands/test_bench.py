@@ -71,7 +71,8 @@ def test_other_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_naive_network_is_the_same_function(architecture: str, gate: str, larger: float) -> None:
     """Ours with cropped kernels, the naive one with full ones and masks: the same likelihoods, or no comparison."""
     torch.manual_seed(0)
-    table = Model(architecture=architecture, channels=8, blocks=2, first_kernel=5, linear_skip=2, gate=gate)
+    sizes = {"channels": 8, "blocks": 2, "first_kernel": 5, "linear_skip": 2, "mixtures": 10}
+    table = Model(architecture=architecture, gate=gate, **sizes)
     model = build_model(table, (3, 7, 6), 256, 3)
     naive = naive_copy(model)
     images, labels = torch.randint(256, (4, 3, 7, 6), dtype=torch.uint8), torch.tensor([0, 1, 2, 0])
@@ -123,7 +124,7 @@ def test_a_step_is_three_forward_passes_but_for_what_the_image_would_get(
 @pytest.mark.parametrize("skip", [0, 5])
 @pytest.mark.parametrize(("gate", "inner"), [("silu", 16), ("none", 8)])
 def test_multiply_adds_are_those_of_the_live_weights(architecture: str, skip: int, gate: str, inner: int) -> None:
-    table = Model(architecture=architecture, channels=8, blocks=2, linear_skip=skip, gate=gate)
+    table = Model(architecture=architecture, channels=8, blocks=2, linear_skip=skip, gate=gate, mixtures=10)
     model = build_model(table, (3, 8, 8), 256, 0)
     row, pixel = sampling_speed.weights(model)
     live = 0

@@ -47,7 +47,7 @@ def wave_taps(
     tl.store(begun + pixel * WIDE + at, sums, mask=at < WIDE)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["block"])
 def wave_norm(
     h,
     begun,
