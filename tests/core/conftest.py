@@ -12,6 +12,7 @@ import torch
 
 from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model, native
+from pixeltui.core.gpu import depthwise, feed_forward, use
 from pixeltui.core.native import compiled, library
 
 COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -90,3 +91,27 @@ def lanes(request: pytest.FixtureRequest, built: library.Library, monkeypatch: p
 @pytest.fixture(name="compiled")
 def _compiled(built: library.Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "load", lambda: built)
+
+
+@pytest.fixture
+def kernels_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton kernels are used on every device, and none has failed to compile."""
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "THERE", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    monkeypatch.setattr(use, "failures", {})
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def either(request: pytest.FixtureRequest, kernels_on: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By the kernels, or by what takes their place where they cannot be compiled."""
+    if request.param == "kernels":
+        pytest.importorskip("triton")
+    else:
+
+        def raises() -> Any:
+            raise RuntimeError("no compiler")
+
+        monkeypatch.setattr(depthwise, "kernels", raises)
+        monkeypatch.setattr(feed_forward, "kernels", raises)
+    return request.param

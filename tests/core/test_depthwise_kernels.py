@@ -11,35 +11,13 @@ from torch import Tensor
 from pixeltui.commands.naive_training import naive_copy
 from pixeltui.core import PixelCNNLoss
 from pixeltui.core.depthwise import DepthwiseConv2d
-from pixeltui.core.gpu import depthwise, feed_forward, use
+from pixeltui.core.gpu import depthwise, use
 from pixeltui.core.layers import LayerNorm
 
+pytestmark = pytest.mark.usefixtures("kernels_on")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16
 """of products: the interpreter's know no bf16"""
-
-
-@pytest.fixture(autouse=True)
-def on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(use, "ON", True)
-    monkeypatch.setattr(use, "THERE", True)
-    monkeypatch.setattr(use, "compiles_for", lambda _: True)
-    monkeypatch.setattr(use, "failures", {})
-
-
-@pytest.fixture(params=["kernels", "torch"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """By the kernels, or by what takes their place where they cannot be compiled."""
-    if request.param == "kernels":
-        pytest.importorskip("triton")
-    else:
-
-        def raises() -> Any:
-            raise RuntimeError("no compiler")
-
-        monkeypatch.setattr(depthwise, "kernels", raises)
-        monkeypatch.setattr(feed_forward, "kernels", raises)
-    return request.param
 
 
 def gradients(y: Tensor, weights: Tensor, x: Tensor, conv: DepthwiseConv2d) -> list[Tensor]:

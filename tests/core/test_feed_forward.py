@@ -9,35 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixeltui.core import PixelCNNLoss
-from pixeltui.core.gpu import depthwise, feed_forward, use
+from pixeltui.core.gpu import feed_forward, use
 
+pytestmark = pytest.mark.usefixtures("kernels_on")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALVES = (torch.float16, torch.bfloat16) if DEVICE == "cuda" else (torch.float16,)
 """the interpreter's products know no bf16"""
 SMALL = use.ProductTile(32, 16, 16, 1, 2)
-
-
-@pytest.fixture(autouse=True)
-def on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(use, "ON", True)
-    monkeypatch.setattr(use, "THERE", True)
-    monkeypatch.setattr(use, "compiles_for", lambda _: True)
-    monkeypatch.setattr(use, "failures", {})
-
-
-@pytest.fixture(params=["kernels", "torch"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """By the kernels, or by what takes their place where they cannot be compiled."""
-    if request.param == "kernels":
-        pytest.importorskip("triton")
-    else:
-
-        def raises() -> Any:
-            raise RuntimeError("no compiler")
-
-        monkeypatch.setattr(feed_forward, "kernels", raises)
-        monkeypatch.setattr(depthwise, "kernels", raises)
-    return request.param
 
 
 def drawn(pixels: int, channels: int, inside: int, dtype: torch.dtype) -> list[Tensor]:
