@@ -12,6 +12,8 @@ from pixeltui.errors import did_you_mean
 if TYPE_CHECKING:
     from pixeltui.config import Config
 
+ONE_STACK = ("depthwise", "single_stack")
+"""architectures whose first kernel does not see the pixel itself"""
 PERIOD = re.compile(r"(\d+) ?(steps?|epochs?)")
 
 
@@ -34,8 +36,8 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
     for key, size in (("model.kernel", model.kernel), ("model.first_kernel", model.first_kernel)):
         if size % 2 == 0 or size > 63:
             yield key, f"expected an odd number up to 63, got {size}"
-    if model.architecture == "single_stack" and model.first_kernel < 3:
-        yield "model.first_kernel", "a single stack with a first kernel of 1 sees nothing: 3 or more"
+    if model.architecture in ONE_STACK and model.first_kernel < 3:
+        yield "model.first_kernel", f"of {model.architecture} a first kernel of 1 sees nothing: 3 or more"
     if beyond := [block for block in model.attention.after if block > model.blocks]:
         yield "model.attention.after", f"there is no block {beyond[0]}: model.blocks is {model.blocks}"
     if model.attention.after and model.channels % model.attention.heads:

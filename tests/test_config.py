@@ -107,6 +107,7 @@ def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         ("train.batch_size=1e3", "expected int"),
         ("model.head=softmax", "dmol"),
         ("model={architecture = 'single_stack', first_kernel = 1}", "sees nothing"),
+        ("model.first_kernel=1", "of depthwise a first kernel of 1 sees nothing"),
         ("sample.top_p=0", "> 0"),
     ],
 )

@@ -75,7 +75,7 @@ def _rows(x: Tensor) -> Tensor:
 
 def _image(rows: Tensor, like: Tensor) -> Tensor:
     """[B, C', H, W] of [B H W, C']"""
-    return rows.view(like.shape[0], *like.shape[2:], -1).movedim(-1, 1)
+    return rows.view(like.shape[0], *like.shape[2:], rows.shape[1]).movedim(-1, 1)
 
 
 def _on_gpu(x: Tensor) -> bool:

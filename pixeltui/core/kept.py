@@ -54,14 +54,14 @@ def padded(request: "Request", size: int) -> "Request":
 
 def take(model: nn.Module, kind: Hashable, fresh: "CachedSampler[Any]") -> "CachedSampler[Any]":
     """An idle sampler of this kind, made equal to a fresh one; the fresh one where there is none."""
-    kept = _idle.get(model, {}).pop(kind, None)
-    if kept is None:
+    idle = _idle.get(model, {}).pop(kind, None)
+    if idle is None:
         return fresh
-    parts = [kept.trunk, kept.head, kept.gpu], [fresh.trunk, fresh.head, fresh.gpu]
+    parts = [idle.trunk, idle.head, idle.gpu], [fresh.trunk, fresh.head, fresh.gpu]
     for old, new in zip(_tensors(*parts), _tensors(parts[1], parts[1]), strict=True):
         old.untyped_storage().copy_(new.untyped_storage())
-    kept.request = fresh.request
-    return kept
+    idle.request = fresh.request
+    return idle
 
 
 def give_back(model: nn.Module, kind: Hashable, sampler: "CachedSampler[Any]") -> None:

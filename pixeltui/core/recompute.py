@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from pixeltui.core.dropout import Dropout
+
 
 def recomputed(block: nn.Module, *inputs: Tensor | None) -> Any:
     """What block(*inputs) gives, bit for bit, gradients too; nothing inside of the block is kept for them.
@@ -17,7 +19,9 @@ def recomputed(block: nn.Module, *inputs: Tensor | None) -> Any:
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     # A compiler traces no contexts: it gets them only where they do something.
     contexts: dict[str, Any] = {"context_fn": lambda: (contextlib.nullcontext(), _still(norms))} if norms else {}
-    return checkpoint(block, *inputs, use_reentrant=False, **contexts)
+    # Masks of images with seeds lie in memory: no generator is asked, which torch before 2.10 cannot record.
+    draws = any(isinstance(layer, Dropout) and layer.drops and layer.draws is None for layer in block.modules())
+    return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=draws, **contexts)
 
 
 @contextlib.contextmanager

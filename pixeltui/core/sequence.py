@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
 
 
-class AnyTrunk(IncrementalTrunk):
+class WholeTrunk(IncrementalTrunk):
     """A trunk that does not offer `incremental`, by a forward of the rows that reach the pixel."""
 
     def __init__(self, trunk: Trunk, labels: Tensor | None, image: Tensor) -> None:
@@ -62,7 +62,7 @@ def distributions(
         index = model.label_index(labels, batch, device)
         trunk = model.trunk.incremental(index, batch, *model.image_shape[1:], dtype)
         if trunk is None:
-            trunk = AnyTrunk(model.trunk, index, torch.zeros(batch, *model.image_shape, dtype=dtype, device=device))
+            trunk = WholeTrunk(model.trunk, index, torch.zeros(batch, *model.image_shape, dtype=dtype, device=device))
     return in_order(model, trunk)
 
 

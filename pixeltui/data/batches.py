@@ -19,11 +19,6 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return max(1, n // batch_size)
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
-    """int64 [n]: the permutation of 0..n-1 in which an epoch takes the images."""
-    return _order(n, seed, epoch).clone()
-
-
 def batch_indices(n: int, batch_size: int, seed: int, step: int) -> Tensor:
     """int64 [min(n, batch_size)]: the images of a step, counted from 0 over all epochs."""
     epoch, batch = divmod(step, steps_per_epoch(n, batch_size))

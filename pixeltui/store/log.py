@@ -150,7 +150,7 @@ def glance(path: Path) -> tuple[list[AnyEvent], int]:
                 piece = os.pread(fd, _GLANCE, _END + i * between // GLANCES)
                 start = piece.find(b"\n") + 1
                 end = piece.find(b"\n", start)
-                if 0 < start < end and piece[start:end] != lines[-1]:
+                if 0 < start < end and (not lines or piece[start:end] != lines[-1]):
                     lines.append(piece[start:end])
             lines += os.pread(fd, _END, max(size - _END, 0)).split(b"\n")[1:-1]
     except OSError:

@@ -1,9 +1,11 @@
 """BatchNorm over the images of all processes on CPUs, where torch's SyncBatchNorm does not go."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import once_differentiable
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
@@ -49,6 +51,20 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 def _total(part: Tensor) -> Tensor:
-    """The sum over processes; its gradient is the sum over processes too."""
-    total: Tensor = all_reduce(part)  # type: ignore[no-untyped-call]
+    total: Tensor = _Total.apply(part)  # type: ignore[no-untyped-call]
     return total
+
+
+class _Total(torch.autograd.Function):
+    """The sum over processes; its gradient is the sum over processes too."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        total = part.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return _Total.forward(ctx, grad)

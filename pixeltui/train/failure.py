@@ -18,26 +18,29 @@ def not_finite(steps: int, progress: Progress, run: str) -> str:
     )
 
 
-def halved(size: int, before: int, accumulate: int, *, batch_norm: bool) -> str:
+def halved(batch_size: int, size: int, before: int, accumulate: int, *, batch_norm: bool) -> str:
     """Of a step that was repeated with more micro-batches than before. size: of a process's part of the batch."""
     sizes = [-(-size // parts) for parts in (before, accumulate)]
     same = OF_MICRO_BATCH if batch_norm else "the same loss and gradient"
     return (
         f"out of memory with micro-batches of {sizes[0]} images: the step was repeated with {sizes[1]}, as all others "
-        f"will be ({same}); from the start: --set train.accumulate={accumulate}"
+        f"will be ({same}); from the start: --set train.accumulate={_dividing(batch_size, accumulate)}"
     )
 
 
-def out_of_memory(size: int, progress: Progress, accumulate: int, *, batch_norm: bool) -> str:
+def out_of_memory(batch_size: int, size: int, progress: Progress, accumulate: int, *, batch_norm: bool) -> str:
     """size: of a process's part of the batch."""
-    more = next((n for n in range(accumulate + 1, size + 1) if size % n == 0), None)
-    same = OF_MICRO_BATCH if batch_norm else "the same gradient, less memory"
-    advice = (
-        f"try micro-batches of {size // more}: --set train.accumulate={more} ({same})"
-        if more
-        else "not even one image fits: make the model smaller"
-    )
+    advice = "not even one image fits: make the model smaller"
+    if accumulate < size:
+        more = _dividing(batch_size, accumulate + 1)
+        same = OF_MICRO_BATCH if batch_norm else "the same gradient, less memory"
+        advice = f"try micro-batches of {-(-size // min(more, size))}: --set train.accumulate={more} ({same})"
     return f"out of memory with micro-batches of {-(-size // accumulate)} images; {advice}; {last_good(progress)}"
+
+
+def _dividing(batch_size: int, least: int) -> int:
+    """The first number of micro-batches from `least` on that a config takes."""
+    return next(n for n in range(least, batch_size + 1) if batch_size % n == 0)
 
 
 def not_saved(progress: Progress) -> str:

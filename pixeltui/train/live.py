@@ -1,6 +1,7 @@
 """Samples while training: a generator on the EMA weights as they were when it began, advanced between steps."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +16,9 @@ from pixeltui.events import DrawSample, SampleSaved
 from pixeltui.store.files import own_folder
 from pixeltui.store.rundir import RunDir
 from pixeltui.train.report import Reporter
+
+MOST_WISHED = 4096
+"""samples of one sheet that a command may ask for: all are held, and drawn between steps"""
 
 
 def labels_in_turn(model: ConditionalPixelCNN, count: int, chosen: Sequence[int] | None = None) -> list[int]:
@@ -94,9 +98,16 @@ class LiveSampler:
         self._began_one = False
         """the first sheet compiles its kernels on a GPU: seconds, once, which it is not to wait for ten times over"""
 
-    @property
-    def num_classes(self) -> int:
-        return self._model.num_classes
+    def refusal(self, wish: DrawSample) -> str:
+        """Why images cannot be drawn like this, or ""."""
+        classes = self._model.num_classes
+        if any(not 0 <= label < classes for label in wish.labels or ()):
+            return f"expected labels under {classes}, got {', '.join(map(str, wish.labels or ()))}"
+        if wish.count is not None and not 1 <= wish.count <= MOST_WISHED:
+            return f"expected 1 to {MOST_WISHED:,} samples, got {wish.count}"
+        if wish.temperature is not None and not 0 < wish.temperature < math.inf:
+            return f"expected a temperature over 0, got {wish.temperature}"
+        return ""
 
     @property
     def busy(self) -> bool:
@@ -113,10 +124,20 @@ class LiveSampler:
 
     def _begin(self) -> None:
         if self._current is None and self._wish is not None:
-            with self._timed(counts=self._began_one):
-                self._current = LiveSample(self._model, self._config, self._wish, step=self._report.step)
+            wish, self._wish = self._wish, None
+            with self._while_memory_lasts(wish.count or self._config.count), self._timed(counts=self._began_one):
+                self._current = LiveSample(self._model, self._config, wish, step=self._report.step)
             self._began_one = True
-            self._wish = None
+
+    @contextlib.contextmanager
+    def _while_memory_lasts(self, count: int) -> Iterator[None]:
+        """Gives the sheet of so many images up where it ends: training is to have what there is."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            self._current = None
+            message = f"no memory for {count} samples beside training: set sample.count lower"
+            self._report.notice("warning", "memory", message)
 
     @contextlib.contextmanager
     def _timed(self, *, counts: bool = True) -> Iterator[None]:
@@ -134,13 +155,9 @@ class LiveSampler:
         sample = self._current
         if sample is None or (bounded and self._report.clock.trained_seconds < self._next_at):
             return
-        try:
-            with self._timed():
-                sample.advance()
-        except torch.OutOfMemoryError:
-            self._current = None
-            message = f"no memory for {len(sample.images)} samples beside training: set sample.count lower"
-            self._report.notice("warning", "memory", message)
+        with self._while_memory_lasts(len(sample.images)), self._timed():
+            sample.advance()
+        if self._current is None:
             return
         names = [self._data.classes[label] for label in sample.labels]
         self._report.sampling(sample, self._data.levels, names)

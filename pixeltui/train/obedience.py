@@ -78,9 +78,9 @@ class Obedience:
                 self._report.state("training", "asked to go on")
             case events.SaveCheckpoint():
                 return "" if self._saver.write(wait=True) else "the checkpoint could not be written"
-            case events.DrawSample(labels=labels):
-                if any(not 0 <= label < self._samples.num_classes for label in labels or ()):
-                    return f"expected labels under {self._samples.num_classes}, got {labels}"
+            case events.DrawSample():
+                if refusal := self._samples.refusal(command):
+                    return refusal
                 self._samples.ask(command)
             case events.Evaluate():
                 self._scorer.validate()

@@ -35,6 +35,8 @@ from pixeltui.train.scoring import Scorer
 from pixeltui.train.update import Updater
 
 BAD_STEPS_IN_A_ROW = 10
+BAD_STEPS_OF_FP16 = 40
+"""its gradients are scaled by 2^16 at first, half as much after each bad step"""
 TELEMETRY_SECONDS = 5.0
 
 
@@ -115,9 +117,9 @@ class Trainer:
             return Outcome("failed", self.progress.step, str(failure))
         except torch.OutOfMemoryError:
             self.saver.settle()
-            updater = self.updater
+            updater, batch_size = self.updater, self.config.train.batch_size
             reason = out_of_memory(
-                updater.share_size, self.progress, updater.accumulate, batch_norm=updater.has_batch_norm
+                batch_size, updater.share_size, self.progress, updater.accumulate, batch_norm=updater.has_batch_norm
             )
             return Outcome("failed", self.progress.step, reason, known=False)
         except RuntimeError as error:
@@ -172,7 +174,8 @@ class Trainer:
         progress.step += 1
         self.report.step = progress.step
         if updater.accumulate != accumulate:
-            what = halved(updater.share_size, accumulate, updater.accumulate, batch_norm=updater.has_batch_norm)
+            sizes = train.batch_size, updater.share_size
+            what = halved(*sizes, accumulate, updater.accumulate, batch_norm=updater.has_batch_norm)
             self.report.notice("warning", "memory", what)
         self._clock.images += min(train.batch_size, len(self.data.train))
         logs = progress.step % self.config.log.every == 0 or progress.step == self.total_steps
@@ -184,7 +187,7 @@ class Trainer:
             self.updater.waited = 0.0
             self._read_meter()
             self._clock.restart()
-        if bad >= BAD_STEPS_IN_A_ROW:
+        if bad >= (BAD_STEPS_OF_FP16 if self.updater.scaler else BAD_STEPS_IN_A_ROW):
             self.saver.settle()
             raise TrainingFailed(not_finite(bad, progress, self.run_dir.name))
 
@@ -222,7 +225,7 @@ class Trainer:
         for notice in self.data.notices:
             self.report.notice("warning", "data", notice)
         if self.compiled:
-            self.report.notice("info", "compile", "torch compiles the network: the first step takes a minute or so")
+            self.report.notice("info", "compile", "torch compiles the network: half a minute or more to the first step")
         warmup = self.config.train.warmup_epochs * self.steps_per_epoch
         if warmup >= self.total_steps > 1:
             self.report.notice(

@@ -84,7 +84,7 @@ class Updater:
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         loss = self._backward_that_fits(images, labels, step, buffers)
         norm = self._clip()
-        finite = loss.isfinite() if self.scaler else loss.isfinite() & norm.isfinite()
+        finite = loss.isfinite() & norm.isfinite()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._apply(finite)
@@ -106,6 +106,11 @@ class Updater:
     def share_size(self) -> int:
         """Images of a step that this process takes."""
         return int(self._share.stop - self._share.start)
+
+    @property
+    def _smallest_share(self) -> int:
+        """Images of a step that every process takes at least."""
+        return self._batch_size // self.processes.count
 
     @property
     def _share(self) -> slice:
@@ -152,7 +157,7 @@ class Updater:
 
         Tried without the exchange of gradients, for which they would wait if one has run out of memory.
         """
-        smallest, short = self._batch_size // self.processes.count, True
+        short = True
         while short:
             try:
                 self._gradients(images, labels, step, exchange=False)
@@ -163,9 +168,9 @@ class Updater:
             short = self.processes.any(short)
             if short:
                 torch.cuda.empty_cache()
-                if self.accumulate >= smallest:
+                if self.accumulate >= self._smallest_share:
                     raise torch.OutOfMemoryError("not even one image fits")
-                self.accumulate = min(2 * self.accumulate, smallest)
+                self.accumulate = min(2 * self.accumulate, self._smallest_share)
         self._untried = False
 
     def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
@@ -177,9 +182,9 @@ class Updater:
         if not self.model.training:
             self.model.train()
         total = torch.zeros((), device=images.device)
-        size = -(-len(images) // self.accumulate)
-        for start in range(0, len(images), size):
-            part = slice(start, min(start + size, len(images)))
+        parts = min(self.accumulate, self._smallest_share)  # as many in all processes, which wait for one another
+        for number in range(parts):
+            part = slice(len(images) * number // parts, len(images) * (number + 1) // parts)
             own_labels = None if labels is None else labels[part]
             places = range(self._share.start + part.start, self._share.start + part.stop)
             self.model.seed_images([mix(self.config.train.seed, f"dropout/{place}", step) for place in places])

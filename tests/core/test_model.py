@@ -134,6 +134,14 @@ def test_a_training_batch_is_as_large_as_its_seeds_say(tiny: Tiny) -> None:
     assert len(model.eval()(image(model, 1), torch.zeros(1, dtype=torch.int64))) == 1
 
 
+@pytest.mark.parametrize("head", ["dmol", "categorical"])
+@pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
+def test_no_images_have_no_log_probabilities(tiny: Tiny, architecture: str, head: str) -> None:
+    model = tiny((3, 4, 5), 4, 2, architecture=architecture, head=head, attention=True)
+    none = torch.zeros(0, 3, 4, 5, dtype=torch.uint8)
+    assert model.log_prob(none, torch.zeros(0, dtype=torch.int64)).shape == (0, 3, 4, 5)
+
+
 def test_dropout_is_off_in_evaluation(tiny: Tiny) -> None:
     for architecture in ("single_stack", "two_stream", "depthwise"):
         model = tiny((1, 4, 5), 4, architecture=architecture, dropout=0.5)

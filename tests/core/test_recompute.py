@@ -42,6 +42,17 @@ def test_blocks_keep_their_inputs_alone(tiny: Tiny, architecture: str, *, attent
     assert little < 0.5 * kept
 
 
+def test_masks_of_seeded_images_ask_no_generator(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state cannot be read while a graph is recorded, and need not be: the second pass finds the masks again."""
+    model = tiny((1, 8, 8), num_classes=2, dropout=0.3).train()
+    model.seed_images([5, 6, 7, 8])
+    loss, gradients, _ = trained(model, recompute=False)
+    monkeypatch.setattr(torch, "get_rng_state", lambda: pytest.fail("read"))
+    again, recomputed, _ = trained(model, recompute=True)
+    assert again == loss
+    assert all(torch.equal(one, other) for one, other in zip(gradients, recomputed, strict=True))
+
+
 def test_a_model_in_evaluation_mode_keeps_what_it_kept(tiny: Tiny) -> None:
     model = tiny((1, 8, 8))
     assert trained(model, recompute=True)[2] == trained(model, recompute=False)[2]

@@ -82,9 +82,27 @@ def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path
 
 def test_batch_norm_is_that_of_the_whole_batch(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
     """An odd batch, so that a mean of the processes' means would be another; the running means score the test split."""
-    keys = ("model.architecture=single_stack", "model.norm=batch", "train.batch_size=15", "train.precision=fp32")
+    compare_batch_norm(start, tiny_npz, tmp_path, "train.batch_size=15")
+
+
+def test_batch_norm_in_micro_batches_of_other_sizes_is_theirs_together(
+    start: Start, tiny_npz: Path, tmp_path: Path
+) -> None:
+    """4 and 5 images in three parts each: as many, since one process waits for the other's statistics."""
+    words = [*settings(*OF_BATCH_NORM, "train.batch_size=9", "train.accumulate=3", "train.steps=6"), "--name", "run"]
+    two = start(*words)
+    _, errors = two.communicate(timeout=240)
+    assert two.returncode == 0, errors
+    assert "Warning" not in errors
+    assert sorted(losses(tmp_path)) == list(range(1, 7))
+
+
+OF_BATCH_NORM = ("model.architecture=single_stack", "model.norm=batch", "train.precision=fp32")
+
+
+def compare_batch_norm(start: Start, tiny_npz: Path, tmp_path: Path, *keys: str) -> None:
     more = ("train.checkpoint_activations=true", "train.lr=0.01", *SELDOM)
-    words = [*settings(*keys, "train.steps=30", *more), "--name", "run"]
+    words = [*settings(*OF_BATCH_NORM, *keys, "train.steps=30", *more), "--name", "run"]
     two = start(*words)
     _, errors = two.communicate(timeout=240)
     assert two.returncode == 0, errors

@@ -1,6 +1,7 @@
 """Memory that runs out, clocks that jump, steps that hang."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +112,30 @@ def test_a_resumed_run_keeps_the_micro_batches_that_fitted(tiny_config: BuildCon
     assert [notice for notice in sink.of(events.Notice) if notice.kind == "memory"] == []
 
 
+@pytest.mark.parametrize(("batch_size", "room"), [(20, 3), (14, 3), (13, 6), (7, 1)])
+@pytest.mark.parametrize("later", [False, True])
+def test_what_to_try_is_a_config(
+    batch_size: int, room: int, later: bool, tiny_config: BuildConfig, tmp_path: Path
+) -> None:
+    """Micro-batches are halved, whatever divides the batch; train.accumulate has to divide it."""
+    keys = (f"train.batch_size={batch_size}", "train.steps=2", "train.eval_every=0")
+
+    def prepare(trainer: Trainer) -> None:
+        room_for(room)(trainer)
+        if later:  # as where other processes wait, so that this one cannot halve alone
+            trainer.updater._backward_that_fits = lambda *arguments: trainer.updater._backward(*arguments[:3])
+
+    outcome, sink, _ = start(tiny_config(*keys), tmp_path, prepare=prepare)
+    said = outcome.reason if later else next(n.message for n in sink.of(events.Notice) if n.kind == "memory")
+    advice = re.search(r"--set (train\.accumulate=\d+)", said)
+    assert advice, said
+    (tmp_path / "again").mkdir()
+    again, sink, _ = start(tiny_config(*keys, advice[1]), tmp_path / "again", prepare=prepare)
+    if not later:
+        assert again.state == "finished"
+        assert [notice for notice in sink.of(events.Notice) if notice.kind == "memory"] == []
+
+
 def test_when_not_one_image_fits_training_says_so(tiny_config: BuildConfig, tmp_path: Path) -> None:
     outcome, _, _ = start(tiny_config("train.steps=4"), tmp_path, prepare=room_for(0))
     assert outcome.state == "failed"
@@ -152,13 +177,16 @@ def test_memory_that_runs_out_in_the_update_itself_leaves_the_last_checkpoint_an
     assert [name for name, tensor in wanted.items() if not torch.equal(found[name], tensor)] == []
 
 
+@pytest.mark.parametrize("when", ["__init__", "advance"])
 def test_samples_and_scores_that_do_not_fit_do_not_end_training(
-    tiny_config: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    when: str, tiny_config: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: LiveSample) -> None:
+    """Kernels and buffers of a sheet are made where it begins."""
+
+    def full(*arguments: object, **options: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(LiveSample, "advance", full)
+    monkeypatch.setattr(LiveSample, when, full)
 
     def little_room(trainer: Trainer) -> None:
         average = trainer.updater.average

@@ -185,3 +185,6 @@ def test_a_glance_at_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert max(b - a for a, b in pairwise(steps)) < 200, "from all over it"
     assert expected == pytest.approx(5000, rel=0.1)
     assert glance(tmp_path / "none") == ([], 0)
+    path.write_bytes(b"\0" * 1_000_000 + b"\n" + b"".join(lines))
+    found, _ = glance(path)
+    assert found[-1] == evaluated(5000, 2.0), "what it begins with is no line"

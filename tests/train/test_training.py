@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from harness import ListSink, start
 from pixeltui import events
 from pixeltui.config import Config
 from pixeltui.train.checkpoint import load
-from pixeltui.train.trainer import BAD_STEPS_IN_A_ROW, Trainer
+from pixeltui.train.trainer import BAD_STEPS_IN_A_ROW, BAD_STEPS_OF_FP16, Trainer
 
 Make = Callable[..., Config]
 
@@ -191,6 +192,30 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     assert ("checkpoint", True) in acknowledged
 
 
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        ({"labels": (0, -1)}, "labels under 3"),
+        ({"count": 0}, "1 to 4,096 samples"),
+        ({"count": -1}, "1 to 4,096 samples"),
+        ({"count": 10**12}, "1 to 4,096 samples"),
+        ({"temperature": 0.0}, "a temperature over 0"),
+        ({"temperature": -1.0}, "a temperature over 0"),
+        ({"temperature": float("inf")}, "a temperature over 0"),
+        ({"temperature": float("nan")}, "a temperature over 0"),
+    ],
+    ids=str,
+)
+def test_samples_that_cannot_be_drawn_are_refused(
+    tiny_config: Make, tmp_path: Path, wish: dict[str, Any], why: str
+) -> None:
+    outcome, sink, _ = start(tiny_config("train.steps=3"), tmp_path, script={1: [events.DrawSample(**wish)]})
+    (acknowledged,) = sink.of(events.Acknowledged)
+    assert not acknowledged.ok
+    assert why in acknowledged.message
+    assert outcome.state == "finished"
+
+
 def poison(trainer: Trainer, steps: range) -> None:
     """Makes the loss of these steps NaN."""
     update = trainer.updater.update
@@ -220,15 +245,20 @@ def test_a_bad_step_is_not_applied_and_training_goes_on(tiny_config: Make, tmp_p
     assert all(torch.isfinite(t.double()).all() for t in last_tensors(tmp_path).values())
 
 
+@pytest.mark.parametrize(("precision", "after"), [("fp32", BAD_STEPS_IN_A_ROW), ("fp16", BAD_STEPS_OF_FP16)])
 @pytest.mark.parametrize("norm", ["rms", "batch"])
-def test_training_stops_after_several_bad_steps_in_a_row(tiny_config: Make, tmp_path: Path, norm: str) -> None:
-    config = tiny_config("train.steps=60", "train.checkpoint_every=5", f"model.norm={norm}")
+def test_training_stops_after_several_bad_steps_in_a_row(
+    tiny_config: Make, tmp_path: Path, norm: str, precision: str, after: int
+) -> None:
+    keys = (f"model.norm={norm}", f"train.precision={precision}")
+    config = tiny_config("train.steps=60", "train.checkpoint_every=5", *keys)
     outcome, sink, _ = start(config, tmp_path, prepare=lambda trainer: poison(trainer, range(7, 60)))
     assert outcome.state == "failed"
-    assert outcome.step == 7 + BAD_STEPS_IN_A_ROW
+    assert outcome.step == 7 + after
     assert "the last good checkpoint is that of step" in outcome.reason
     assert "--set train.lr=" in outcome.reason
     assert sink.events[-1].state == "failed"
+    assert sink.of(events.Step)[-1].skipped == after
     assert all(torch.isfinite(t.double()).all() for t in last_tensors(tmp_path).values())
 
 

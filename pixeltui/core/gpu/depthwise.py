@@ -23,6 +23,8 @@ AT_ONCE = 5
 """taps whose gradients a program sums: so many are written out in the kernel"""
 EACH = 8
 """rows of such a program"""
+MOST_TAPS = 64
+"""of a kernel, all of which are written out where sums are computed"""
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -41,7 +43,7 @@ def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: floa
 def _depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
     """And the factors [B, H, W] of the norm, fp32, empty without."""
     x, taps, bias = x.contiguous(memory_format=torch.channels_last), taps.contiguous(), bias.contiguous()
-    found = _by_kernels(x, kernel_size, lambda: _sums(x, taps, bias, kernel_size, eps))
+    found = _by_kernels(x, taps, kernel_size, lambda: _sums(x, taps, bias, kernel_size, eps))
     if found is not None:
         return found
     weight, factors = _weight(x, taps, kernel_size), x.new_empty(0, dtype=torch.float32)
@@ -71,7 +73,7 @@ def _depthwise_backward(
     def by_kernels() -> tuple[Tensor, Tensor]:
         return _gradients(grad if y is None else _of_sums(grad, y, factors), x, taps, kernel_size)
 
-    found = _by_kernels(x, kernel_size, by_kernels)
+    found = _by_kernels(x, taps, kernel_size, by_kernels)
     if found is not None:
         return found
     if y is not None:
@@ -115,9 +117,11 @@ def _backward(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Tensor | None, ...
 _depthwise.register_autograd(_backward, setup_context=_save)
 
 
-def _by_kernels(x: Tensor, kernel_size: int, work: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | None:
-    """None where they are not for x, or cannot be compiled."""
-    if not usable(x) or not 0 < x.numel() < MOST_NUMBERS:
+def _by_kernels(
+    x: Tensor, taps: Tensor, kernel_size: int, work: Callable[[], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor] | None:
+    """None where they are not for these, or cannot be compiled."""
+    if not usable(x) or not 0 < x.numel() < MOST_NUMBERS or len(taps) > MOST_TAPS:
         return None
     return use.tried(("depthwise", x.device, x.dtype, x.shape[1], kernel_size), x.device, work)
 
@@ -155,9 +159,11 @@ def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple
     rows, features = batch * height, min(GRADIENT_FEATURES, power(channels))
     programs, each = -(-rows // EACH), range(0, len(taps), AT_ONCE)
     # a part of a half format would be rounded before the others are added
-    of_x = [torch.empty_like(x, dtype=x.dtype if len(each) == 1 else torch.float32) for _ in each]
+    of_x = torch.empty_like(x, dtype=x.dtype if len(each) == 1 else torch.float32)
+    more = of_x if len(each) == 1 else torch.empty_like(of_x)
     parts = x.new_empty(programs, len(taps) + 1, channels, dtype=torch.float32)
-    for first, out in zip(each, of_x, strict=True):
+    for first in each:
+        out = more if first else of_x
         kernels().depthwise_gradients[programs, -(-channels // features)](
             *(x, grad, taps, out, parts, rows),
             **{
@@ -172,7 +178,9 @@ def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple
             **{"P": min(GRADIENT_COLUMNS, power(width)), "BD": features},
             num_warps=GRADIENT_WARPS,
         )
-    return of_x[0] if len(each) == 1 else sum(of_x[1:], of_x[0]).to(x.dtype), parts.sum(0)
+        if first:
+            of_x += more
+    return of_x.to(x.dtype), parts.sum(0)
 
 
 def _weight(x: Tensor, taps: Tensor, kernel_size: int) -> Tensor:

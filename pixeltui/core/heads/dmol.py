@@ -127,7 +127,7 @@ class LogisticMixtureHead(Head):
         """Parameters [B, K * n, H, W], the n of a mixture together: logits, C means, C log-scales, coefficients."""
         c = self.image_channels
         batch, _, height, width = params.shape
-        by_mixture = params.float().view(batch, self.mixtures, -1, height, width)
+        by_mixture = params.float().view(batch, self.mixtures, params.shape[1] // self.mixtures, height, width)
         sizes = [self.logit_channels, c, c, self.pairs]
         logits, means, scales, coefficients = torch.split(by_mixture, sizes, dim=2)
         sharpest = self.log_bin + SHARPEST

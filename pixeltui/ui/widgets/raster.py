@@ -40,7 +40,6 @@ class Symbols:
         return len(self.bits[0])
 
 
-_BRAILLE_BITS = ((1, 2, 4, 64), (8, 16, 32, 128))
 _BRAILLE = " " + "".join(chr(0x2800 + mask) for mask in range(1, 256))
 # Quadrants: 1 upper left, 2 lower left, 4 upper right, 8 lower right.
 _QUADRANTS = " ▘▖▌▝▀▞▛▗▚▄▙▐▜▟█"
