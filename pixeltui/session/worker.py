@@ -71,6 +71,12 @@ class Job:
     run: RunDir
     resume: bool
     processes: "Processes"
+    overrides: Sequence[str] = ()
+    """set on this resume; the run keeps them once it has loaded its checkpoint with them"""
+
+    def keep_overrides(self) -> None:
+        if self.overrides and self.processes.writes:
+            self.run.update_meta(overrides=_all_overrides(self.run, self.overrides))
 
 
 class Watcher(Protocol):
@@ -163,7 +169,7 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
         data = processes.in_turn(lambda: load_data(config))
         claimed = processes.each(lambda: _claim(request, config, data, stack) if processes.writes else None)
         run, resume = cast("tuple[RunDir, bool]", processes.agree(claimed))
-        yield Job(config, data, run, resume, processes)
+        yield Job(config, data, run, resume, processes, request.overrides if request.resume is not None else ())
 
 
 def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contextlib.ExitStack) -> tuple[RunDir, bool]:
@@ -177,8 +183,6 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
         control.discard(run.control_dir)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
-        if request.resume is not None and request.overrides:
-            run.update_meta(overrides=_all_overrides(run, request.overrides))
         return run, True
     run = RunDir.create(
         request.runs_dir,
@@ -216,7 +220,7 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
         watchdog = stack.enter_context(closing(_watchdog(job.run, sink, stack)))
         inbox = CommandInbox(job.run, commands, polls=job.processes.writes, on_look=watchdog.beat)
         trainer = job.processes.each(lambda: Trainer(job.config, job.data, job.run, sink, inbox, job.processes))
-        return trainer.run(resume=job.resume)
+        return trainer.run(resume=job.resume, on_loaded=lambda: job.processes.each(job.keep_overrides))
 
 
 def _watchdog(run: RunDir, sink: RecordingSink | Silent, stack: contextlib.ExitStack) -> Watchdog:

@@ -144,6 +144,13 @@ class Saver:
         if loaded is None:
             return
         tensors, tree = loaded
+        train = self._updater.config.train
+        if train.optimizer != tree["config"]["train"]["optimizer"]:
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer/")}
+            before = tree["config"]["train"]["optimizer"]
+            self._report.notice(
+                "warning", "config", f"{train.optimizer} begins without moments: the checkpoint holds those of {before}"
+            )
         self._updater.load(tensors, tree["scaler"])
         self._progress.take(tree["progress"])
         lr = self._updater.config.train.lr

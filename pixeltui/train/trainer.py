@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,10 +94,13 @@ class Trainer:
         self._scorer = Scorer(self.updater, self.progress, self.saver, self.report, self._orders.stop_waits)
         self._obedience = Obedience(self._orders, self.progress, self.saver, self._scorer, self.samples, self.report)
 
-    def run(self, *, resume: bool = False) -> Outcome:
-        """Trains to the end, to a Stop command or to a failure; the last event says which."""
+    def run(self, *, resume: bool = False, on_loaded: Callable[[], None] = lambda: None) -> Outcome:
+        """Trains to the end, to a Stop command or to a failure; the last event says which.
+
+        on_loaded: called once the checkpoint of a run that goes on is loaded, before it trains.
+        """
         try:
-            outcome = self._outcome(resume=resume)
+            outcome = self._outcome(on_loaded, resume=resume)
         finally:
             self.saver.close()
         if outcome.state == "failed":
@@ -104,10 +108,11 @@ class Trainer:
         self.report.state(outcome.state, outcome.reason)
         return outcome
 
-    def _outcome(self, *, resume: bool) -> Outcome:
+    def _outcome(self, on_loaded: Callable[[], None], *, resume: bool) -> Outcome:
         try:
             if resume:
                 self.saver.load()
+                on_loaded()
             self._start(resumed=resume)
             self._train()
             if not self._orders.stop:
