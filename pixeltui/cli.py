@@ -69,14 +69,26 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
+    _open_closed_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
-    if args.command is None:
-        if not args.no_ui and sys.stdin.isatty() and sys.stdout.isatty():
-            return _run("console", args)
+    if args.command is None and (args.no_ui or not sys.stdin.isatty() or not sys.stdout.isatty()):
         parser.print_help()
         return 0
-    return _run(COMMANDS[args.command][0], args)
+    status = _run("console" if args.command is None else COMMANDS[args.command][0], args)
+    for stream in (sys.stdout, sys.stderr):
+        options.let_go(stream)
+    return status
+
+
+def _open_closed_streams() -> None:
+    """As `>&-` leaves them: the next file that is opened would take the number of one, and get what is printed."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _run(module: str, args: argparse.Namespace) -> int:
@@ -88,9 +100,7 @@ def _run(module: str, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _failed("interrupted", 130, args.debug)
     except BrokenPipeError:
-        # The reader has gone, as in `pixeltui runs list | head`: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # the reader has gone, as in `pixeltui runs list | head`: nobody is left to tell
     except Exception as error:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _failed(f"unexpected {what} (--debug shows where)", 1, args.debug)
@@ -99,9 +109,9 @@ def _run(module: str, args: argparse.Namespace) -> int:
 
 def _failed(message: str, status: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        options.say(traceback.format_exc().rstrip(), sys.stderr)
     if message:  # none: another of a run's processes says it
-        print(f"pixeltui: {printable_lines(message)}", file=sys.stderr)
+        options.say(f"pixeltui: {printable_lines(message)}", sys.stderr)
     return status
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pixeltui.commands import options
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.session.inbox import Signals
 from pixeltui.store.files import open_to_append
@@ -123,9 +124,9 @@ def _give_terminal(terminal: int, strayed: int) -> None:
 def _tell_detached(local: "LocalSession", args: argparse.Namespace, *, failed: bool) -> None:
     name = printable(local.run.name if local.run else "the run")
     if failed:
-        print("pixeltui: the console has failed; training goes on", file=sys.stderr)
+        options.say("pixeltui: the console has failed; training goes on", sys.stderr)
     where = "" if args.runs_dir == Path("runs") else f" --runs-dir {args.runs_dir}"
-    print(f"{name} trains on without a terminal; to see it again: pixeltui{where} attach {name}", flush=True)
+    options.say(f"{name} trains on without a terminal; to see it again: pixeltui{where} attach {name}")
 
 
 def _leave_terminal(local: "LocalSession | None") -> None:
@@ -148,7 +149,7 @@ def _end(app: "Console", local: "LocalSession | None", args: argparse.Namespace)
     if local is None:
         return HANGUP_STATUS if app.return_value == "hangup" else app.return_code or 0
     if local.alive and app.return_value in ("signal", "stopped"):
-        print("writing a checkpoint", flush=True)
+        options.say("writing a checkpoint")
     local.join()
     if local.error is not None:
         raise UserError(printable(local.error))

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import IO
 
+from pixeltui.commands import options
 from pixeltui.commands.console import has_terminal, open_console
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Stop
@@ -29,7 +30,7 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
         torchrun = _start(args, request, run, said, shown=not console)
         if not console:
             return _wait(torchrun, run, said, debug=args.debug)
-        print(f"starting {args.processes} processes", flush=True)
+        options.say(f"starting {args.processes} processes")
         while not run.is_locked():
             if torchrun.poll() is not None:
                 raise UserError(_last_words(said, debug=args.debug))
@@ -37,7 +38,7 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
         status = open_console(args, session=AttachedSession(RunDir.open(run.path)))
         if torchrun.poll() is None and run.is_locked():
             told = f"{run.name} trains on; to see it again: pixeltui --runs-dir {args.runs_dir} attach {run.name}"
-            print(printable(told))
+            options.say(printable(told))
         return status
 
 
@@ -97,7 +98,7 @@ def _last_words(said: IO[bytes], *, debug: bool) -> str:
         said.seek(0)
     lines = [printable(line) for line in said.read().decode(errors="replace").splitlines()]
     if debug:
-        print("\n".join(lines), file=sys.stderr)
+        options.say("\n".join(lines), sys.stderr)
     own = [line.removeprefix("pixeltui: ") for line in lines if line.startswith("pixeltui: ")]
     own = [line for line in own if not line.startswith("warning: ")]
     return own[-1] if own else "the processes could not be started; --debug shows what torchrun says"

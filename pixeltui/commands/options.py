@@ -1,12 +1,13 @@
 """Arguments that several commands take."""
 
 import argparse
+import contextlib
 import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pixeltui.errors import printable_lines
 
@@ -57,7 +58,22 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
 
 def warn(message: str) -> None:
     """To stderr: stdout may be a JSON document, or half blocks."""
-    print(f"pixeltui: warning: {printable_lines(message)}", file=sys.stderr)
+    say(f"pixeltui: warning: {printable_lines(message)}", sys.stderr)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Prints what must not end the work that it tells of: a disk may be full, a terminal gone. On stdout by default."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=stream, flush=True)
+
+
+def let_go(stream: TextIO) -> None:
+    """Flushes it for the last time: what it does not take now is lost, and is not tried again as the process ends."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -70,10 +70,12 @@ def run(args: argparse.Namespace) -> int:
             return _follow(job, signals)
         from pixeltui.session.headless import make_display
 
-        print(printable(f"run {job.run.name} in {job.run.path}"), flush=True)
+        options.say(printable(f"run {job.run.name} in {job.run.path}"))
         with closing(make_display()) as display:
             outcome = worker.train(job, display, signals, options.warn)
-        return conclude(outcome, job.run, args.runs_dir)
+        status = conclude(outcome, job.run, args.runs_dir)
+    options.let_go(sys.stdout)  # a run has ended as it has, whether or not its last lines were taken
+    return status
 
 
 def _follow(job: worker.Job, signals: Signals) -> int:
@@ -108,7 +110,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
     if outcome.state == "failed":
         raise UserError(f"{outcome.reason}; the whole story is in {run_dir.log_path}")
     if outcome.state == "stopped":
-        print(
+        options.say(
             f"stopped by {printable(outcome.reason)} at step {outcome.step}, checkpoint written; to go on: "
             f"pixeltui {where}--no-ui train --resume {printable(run_dir.name)}"
         )
@@ -116,15 +118,15 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
     view, _ = read_view(run_dir.events_path)
     for title, figure in (("validation", view.best), ("test", view.test)):
         if figure is not None:
-            print(f"{title:<10}  {_likelihood(figure)}")
+            options.say(f"{title:<10}  {_likelihood(figure)}")
     train = next(iter(view.evaluated("train")[::-1]), None)
     if view.best and view.test and train and train.bits_per_dim and view.test.bits_per_dim:
-        print(f"training    {_likelihood(train)}")
+        options.say(f"training    {_likelihood(train)}")
         gap = view.test.bits_per_dim - train.bits_per_dim
-        print(f"best epoch {view.best.epoch:.1f}; generalisation gap, test over training: {gap:+.4f} bits/dim")
+        options.say(f"best epoch {view.best.epoch:.1f}; generalisation gap, test over training: {gap:+.4f} bits/dim")
     if view.samples:
-        print(printable(f"samples in {run_dir.path / view.samples[-1].path}"))
-    print(printable(f"more of them: pixeltui {where}sample {run_dir.name} --show"))
+        options.say(printable(f"samples in {run_dir.path / view.samples[-1].path}"))
+    options.say(printable(f"more of them: pixeltui {where}sample {run_dir.name} --show"))
     return 0
 
 

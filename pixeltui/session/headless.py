@@ -1,5 +1,6 @@
 """Training without the console: a progress display on a terminal, plain lines otherwise."""
 
+import errno
 import os
 import sys
 import time
@@ -9,6 +10,7 @@ from pixeltui.events import AnyEvent, Frame, Notice, Started, Step
 from pixeltui.session.describe import describe, figure
 
 LINE_SECONDS = 5.0
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Display(Protocol):
@@ -101,7 +103,10 @@ class ProgressDisplay:
 
 
 class WhileThere:
-    """A display that may lose its terminal or its pipe: from then on nothing is shown, and training goes on."""
+    """A display that may lose its terminal or its pipe: from then on nothing is shown, and training goes on.
+
+    Of a disk that is full only lines are lost: it may be freed again.
+    """
 
     def __init__(self, display: Display) -> None:
         self._display: Display | None = display
@@ -112,8 +117,8 @@ class WhileThere:
         try:
             if self._display is not None:
                 self._display.show(event)
-        except (OSError, ValueError):
-            self._leave()
+        except (OSError, ValueError) as error:
+            self._miss(error)
 
     def show_frame(self, frame: Frame) -> None:
         """Partial images have no place without the console."""
@@ -122,7 +127,11 @@ class WhileThere:
         try:
             if self._display is not None:
                 self._display.close()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            self._miss(error)
+
+    def _miss(self, error: OSError | ValueError) -> None:
+        if not isinstance(error, OSError) or error.errno not in FULL:
             self._leave()
 
     def _leave(self) -> None:

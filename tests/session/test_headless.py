@@ -12,7 +12,8 @@ from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.session.describe import describe
-from pixeltui.session.headless import PlainLines
+from pixeltui.session.headless import PlainLines, WhileThere
+from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
 
 
@@ -114,3 +115,37 @@ def test_a_figure_that_is_not_finite_is_said_so() -> None:
         t=0.0, step=1, epoch=0.1, loss=None, bits_per_dim=None, lr=0.1, grad_norm=None, images_per_second=5.0
     )
     assert "loss not finite" in describe(step, 1)
+
+
+@pytest.mark.parametrize("streams", [">/dev/full 2>/dev/full", "<&- >&- 2>&-"])
+def test_output_that_is_full_or_closed_does_not_end_the_run(streams: str, tiny_npz: Path, tmp_path: Path) -> None:
+    run, started = RunDir(tmp_path / "a"), command(tiny_npz, tmp_path)
+    assert subprocess.run(["sh", "-c", f'exec "$@" {streams}', "sh", *started], check=False).returncode == 0
+    assert summarize(run.path).state == "finished"
+    run.log_path.unlink()
+    run.log_path.mkdir()  # what cannot be written is told, on streams that take nothing either
+    again = [*started[: started.index("train") + 1], "--resume", "a", "--set", "train.steps=12"]
+    assert subprocess.run(["sh", "-c", f'exec "$@" {streams}', "sh", *again], check=False).returncode == 0
+    assert summarize(run.path).step == 12
+
+
+def test_what_a_full_disk_does_not_take_is_missed_and_what_follows_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    display = WhileThere(PlainLines())
+    notices = [events.Notice(t=0.0, level="warning", kind="disk", message=text) for text in ("one", "two")]
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        display.show(notices[0])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    display.show(notices[1])
+    assert capsys.readouterr().out == "warning: two\n"
+
+
+def test_a_command_whose_output_is_not_taken_has_failed(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pixeltui", "--runs-dir", str(tmp_path), "runs", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
