@@ -78,13 +78,14 @@ class Saver:
         step = progress.step
 
         def work() -> events.CheckpointSaved:
-            # The log first: after a power cut it must tell of every step that the checkpoint has behind it.
-            self._report.sink.sync()
-            path = self.checkpoints.save(tensors, tree, step=step, best=best)
             try:
+                # The log first: after a power cut it must tell of every step that the checkpoint has behind it.
+                self._report.sink.sync()
+                path = self.checkpoints.save(tensors, tree, step=step, best=best)
                 size = path.stat().st_size
             except OSError as error:
-                raise CheckpointNotSaved(f"checkpoint {path.name} was taken away: {error.strerror}") from None
+                reason = error.strerror or str(error)
+                raise CheckpointNotSaved(f"the checkpoint of step {step} could not be written: {reason}") from None
             return events.CheckpointSaved(
                 t=time.time(),
                 step=step,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -123,6 +124,23 @@ def test_sigusr1_checkpoints_and_training_goes_on(launch: Launch, tiny_npz: Path
     wait_for(lambda: len(view(run).checkpoints) == 1, process)
     saved = view(run).checkpoints[0].step
     wait_for(lambda: view(run).step > saved + 3, process)
+
+
+def test_no_more_open_files_are_no_end_of_training(launch: Launch, tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = launch(*words(tiny_npz, f"train.steps={LONG}", "sample.every=5"), "--name", "run")
+    wait_for(lambda: run.exists() and len(view(run).samples) > 0, process)
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    wait_for(lambda: "Too many open files" in (run / "log.txt").read_text(), process)
+    reached = view(run).step
+    wait_for(lambda: view(run).step > reached + 20, process)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, (output, errors)
+    assert "training goes on and tries again" in output
+    assert view(run).checkpoints[-1].step == view(run).step
 
 
 def test_a_second_process_is_told_who_has_the_run(launch: Launch, tiny_npz: Path, tmp_path: Path) -> None:
