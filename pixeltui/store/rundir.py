@@ -184,8 +184,15 @@ def new_run_name(preset: str, data_name: str) -> str:
 def run_paths(runs_dir: Path) -> Iterator[Path]:
     """Every directory that is or was meant to be a run, by name."""
     with contextlib.suppress(OSError), os.scandir(runs_dir) as entries:
-        found = [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        found = [entry.path for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
         yield from map(Path, sorted(found))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def find_run(runs_dir: Path, reference: str, *, even_damaged: bool = False) -> RunDir:

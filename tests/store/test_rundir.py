@@ -142,6 +142,7 @@ def test_list_survives_everything_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "half" / "meta.json").write_text('{"schema": 1, "da')
     (tmp_path / "evil\x1b[31m[bold]").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to("loop")
     for name, content in (
         ("nulls", b"\0" * 99),
         ("list", b"[]"),
@@ -155,6 +156,7 @@ def test_list_survives_everything_that_is_no_run(tmp_path: Path) -> None:
     states = {run.name: run.state for run in list_runs(tmp_path)}
     assert "a-file" not in states
     assert "dangling" not in states
+    assert "loop" not in states
     assert {name for name, state in states.items() if state != "damaged"} <= {"whole"}
     assert len(states) == 10
 
