@@ -92,6 +92,15 @@ def load(path: Path) -> Loaded:
     return tensors, header.tree
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Says of which file it is, where in the block what was read from it turns out to be no use."""
+    try:
+        yield
+    except DamagedCheckpoint as error:
+        raise damaged(path, str(error)) from None
+
+
 def _not_saved(path: Path, error: Exception) -> CheckpointNotSaved:
     reason = getattr(error, "strerror", None) or str(error)
     return CheckpointNotSaved(f"checkpoint {path.name} could not be written: {reason}", reason=reason)
@@ -127,11 +136,20 @@ class CheckpointStore:
     nothing is written, renamed or deleted behind it: it may be someone else's.
     """
 
-    def __init__(self, run: RunDir, *, keep: int = 3, on_damaged: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        *,
+        keep: int = 3,
+        on_damaged: Callable[[str], None] = lambda message: None,
+        check: Callable[[Loaded], object] = lambda loaded: None,
+    ) -> None:
+        """check: raises DamagedCheckpoint for one that is whole, and that the run cannot go on from."""
         self._run = run
         self._folder = run.checkpoints_dir
         self._keep = keep
         self._on_damaged = on_damaged
+        self._check = check
 
     def save(self, tensors: dict[str, Tensor], tree: dict[str, Any], *, step: int, best: bool = False) -> Path:
         """Writes the checkpoint of a step and makes it `last`, and `best` where it is. Raises CheckpointNotSaved."""
@@ -238,7 +256,10 @@ class CheckpointStore:
 
     def _whole(self, path: Path) -> Loaded | None:
         try:
-            return load(path)
+            loaded = load(path)
+            with named(path):
+                self._check(loaded)
+            return loaded
         except DamagedCheckpoint as error:
             aside = path.with_name(path.name + DAMAGED_SUFFIX)
             try:

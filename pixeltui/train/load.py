@@ -13,7 +13,7 @@ from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.store.header import damaged
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.checkpoint import CheckpointStore
+from pixeltui.train.checkpoint import CheckpointStore, named
 
 HARMLESS = 100_000_000
 """parameters that no checkpoint has to vouch for"""
@@ -48,13 +48,16 @@ def load_model(
     there is none, DamagedCheckpoint where it cannot be trusted.
     """
     path, (tensors, tree) = CheckpointStore(run, on_damaged=warn).read(checkpoint)
-    config, data = state.check_tree(tree), tree["data"]
+    with named(path):
+        config = state.check_tree(tree)
+    data = tree["data"]
     prefix = "model" if weights == "raw" else "ema"
     shape = tuple(data["image_shape"])
     if _largest_size(config) > max(HARMLESS, 64 * sum(tensor.numel() for tensor in tensors.values())):
         _check_outline(path, config, data, prefix, tensors)
     model = build_model(config, shape, data["levels"], len(data["classes"]))
-    state.load_module(prefix, model, tensors)
+    with named(path):
+        state.load_module(prefix, model, tensors)
     model.to(device).eval()
     return LoadedModel(model, config, tree["step"], path.name, weights, tuple(data["classes"]), data)
 
@@ -79,9 +82,9 @@ def _check_outline(
             raise ValueError(f"{config.model.blocks} blocks in {len(tensors)} tensors")
         with torch.device("meta"):
             outline = build_model(config, tuple(data["image_shape"]), data["levels"], len(data["classes"]))
+        state.check_tensors(prefix, state.module_tensors(prefix, outline), tensors)
     except (ValueError, RuntimeError, UserError) as error:
         raise damaged(path, f"it describes a model that cannot be: {printable(error)}") from None
-    state.check_size(outline, prefix, tensors)
 
 
 def class_labels(wanted: str, classes: tuple[str, ...]) -> list[int]:

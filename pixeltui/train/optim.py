@@ -68,3 +68,13 @@ def make_optimizer(model: nn.Module, train: Train, dtype: torch.dtype = torch.fl
             kernels, groups, ratio=train.muon_lr / train.lr, dtype=products, lr=train.lr, betas=train.betas
         )
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, fused=True)
+
+
+def moments_of(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, tuple[str, ...]]]:
+    """Each parameter, in the order of the optimizer's state, and what that keeps in the parameter's shape."""
+    kernels = len(optimizer.param_groups) - 1 if isinstance(optimizer, MuonAdamW) else -1
+    return [
+        (parameter, ("momentum",) if number == kernels else ("exp_avg", "exp_avg_sq"))
+        for number, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+    ]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pixeltui import events
 from pixeltui.config import as_dict
 from pixeltui.errors import UserError
+from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
@@ -51,7 +52,10 @@ class Saver:
         self._pending: Pending | None = None
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.checkpoints = CheckpointStore(
-            run, keep=updater.config.train.keep, on_damaged=lambda message: report.notice("warning", "damaged", message)
+            run,
+            keep=updater.config.train.keep,
+            on_damaged=lambda message: report.notice("warning", "damaged", message),
+            check=self._check,
         )
 
     @property
@@ -145,12 +149,11 @@ class Saver:
         if loaded is None:
             return
         tensors, tree = loaded
-        train = self._updater.config.train
-        if train.optimizer != tree["config"]["train"]["optimizer"]:
+        optimizer, before = self._updater.config.train.optimizer, tree["config"]["train"]["optimizer"]
+        if optimizer != before:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer/")}
-            before = tree["config"]["train"]["optimizer"]
             self._report.notice(
-                "warning", "config", f"{train.optimizer} begins without moments: the checkpoint holds those of {before}"
+                "warning", "config", f"{optimizer} begins without moments: the checkpoint holds those of {before}"
             )
         self._updater.load(tensors, tree["scaler"])
         self._progress.take(tree["progress"])
@@ -163,7 +166,6 @@ class Saver:
         loaded = self.checkpoints.newest_whole()
         if loaded is None:
             return None
-        state.check_tree(loaded[1])
         data = self._updater.data
         if loaded[1]["data"]["checksum"] != data.checksum:
             raise UserError(
@@ -171,3 +173,18 @@ class Saver:
                 "splits changed): put it back, or start a new run"
             )
         return loaded
+
+    def _check(self, loaded: state.Loaded) -> None:
+        """Whether it is one of this run's. Raises DamagedCheckpoint."""
+        tensors, tree = loaded
+        config, own = state.check_tree(tree), self._updater.tensors()
+        tree["config"] = as_dict(config)
+        for prefix in ("model", "ema"):
+            state.check_tensors(prefix, own, tensors)
+        if config.train.optimizer == self._updater.config.train.optimizer:
+            state.check_optimizer(self._updater.optimizer, tensors)
+        known = {name: tensor for name, tensor in tensors.items() if name in own}
+        state.check_tensors("metrics", {name: own[name] for name in known}, known)
+        scaler = self._updater.scaler_state()
+        if scaler and tree["scaler"] and tree["scaler"].keys() != scaler.keys():
+            raise DamagedCheckpoint("its scaler does not fit the run's")

@@ -18,9 +18,11 @@ from pixeltui.config import Config
 from pixeltui.data import DataSet
 from pixeltui.errors import printable
 from pixeltui.store.header import DamagedCheckpoint
+from pixeltui.train.optim import moments_of
 
 SCHEMA = 1
 Side = Annotated[int, Meta(ge=1, le=256)]
+Place = Annotated[int, Meta(ge=-1)]
 
 Loaded = tuple[dict[str, Tensor], dict[str, Any]]
 """tensors by name, and the tree"""
@@ -31,12 +33,25 @@ def module_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_module(prefix: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copies tensors into the module. Raises DamagedCheckpoint where names or shapes do not fit."""
-    own = {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
-    try:
-        module.load_state_dict(own)
-    except RuntimeError as error:
-        raise DamagedCheckpoint(f"its {prefix} weights do not fit the run's model: {error}") from None
+    """Copies tensors into the module. Raises DamagedCheckpoint where names, shapes or types do not fit."""
+    check_tensors(prefix, module_tensors(prefix, module), tensors)
+    module.load_state_dict({name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if _under(prefix, name)})
+
+
+def check_tensors(prefix: str, expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Whether those under the prefix are what is expected there, values apart. Raises DamagedCheckpoint."""
+    own, known = _outline(prefix, tensors), _outline(prefix, expected)
+    odd = sorted(name for name in own.keys() | known.keys() if own.get(name) != known.get(name))
+    if odd:
+        raise DamagedCheckpoint(f"its {prefix} does not fit the model: {printable(odd[0])}")
+
+
+def _outline(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if _under(prefix, name)}
+
+
+def _under(prefix: str, name: str) -> bool:
+    return name.startswith(f"{prefix}/")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -46,16 +61,23 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Moments and step counts from the checkpoint; the hyper-parameters stay those of the config."""
+    check_optimizer(optimizer, tensors)
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        if name.startswith("optimizer/"):
+        if _under("optimizer", name):
             _, index, key = name.split("/", 2)
             state.setdefault(int(index), {})[key] = tensor
-    whole = optimizer.state_dict()
-    parameters = sum(len(group["params"]) for group in whole["param_groups"])
-    if state and set(state) != set(range(parameters)):
-        raise DamagedCheckpoint(f"it holds optimizer state of {len(state)} parameters, the model has {parameters}")
-    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Whether the state is that of each of its parameters, or of none yet. Raises DamagedCheckpoint."""
+    expected = {}
+    for index, (parameter, moments) in enumerate(moments_of(optimizer)):
+        expected[f"optimizer/{index}/step"] = torch.zeros(())
+        expected |= {f"optimizer/{index}/{name}": parameter for name in moments}
+    if any(_under("optimizer", name) for name in tensors):
+        check_tensors("optimizer", expected, tensors)
 
 
 class Means:
@@ -110,6 +132,19 @@ class Progress:
                 setattr(self, field.name, math.inf if value is None else value)
 
 
+class _Progress(msgspec.Struct):
+    """What `Progress` dumps; an older version knew less."""
+
+    lr: Annotated[float, Meta(ge=0)]
+    step: Annotated[int, Meta(ge=0)]
+    epoch_at: Annotated[int, Meta(ge=0)] = 0
+    evaluated_at: Place = -1
+    sampled_at: Place = -1
+    saved_at: Place = -1
+    best_step: Place = -1
+    best_bits_per_dim: float | None = None
+
+
 class _DataFacts(msgspec.Struct):
     name: str
     checksum: str
@@ -123,7 +158,7 @@ class _Tree(msgspec.Struct):
 
     step: Annotated[int, Meta(ge=0)]
     config: Config
-    progress: dict[str, float | None]
+    progress: _Progress
     scaler: dict[str, float]
     data: _DataFacts
 
@@ -136,19 +171,7 @@ def check_tree(tree: dict[str, Any]) -> Config:
     try:
         return msgspec.convert(tree, _Tree).config
     except msgspec.ValidationError as error:
-        raise DamagedCheckpoint(f"the checkpoint's description cannot be used: {printable(error)}") from None
-
-
-def check_size(model: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
-    """Whether the tensors are the model's, which may be on the meta device: before memory is taken for it.
-
-    Raises DamagedCheckpoint.
-    """
-    expected = {f"{prefix}/{name}": tensor.shape for name, tensor in model.state_dict().items()}
-    own = {name: tensor.shape for name, tensor in tensors.items() if name.startswith(f"{prefix}/")}
-    if own != expected:
-        odd = sorted(name for name in own.keys() | expected.keys() if own.get(name) != expected.get(name))
-        raise DamagedCheckpoint(f"its weights do not fit the model that it describes: {printable(odd[0])}")
+        raise DamagedCheckpoint(f"its description cannot be used: {printable(error)}") from None
 
 
 def tree_of(config: dict[str, Any], progress: Progress, data: DataSet, scaler: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """Resumes that ask for what the run cannot do, or find less than the run left."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from pixeltui import events
 from pixeltui.cli import main
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
+from pixeltui.train.checkpoint import load, save
 
 Train = Callable[..., int]
+Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
@@ -51,3 +56,63 @@ def test_what_a_resume_set_is_kept_only_once_it_has_loaded_the_checkpoint(run: R
     assert summarize(run.path).step == 4
     assert resume(run, "train.steps=6") == 0
     assert run.meta()["overrides"] == ["train.steps=6"]
+
+
+def relabel(tensors: Tensors, name: str) -> None:
+    tensors[name] = tensors[name].view(torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda tensors, tree: tensors.update({"ema/extra": torch.zeros(1)}), "its ema does not fit"),
+        (lambda tensors, tree: tensors.update({"optimizer/../../x": torch.zeros(1)}), "its optimizer does not fit"),
+        (lambda tensors, tree: tensors.pop("optimizer/0/step"), "its optimizer does not fit"),
+        (lambda tensors, tree: relabel(tensors, "optimizer/0/step"), "its optimizer does not fit"),
+        (lambda tensors, tree: [relabel(tensors, name) for name in tensors if name.startswith("model/")], "its model"),
+        (lambda tensors, tree: tensors.update({"metrics/window": torch.zeros(1)}), "its metrics does not fit"),
+        (lambda tensors, tree: tree["progress"].update(step=None), "its description cannot be used"),
+        (lambda tensors, tree: tree["progress"].update(best_step="none"), "its description cannot be used"),
+        (lambda tensors, tree: tree.pop("data"), "its description cannot be used"),
+    ],
+    ids=["more", "a path", "less", "another type", "weights", "metrics", "no step", "no number", "no data"],
+)
+def test_a_whole_checkpoint_that_does_not_fit_is_named_and_the_one_before_is_used(
+    change: Callable[[Tensors, dict], object], what: str, run: RunDir, capsys
+) -> None:
+    newest = run.checkpoints_dir / "step-00000004.safetensors"
+    tensors, tree = load(newest)
+    change(tensors, tree)
+    save(newest, tensors, tree)
+    for name in ("last", "best"):
+        (run.checkpoints_dir / f"{name}.safetensors").unlink()
+    assert resume(run) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 1
+    assert f"{newest} is damaged: {what}" in told[0]
+    assert told[0].endswith(f"set aside as {newest.name}.damaged")
+    assert [e.step for e in run.read_events()[0] if isinstance(e, events.Started)] == [0, 2]
+    assert summarize(run.path).state == "finished"
+
+
+def test_a_checkpoint_of_another_run_is_set_aside(run: RunDir, tiny_train: Train, capsys) -> None:
+    assert tiny_train(*sets("train.steps=6", "model.channels=16"), "--name", "other") == 0
+    other = run.path.with_name("other") / "checkpoints" / "step-00000006.safetensors"
+    shutil.copy(other, run.checkpoints_dir)
+    capsys.readouterr()
+    assert resume(run) == 0
+    output = capsys.readouterr().out
+    assert f"{run.checkpoints_dir / other.name} is damaged: its model does not fit the model: model/" in output
+    assert "resumed at step 4" in output
+
+
+@pytest.mark.parametrize("change", [{"data": None}, {"progress": {}}, {"config": {"model": {"channels": 16}}}], ids=str)
+def test_a_checkpoint_that_cannot_be_sampled_is_named(change: dict, run: RunDir, tmp_path: Path, capsys) -> None:
+    best = run.checkpoints_dir / "best.safetensors"
+    tensors, tree = load(best)
+    save(best, tensors, {**tree, **change})
+    words = ["sample", "run", "-n", "1", "--out", str(tmp_path / "a.png")]
+    assert main(["--runs-dir", str(run.path.parent), *words]) == 1
+    error = capsys.readouterr().err
+    assert f"{best} is damaged: its " in error
+    assert len(error.splitlines()) == 1
