@@ -136,7 +136,7 @@ def _leave_terminal(local: "LocalSession | None") -> None:
     log = nowhere
     if local is not None and local.run is not None:
         try:
-            log = open_to_append(local.run.log_path)
+            log = open_to_append(local.run.own(local.run.log_path))
         except OSError:
             log = nowhere
     os.dup2(nowhere, 0)

@@ -71,5 +71,6 @@ class CommandInbox:
         commands: list[tuple[str, AnyCommand]] = [("", command) for command in self._commands.take()]
         if self._polls and time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_SECONDS
-            commands += control.take(self._run.control_dir)
+            if self._run.is_in_place():
+                commands += control.take(self._run.control_dir)
         return commands

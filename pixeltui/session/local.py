@@ -126,7 +126,7 @@ class LocalSession:
         if self.run is not None:
             where = f"; the whole story is in {self.run.log_path}"
             try:
-                with os.fdopen(open_to_append(self.run.log_path), "a") as log:
+                with os.fdopen(open_to_append(self.run.own(self.run.log_path)), "a") as log:
                     log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  error: {error}\n{story}")
             except OSError:
                 pass

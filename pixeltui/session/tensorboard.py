@@ -10,7 +10,7 @@ from typing import Any
 
 from pixeltui.errors import UserError
 from pixeltui.events import AnyEvent, Evaluated, SampleSaved, Started, Step
-from pixeltui.store.files import own_folder, read_regular
+from pixeltui.store.files import read_regular
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunView
 
@@ -59,7 +59,7 @@ class TensorBoardWriter:
     def _begin(self) -> None:
         """A file with the whole log in it, which takes the place of those there were."""
         self.close()
-        folder = own_folder(self._run.tensorboard_dir)
+        folder = self._run.own(self._run.tensorboard_dir)
         folder.mkdir(exist_ok=True)
         older = sorted(folder.glob("events.out.tfevents.*"))
         # By name the newest is the last, which is the order that TensorBoard reads in.

@@ -22,7 +22,7 @@ from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
-from pixeltui.store.files import Lock, remove_leftovers
+from pixeltui.store.files import remove_leftovers
 from pixeltui.store.frames import FrameWriter
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name, run_paths
 
@@ -179,7 +179,7 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
     else:
         run = _of_this_job(request.runs_dir) if launch.attempt() else None
     if run is not None:
-        stack.enter_context(Lock.acquire(run.path))
+        stack.enter_context(run.lock())
         control.discard(run.control_dir)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
@@ -190,7 +190,7 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
         config_toml=dump_config(_anywhere(config)),
         meta=_meta(config, data, request.command),
     )
-    stack.enter_context(Lock.acquire(run.path))
+    stack.enter_context(run.lock())
     return run, False
 
 
@@ -215,7 +215,7 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
             if job.config.log.tensorboard:
                 tensorboard = stack.enter_context(closing(TensorBoardWriter(job.run, on_trouble)))
             recorder = stack.enter_context(closing(Recorder(job.run, on_trouble=on_trouble)))
-            frames = stack.enter_context(closing(FrameWriter(job.run.frame_path)))
+            frames = stack.enter_context(closing(FrameWriter(job.run.frame_path, in_place=job.run.is_in_place)))
             sink = RecordingSink(recorder, watcher, tensorboard, frames)
         watchdog = stack.enter_context(closing(_watchdog(job.run, sink, stack)))
         inbox = CommandInbox(job.run, commands, polls=job.processes.writes, on_look=watchdog.beat)

@@ -107,10 +107,14 @@ def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
 
 
 class Lock:
-    """The right to train into a run. The kernel frees it when the process ends, however it ends."""
+    """The right to train into a run. The kernel frees it when the process ends, however it ends.
 
-    def __init__(self, handle: int) -> None:
+    marks: of the run's directory and of its lock file, which tell them from others under their names.
+    """
+
+    def __init__(self, handle: int, marks: tuple[os.stat_result, os.stat_result]) -> None:
         self._handle = handle
+        self.marks = marks
 
     @classmethod
     def acquire(cls, run: Path) -> "Lock":
@@ -127,13 +131,14 @@ class Lock:
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
                 raise UserError(f"run {name} was moved or deleted just now")
             _write_holder(handle)
+            marks = run.stat(), os.fstat(handle)
         except OSError as error:
             os.close(handle)
             raise UserError(f"run {name} cannot be locked: {printable(path)}: {error.strerror}") from None
         except BaseException:
             os.close(handle)
             raise
-        return cls(handle)
+        return cls(handle, marks)
 
     def release(self) -> None:
         if self._handle >= 0:

@@ -30,8 +30,12 @@ _encoder = msgspec.msgpack.Encoder()
 class FrameWriter:
     """Of the one process that trains. Nothing here raises or takes long: a frame that cannot be written is left out."""
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, now: Callable[[], float] = time.monotonic, in_place: Callable[[], bool] = lambda: True
+    ) -> None:
+        """in_place: whether the path is still in the run that trains; nothing is touched where it is not."""
         self._path = path
+        self._in_place = in_place
         self._temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}"
         self._now = now
         self._next_at = 0.0
@@ -42,6 +46,8 @@ class FrameWriter:
         if self._now() < self._next_at and frame.rows_done < frame.shape[2]:
             return
         self._next_at = self._now() + SECONDS
+        if not self._in_place():
+            return
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with contextlib.suppress(OSError):
             handle = os.open(self._temporary, flags, 0o644)
@@ -50,7 +56,7 @@ class FrameWriter:
             self._temporary.replace(self._path)
 
     def remove(self) -> None:
-        for path in (self._path, self._temporary):
+        for path in (self._path, self._temporary) if self._in_place() else ():
             with contextlib.suppress(OSError):
                 path.unlink()
 

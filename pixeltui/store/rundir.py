@@ -14,7 +14,17 @@ from typing import Any
 from pixeltui.config import Config, ConfigError, load_saved_config
 from pixeltui.errors import UsageError, UserError, did_you_mean, printable
 from pixeltui.events import AnyEvent
-from pixeltui.store.files import TEMPORARY_PREFIX, Lock, fsync, is_locked, open_regular, read_regular, write_atomic
+from pixeltui.store.files import (
+    LOCK_NAME,
+    TEMPORARY_PREFIX,
+    Lock,
+    fsync,
+    is_locked,
+    open_regular,
+    own_folder,
+    read_regular,
+    write_atomic,
+)
 from pixeltui.store.log import EventReader
 
 SCHEMA = 1
@@ -38,6 +48,7 @@ class RunDir:
         self.samples_dir = path / "samples"
         self.control_dir = path / "control"
         self.tensorboard_dir = path / "tensorboard"
+        self._marks: tuple[os.stat_result, os.stat_result] | None = None
 
     @classmethod
     def create(cls, runs_dir: Path, name: str, config_toml: str, meta: dict[str, Any]) -> "RunDir":
@@ -127,6 +138,29 @@ class RunDir:
         """All events, and how many lines were none."""
         reader = EventReader(self.events_path)
         return reader.read_new(), reader.skipped
+
+    def lock(self) -> Lock:
+        """The right to train into it, and to write what `own` lets through. Raises UserError."""
+        lock = Lock.acquire(self.path)
+        self._marks = lock.marks
+        return lock
+
+    def is_in_place(self) -> bool:
+        """Whether the directory that this process locked, if it did, is still the one under that name."""
+        if self._marks is None:
+            return True
+        directory, lock = self._marks
+        with contextlib.suppress(OSError):
+            return os.path.samestat((self.path / LOCK_NAME).stat(), lock)
+        with contextlib.suppress(OSError):
+            return os.path.samestat(self.path.stat(), directory)  # somebody took the lock file away, no more
+        return False
+
+    def own(self, path: Path) -> Path:
+        """One of its folders or files, to write to. Raises OSError where that is a link, or the run was moved."""
+        if not self.is_in_place():
+            raise OSError(errno.ESTALE, f"{self.path} was moved or deleted: nothing is written until it is back")
+        return own_folder(path)
 
     def is_locked(self) -> bool:
         """Whether a process trains into it."""

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pixeltui.errors import UserError, did_you_mean, printable
-from pixeltui.store.files import fsync, own_folder, remove_leftovers, replacing
+from pixeltui.store.files import fsync, remove_leftovers, replacing
 from pixeltui.store.header import (
     DamagedCheckpoint,
     Entry,
@@ -155,7 +155,7 @@ class CheckpointStore:
         """Writes the checkpoint of a step and makes it `last`, and `best` where it is. Raises CheckpointNotSaved."""
         path = self._folder / f"step-{step:08d}{SUFFIX}"
         try:
-            own_folder(self._folder).mkdir(exist_ok=True)
+            self._run.own(self._folder).mkdir(exist_ok=True)
             save(path, tensors, {**tree, BEST_MARK: best})
             for name in ["last"] + ["best"] * best:
                 _link(path, self._folder / f"{name}{SUFFIX}")
@@ -233,9 +233,9 @@ class CheckpointStore:
         return None
 
     def best_whole(self) -> Loaded | None:
-        """The best checkpoint, or None where there is none or it is damaged."""
+        """The best checkpoint, or None where there is none, it is damaged or the run was moved."""
         path = self._folder / f"best{SUFFIX}"
-        return self._whole(path) if path.exists() else None
+        return self._whole(path) if path.exists() and self._run.is_in_place() else None
 
     def _by_age(self) -> list[Path]:
         """Files to resume from, newest first: by step, then `last` and `best` where they are files of their own."""

@@ -13,7 +13,6 @@ from pixeltui.core import ConditionalPixelCNN
 from pixeltui.data import DataSet
 from pixeltui.data.grid import write_samples
 from pixeltui.events import DrawSample, SampleSaved
-from pixeltui.store.files import own_folder
 from pixeltui.store.rundir import RunDir
 from pixeltui.train.report import Reporter
 
@@ -169,7 +168,7 @@ class LiveSampler:
         path = self._run.samples_dir / f"step-{sample.step:08d}.png"
         settings = {"run": self._run.name, **sample.settings, "seconds": round(sample.seconds, 3)}
         try:
-            own_folder(path.parent).mkdir(exist_ok=True)
+            self._run.own(path.parent).mkdir(exist_ok=True)
             write_samples(path, sample.images, levels=self._data.levels, names=names, settings=settings)
         except OSError as error:
             reason = error.strerror or error

@@ -16,6 +16,7 @@ from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.cli import main
+from pixeltui.store import control
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
 from pixeltui.store.view import RunView
@@ -143,6 +144,29 @@ def test_no_more_open_files_are_no_end_of_training(launch: Launch, tiny_npz: Pat
     assert view(run).checkpoints[-1].step == view(run).step
 
 
+def test_a_run_that_is_moved_writes_nothing_into_another_of_its_name(
+    launch: Launch, tiny_npz: Path, tmp_path: Path
+) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    process = launch(*words(tiny_npz, f"train.steps={LONG}", "sample.every=5"), "--name", "run")
+    wait_for(lambda: run.exists() and len(view(run).samples) > 0 and len(view(run).checkpoints) > 1, process)
+    run.rename(moved)
+    assert main(["--runs-dir", str(tmp_path), "train", *words(tiny_npz, "train.steps=4"), "--name", "run"]) == 0
+    control.post(RunDir(run).control_dir, events.Stop())
+    others = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    wait_for(lambda: f"{run} was moved or deleted" in (moved / "log.txt").read_text(), process)
+    reached = view(moved).step
+    wait_for(lambda: view(moved).step > reached + 20, process)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == others
+    run.rename(tmp_path / "other")
+    moved.rename(run)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, (output, errors)
+    assert view(run).checkpoints[-1].step == view(run).step
+    assert load(run / "checkpoints" / "last.safetensors")[1]["step"] == view(run).step
+
+
 def test_a_second_process_is_told_who_has_the_run(launch: Launch, tiny_npz: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = launch(*words(tiny_npz, f"train.steps={LONG}"), "--name", "run")
@@ -156,8 +180,6 @@ def test_a_second_process_is_told_who_has_the_run(launch: Launch, tiny_npz: Path
 
 
 def test_commands_from_another_process(launch: Launch, tiny_npz: Path, tmp_path: Path) -> None:
-    from pixeltui.store import control
-
     run = tmp_path / "run"
     process = launch(*words(tiny_npz, f"train.steps={LONG}"), "--name", "run")
     wait_for(lambda: run.exists() and view(run).step >= 3, process)
@@ -176,8 +198,6 @@ def test_commands_from_another_process(launch: Launch, tiny_npz: Path, tmp_path:
 
 
 def test_commands_left_for_a_dead_process_are_not_obeyed(tiny_train: Callable[..., int], tmp_path: Path) -> None:
-    from pixeltui.store import control
-
     assert tiny_train("--set", "train.steps=3", "--name", "run") == 0
     run = RunDir(tmp_path / "runs" / "run")
     control.post(run.control_dir, events.Stop(reason="long ago"))

@@ -105,6 +105,26 @@ def test_rename_and_delete(tmp_path: Path) -> None:
     assert len(list((tmp_path / ".trash").iterdir())) == 2, "a second run of that name does not replace the first"
 
 
+def test_a_run_that_this_process_locked_is_told_from_another_of_its_name(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    with run.lock():
+        assert run.own(run.samples_dir) == run.samples_dir
+        run.path.rename(tmp_path / "moved")
+        assert not run.is_in_place()
+        other = make(tmp_path)
+        assert not run.is_in_place(), "another one as it is made"
+        with other.lock():
+            assert not run.is_in_place(), "another one as it trains"
+            with pytest.raises(OSError, match="was moved or deleted"):
+                run.own(run.samples_dir)
+            assert other.is_in_place()
+        other.path.rename(tmp_path / "other")
+        (tmp_path / "moved").rename(run.path)
+        assert run.is_in_place()
+        (run.path / "lock").unlink()
+        assert run.is_in_place(), "without its lock file it is the same run"
+
+
 def test_summary_follows_the_log(tmp_path: Path) -> None:
     run = make(tmp_path, tags=["good"])
     train_a_little(run)
