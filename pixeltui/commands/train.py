@@ -16,7 +16,7 @@ from pixeltui.config import preset_names
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.session import worker
-from pixeltui.session.describe import measured
+from pixeltui.session.describe import figure, measured
 from pixeltui.session.headless import NoDisplay
 from pixeltui.session.inbox import STOP_SIGNALS, Signals
 from pixeltui.session.worker import TrainRequest
@@ -116,9 +116,9 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
         )
         return exit_status(outcome)
     view, _ = read_view(run_dir.events_path)
-    for title, figure in (("validation", view.best), ("test", view.test)):
-        if figure is not None:
-            options.say(f"{title:<10}  {_likelihood(figure)}")
+    for title, result in (("validation", view.best), ("test", view.test)):
+        if result is not None:
+            options.say(f"{title:<10}  {_likelihood(result)}")
     train = next(iter(view.evaluated("train")[::-1]), None)
     if view.best and view.test and train and train.bits_per_dim and view.test.bits_per_dim:
         options.say(f"training    {_likelihood(train)}")
@@ -130,8 +130,8 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
     return 0
 
 
-def _likelihood(figure: Evaluated) -> str:
+def _likelihood(result: Evaluated) -> str:
     return (
-        f"{measured(figure)} bits/dim  {figure.nats_per_dim:.4f} nats/dim  "
-        f"perplexity {figure.perplexity:.3f}  ({figure.images} images)"
+        f"{measured(result)} bits/dim  {figure(result.nats_per_dim)} nats/dim  "
+        f"perplexity {figure(result.perplexity)}  ({result.images} images)"
     )

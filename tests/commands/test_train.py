@@ -106,3 +106,17 @@ def test_what_cannot_be_is_refused_before_a_run_is_made(
 def test_warm_up_longer_than_training_is_told(tiny_train: Train, capsys) -> None:
     assert tiny_train("--set", "train.steps=2", "--set", "train.warmup_epochs=9", "--name", "a") == 0
     assert "lower train.warmup_epochs" in capsys.readouterr().out
+
+
+def test_a_training_whose_figures_are_not_finite_is_finished_and_says_so(
+    tiny_train: Train, tmp_path: Path, capsys
+) -> None:
+    words = ["train.steps=5", "train.lr=1e15", "train.muon_lr=1e15", "train.grad_clip=0", "train.ema_decay=0"]
+    assert tiny_train(*(word for override in words for word in ("--set", override)), "--name", "a") == 0
+    captured = capsys.readouterr()
+    assert "test        not finite bits/dim  not finite nats/dim  perplexity not finite" in captured.out
+    assert captured.err == ""
+    runs = ["--runs-dir", str(tmp_path / "runs")]
+    for command in (["runs", "list"], ["runs", "show", "a"], ["report", "a", "--out", str(tmp_path / "a.html")]):
+        assert main([*runs, *command]) == 0
+    assert main([*runs, "runs", "export", "a", "--out", str(tmp_path / "a.safetensors")]) == 0
