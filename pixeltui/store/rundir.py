@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ SCHEMA = 1
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 TRASH = ".trash"
 LARGEST_META = 1 << 20
+META = {"data": dict, "versions": dict, "git": dict, "overrides": list, "tags": list}
+META_DATA = {"images": dict, "classes": list, "image_shape": list}
 
 
 class RunDir:
@@ -107,7 +109,7 @@ class RunDir:
         return meta
 
     def meta(self) -> dict[str, Any]:
-        """Raises UserError where it cannot be read."""
+        """Tables and lists in it are such, whatever somebody wrote. Raises UserError where it cannot be read."""
         try:
             meta = json.loads(read_regular(self.meta_path, most=LARGEST_META))
         except (OSError, ValueError, RecursionError) as error:
@@ -115,7 +117,14 @@ class RunDir:
             raise UserError(f"{printable(self.path)} is no run, or damaged: meta.json: {reason}") from None
         if not isinstance(meta, dict):
             raise UserError(f"{printable(self.path)} is damaged: meta.json holds no table")
-        return meta
+        meta = _shaped(meta, META)
+        if "data" in meta:
+            meta["data"] = _shaped(meta["data"], META_DATA)
+        return {**meta, **{key: list(map(str, meta[key])) for key in ("overrides", "tags") if key in meta}}
+
+    def data_checksum(self) -> object:
+        """Of the data that it began with; None where that is not known."""
+        return self.meta().get("data", {}).get("checksum")
 
     def update_meta(self, **changes: Any) -> None:
         try:
@@ -128,7 +137,7 @@ class RunDir:
         overrides = self.meta().get("overrides", []) if resumed else []
         try:
             open_regular(self.config_path).close()
-            return load_saved_config(self.config_path, map(str, overrides) if isinstance(overrides, list) else ())
+            return load_saved_config(self.config_path, overrides)
         except OSError as error:
             raise UserError(f"run {printable(self.name)} is damaged: config.toml: {error.strerror}") from None
         except ConfigError as error:
@@ -252,6 +261,12 @@ def find_run(runs_dir: Path, reference: str, *, even_damaged: bool = False) -> R
         )
     hint = did_you_mean(reference, names) or ("" if names else ": there are no runs there")
     raise UserError(f"no run {printable(reference)!r} in {runs_dir}{printable(hint)}")
+
+
+def _shaped(table: dict[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
+    """With an empty one in place of what is not of its kind."""
+    odd = [key for key, kind in kinds.items() if not isinstance(table.get(key, kind()), kind)]
+    return {**table, **{key: kinds[key]() for key in odd}}
 
 
 def _remove_tree(path: Path) -> None:

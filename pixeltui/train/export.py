@@ -89,7 +89,7 @@ def export(
             save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
     except SafetensorError as error:
         raise UserError(f"{printable(out)} could not be written: {error}") from None
-    write_atomic(card, _card(run, loaded, out.name).encode())
+    write_atomic(card, _card(run, loaded, out.name).encode(errors="replace"))
     return card
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,3 +291,46 @@ def test_an_export_that_does_not_fit_is_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert error.startswith(f"pixeltui: {out / 'a.safetensors'} could not be written: I/O error")
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"versions": "x", "git": 3},
+        {"overrides": None},
+        {"overrides": [1], "tags": [None]},
+        {"overrides": {"a": 1}, "tags": "x"},
+        {"tags": None},
+        {"data": None},
+        {"data": {"name": "x", "classes": None, "images": [], "image_shape": 3}},
+    ],
+    ids=str,
+)
+def test_odd_values_in_meta_are_passed_over(odd: dict, runs_copy: Path, tmp_path: Path, capsys) -> None:
+    run = RunDir(runs_copy / "done")
+    shutil.copytree(run.path, runs_copy / "other")
+    run.meta_path.write_text(json.dumps({**run.meta(), **odd}))
+    for command in (
+        ["list"],
+        ["show", "done"],
+        ["show", "done", "--json"],
+        ["compare", "done", "other"],
+        ["tag", "done", "good"],
+        ["export", "done", "--out", str(tmp_path / "a.safetensors")],
+    ):
+        assert main(["--runs-dir", str(runs_copy), "runs", *command]) == 0
+    assert main(["--runs-dir", str(runs_copy), "report", "done", "--out", str(tmp_path / "a.html")]) == 0
+    assert main(["--runs-dir", str(runs_copy), "report", "done", "other", "--out", str(tmp_path / "b.html")]) == 0
+    assert "good" in run.meta()["tags"]
+    assert "unexpected" not in capsys.readouterr().err
+
+
+def test_a_run_whose_name_is_no_text_is_exported_with_its_card(
+    runs_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runs_copy / "done").rename(runs_copy / os.fsdecode(b"bad\xff"))
+    monkeypatch.chdir(runs_copy)
+    assert main(["--runs-dir", str(runs_copy), "runs", "export", "bad"]) == 0
+    card = next(runs_copy.glob("bad*.md"))
+    assert card.with_suffix(".safetensors").exists()
+    assert "# bad?" in card.read_text()
