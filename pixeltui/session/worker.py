@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pixeltui.train.trainer import Outcome
 
 FIXED = ("data", "model", "preset")
+MOVABLE = ("data.name", "data.root")
+"""where the data lie, which may change; what they are may not"""
 OLD_SECONDS = 3600.0
 """of a temporary file that no process is still writing"""
 
@@ -166,10 +168,21 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
         raise ToldElsewhere(error.exit_status) if launch.rank() else error from None
     device = pick_device(config.train.device)  # a device that is not there is told before data are loaded
     with joined(device) as processes, contextlib.ExitStack() as stack:
-        data = processes.in_turn(lambda: load_data(config))
+        data = processes.in_turn(lambda: _load(request, config, load_data))
         claimed = processes.each(lambda: _claim(request, config, data, stack) if processes.writes else None)
         run, resume = cast("tuple[RunDir, bool]", processes.agree(claimed))
-        yield Job(config, data, run, resume, processes, request.overrides if request.resume is not None else ())
+        yield Job(config, data, run, resume, processes, _lasting(request, config))
+
+
+def _load(request: TrainRequest, config: Config, load_data: LoadData) -> "DataSet":
+    from pixeltui.registry import DATASETS
+
+    try:
+        return load_data(config)
+    except UserError as error:
+        if request.resume is None or config.data.name in DATASETS or Path(config.data.name).expanduser().exists():
+            raise
+        raise UserError(f"{error}; where they are elsewhere now, add --set data.name=PATH") from None
 
 
 def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contextlib.ExitStack) -> tuple[RunDir, bool]:
@@ -180,6 +193,7 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
         run = _of_this_job(request.runs_dir) if launch.attempt() else None
     if run is not None:
         stack.enter_context(run.lock())
+        _check_data(run, data, request.overrides)
         control.discard(run.control_dir)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
@@ -192,6 +206,18 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
     )
     stack.enter_context(run.lock())
     return run, False
+
+
+def _check_data(run: RunDir, data: "DataSet", overrides: Sequence[str]) -> None:
+    """Whether they are those that the run began with; its checkpoints know too, but there may be none yet."""
+    from pixeltui.train.failure import other_data
+
+    if run.data_checksum() in (None, data.checksum):
+        return
+    for override in overrides:
+        if _key(override) in MOVABLE:
+            raise UsageError(f"--set {override}: a run keeps its data and model, and these are other images or labels")
+    raise UserError(other_data(run.name, data.name))
 
 
 def _of_this_job(runs_dir: Path) -> RunDir | None:
@@ -242,15 +268,26 @@ def _all_overrides(run: RunDir, new: Sequence[str]) -> list[str]:
     return [*run.meta().get("overrides", []), *new]
 
 
+def _key(override: str) -> str:
+    return ".".join(part.strip() for part in override.partition("=")[0].split("."))
+
+
 def _resumed_config(run: RunDir, new: Sequence[str]) -> Config:
     for override in new:
-        if override.split(".")[0].split("=")[0].strip() in FIXED:
+        if _key(override).split(".")[0] in FIXED and _key(override) not in MOVABLE:
             raise UsageError(f"--set {override}: a run keeps its data and model; start a new run for others")
     run.config()  # whether there is one that can be read
     try:
         return load_config(run.config_path, overrides=_all_overrides(run, new))
     except ConfigError as error:
         raise ConfigError(f"run {run.name} cannot go on with its config:\n{error}") from None
+
+
+def _lasting(request: TrainRequest, config: Config) -> list[str]:
+    """What was set on a resume, with paths that hold from every folder."""
+    path = f"data.name={_anywhere(config).data.name}"
+    set_now = request.overrides if request.resume is not None else ()
+    return [path if _key(override) == "data.name" else override for override in set_now]
 
 
 def _anywhere(config: Config) -> Config:

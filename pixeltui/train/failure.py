@@ -53,3 +53,10 @@ def not_saved(progress: Progress) -> str:
 def last_good(progress: Progress) -> str:
     saved = progress.saved_at
     return f"the last good checkpoint is that of step {saved}" if saved >= 0 else "no checkpoint was written yet"
+
+
+def other_data(run: str, data: str) -> str:
+    return (
+        f"the data set {data} is not the one that run {run} trains on (its images, labels or splits changed): put it "
+        "back, say where it is now with --set data.name=PATH, or start a new run"
+    )

@@ -17,7 +17,7 @@ from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
-from pixeltui.train.failure import TrainingFailed, not_saved
+from pixeltui.train.failure import TrainingFailed, not_saved, other_data
 from pixeltui.train.report import Reporter
 from pixeltui.train.update import Updater
 
@@ -168,16 +168,15 @@ class Saver:
             return None
         data = self._updater.data
         if loaded[1]["data"]["checksum"] != data.checksum:
-            raise UserError(
-                f"the data set {data.name} is not the one that run {self._run.name} trains on (its images, labels or "
-                "splits changed): put it back, or start a new run"
-            )
+            raise UserError(other_data(self._run.name, data.name))
         return loaded
 
     def _check(self, loaded: state.Loaded) -> None:
         """Whether it is one of this run's. Raises DamagedCheckpoint."""
         tensors, tree = loaded
         config, own = state.check_tree(tree), self._updater.tensors()
+        if self._run.data_checksum() not in (None, tree["data"]["checksum"]):
+            raise DamagedCheckpoint("it was trained on other data than the run")
         tree["config"] = as_dict(config)
         for prefix in ("model", "ema"):
             state.check_tensors(prefix, own, tensors)

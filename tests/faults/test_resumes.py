@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,3 +117,55 @@ def test_a_checkpoint_that_cannot_be_sampled_is_named(change: dict, run: RunDir,
     error = capsys.readouterr().err
     assert f"{best} is damaged: its " in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.fixture
+def data(tiny_npz: Path, tmp_path: Path) -> Path:
+    """Of its own, to change and to move."""
+    return Path(shutil.copy(tiny_npz, tmp_path / "own.npz"))
+
+
+def test_other_data_are_noticed_before_there_is_a_checkpoint(
+    tiny_train: Train, tmp_path: Path, data: Path, capsys
+) -> None:
+    assert tiny_train(*sets("train.steps=4", f"data.name={data}"), "--name", "run") == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    for path in run.checkpoints_dir.iterdir():
+        path.unlink()
+    before = run.events_path.read_bytes()
+    np.savez(data, images=np.zeros((96, 6, 5), np.uint8), labels=np.arange(96) % 3)
+    assert resume(run) == 1
+    assert "own.npz is not the one that run run trains on" in capsys.readouterr().err
+    assert run.events_path.read_bytes() == before
+
+
+def test_data_that_were_moved_are_said_where_they_are_and_others_are_refused(
+    tiny_train: Train, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    assert tiny_train(*sets("train.steps=4", f"data.name={data}"), "--name", "run") == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    moved = data.rename(tmp_path / "moved.npz")
+    assert resume(run) == 1
+    error = capsys.readouterr().err
+    assert "no data set and no path" in error
+    assert "add --set data.name=PATH" in error
+    np.savez(data, images=np.zeros((96, 6, 5), np.uint8), labels=np.arange(96) % 3)
+    assert resume(run, f"data.name={data}") == 2
+    assert "a run keeps its data and model" in capsys.readouterr().err
+    data.unlink()
+    monkeypatch.chdir(tmp_path)
+    assert resume(run, "train.steps=6", "data.name=moved.npz") == 0
+    assert run.meta()["overrides"] == ["train.steps=6", f"data.name={moved}"]
+    monkeypatch.chdir(run.path)
+    assert resume(run, "train.steps=8", "data.root=/nowhere") == 0
+    assert summarize(run.path).step == 8
+
+
+def test_a_checkpoint_of_other_data_is_set_aside(run: RunDir, tiny_train: Train, capsys) -> None:
+    assert tiny_train(*sets("train.steps=6", "data.split_seed=5", "train.optimizer=muon"), "--name", "other") == 0
+    other = run.path.with_name("other") / "checkpoints" / "step-00000006.safetensors"
+    shutil.copy(other, run.checkpoints_dir)
+    assert resume(run) == 0
+    output = capsys.readouterr().out
+    assert f"{run.checkpoints_dir / other.name} is damaged: it was trained on other data" in output
+    assert "resumed at step 4" in output
