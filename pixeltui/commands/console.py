@@ -123,10 +123,10 @@ def _give_terminal(terminal: int, strayed: int) -> None:
 
 def _tell_detached(local: "LocalSession", args: argparse.Namespace, *, failed: bool) -> None:
     name = printable(local.run.name if local.run else "the run")
+    where, reference = options.found_by(local.run, args.runs_dir) if local.run else ("", "RUN")
     if failed:
         options.say("pixeltui: the console has failed; training goes on", sys.stderr)
-    where = "" if args.runs_dir == Path("runs") else f" --runs-dir {args.runs_dir}"
-    options.say(f"{name} trains on without a terminal; to see it again: pixeltui{where} attach {name}")
+    options.say(f"{name} trains on without a terminal; to see it again: pixeltui {where}attach {reference}")
 
 
 def _leave_terminal(local: "LocalSession | None") -> None:

@@ -37,8 +37,8 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
             time.sleep(POLL_SECONDS)
         status = open_console(args, session=AttachedSession(RunDir.open(run.path)))
         if torchrun.poll() is None and run.is_locked():
-            told = f"{run.name} trains on; to see it again: pixeltui --runs-dir {args.runs_dir} attach {run.name}"
-            options.say(printable(told))
+            where, name = options.found_by(run, args.runs_dir)
+            options.say(printable(f"{run.name} trains on; to see it again: pixeltui {where}attach {name}"))
         return status
 
 

@@ -4,12 +4,17 @@ import argparse
 import contextlib
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pixeltui.errors import printable_lines
+from pixeltui.store.place import default_runs_dir
+
+if TYPE_CHECKING:
+    from pixeltui.store.rundir import RunDir
 
 
 def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
@@ -47,8 +52,8 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
         value, text = (argparse.SUPPRESS, argparse.SUPPRESS) if hidden else (default, meaning)
         parser.add_argument(flag, default=value, help=text, **how)
 
-    here = Path(os.environ.get("PIXELTUI_RUNS_DIR", "runs"))
     add("--no-ui", False, "no console: progress, or plain lines where there is no terminal", action="store_true")
+    here = default_runs_dir()
     add("--runs-dir", here, "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)", type=Path, metavar="DIR")
     colors = ("auto", "truecolor", "256", "16", "none")
     add("--color", "auto", "colours of the console (default: what the terminal says it has)", choices=colors)
@@ -74,6 +79,13 @@ def let_go(stream: TextIO) -> None:
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def found_by(run: "RunDir", runs_dir: Path) -> tuple[str, str]:
+    """What a command needs before its name, "--runs-dir DIR " or nothing, and behind it, to find the run again."""
+    beside = run.path.absolute().parent == runs_dir.absolute()
+    where = f"--runs-dir {shlex.quote(str(runs_dir))} " if beside and runs_dir != default_runs_dir() else ""
+    return where, run.reference(runs_dir)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,6 @@
 """`pixeltui train`: a new run, or one that goes on."""
 
 import argparse
-import shlex
 import signal
 import sys
 from contextlib import closing
@@ -106,13 +105,13 @@ def _load_data(config: "Config") -> "DataSet":
 
 def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
     """What the user is told at the end, and the exit status."""
-    where = "" if runs_dir == Path("runs") else f"--runs-dir {shlex.quote(str(runs_dir))} "
+    where, name = options.found_by(run_dir, runs_dir)
     if outcome.state == "failed":
         raise UserError(f"{outcome.reason}; the whole story is in {run_dir.log_path}")
     if outcome.state == "stopped":
         options.say(
             f"stopped by {printable(outcome.reason)} at step {outcome.step}, checkpoint written; to go on: "
-            f"pixeltui {where}--no-ui train --resume {printable(run_dir.name)}"
+            f"pixeltui {where}--no-ui train --resume {name}"
         )
         return exit_status(outcome)
     view, _ = read_view(run_dir.events_path)
@@ -126,7 +125,7 @@ def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
         options.say(f"best epoch {view.best.epoch:.1f}; generalisation gap, test over training: {gap:+.4f} bits/dim")
     if view.samples:
         options.say(printable(f"samples in {run_dir.path / view.samples[-1].path}"))
-    options.say(printable(f"more of them: pixeltui {where}sample {run_dir.name} --show"))
+    options.say(printable(f"more of them: pixeltui {where}sample {name} --show"))
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from pixeltui.store.files import (
     write_atomic,
 )
 from pixeltui.store.log import EventReader
+from pixeltui.store.place import default_runs_dir
 
 SCHEMA = 1
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -91,9 +93,15 @@ class RunDir:
     @classmethod
     def open(cls, path: Path) -> "RunDir":
         """An existing run. Raises UserError where it is none, or was made by a newer pixeltui."""
-        run = cls(path.resolve())
+        run = cls(_absolute(path))
         run.known_meta()
         return run
+
+    def reference(self, runs_dir: Path | None = None) -> str:
+        """What a command finds it by, for a shell: its name where it lies in --runs-dir, the default one or another."""
+        path = self.path.absolute()
+        beside = path.parent == (runs_dir or default_runs_dir()).absolute()
+        return shlex.quote(printable(self.name if beside else path))
 
     def known_meta(self) -> dict[str, Any]:
         """As `meta`. Raises UserError too where it is of no schema that this version knows."""
@@ -201,13 +209,17 @@ class RunDir:
         if self.is_locked():
             raise UserError(f"run {printable(self.name)} is training: stop it before you {verb} it")
         try:
-            # Of a link the name is moved, and nothing is written to where it leads.
-            with contextlib.nullcontext() if self.path.is_symlink() else Lock.acquire(self.path):
+            with Lock.acquire(self.path) if self._can_be_locked() else contextlib.nullcontext():
                 self.path.rename(target)
             fsync(target.parent)
             fsync(self.path.parent)
         except OSError as error:
             raise UserError(f"run {printable(self.name)} could not be moved: {error.strerror}") from None
+
+    def _can_be_locked(self) -> bool:
+        """Of a link the name is moved, and nothing is written to where it leads; what is no file no process locks."""
+        lock = self.path / LOCK_NAME
+        return not self.path.is_symlink() and (lock.is_file() or not lock.exists()) and not lock.is_symlink()
 
 
 def check_name(name: str) -> None:
@@ -241,13 +253,18 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 def find_run(runs_dir: Path, reference: str, *, even_damaged: bool = False) -> RunDir:
     """The run of a name, a unique prefix or a path. Raises UserError with the nearest names.
 
-    With `even_damaged`, a whole name in runs_dir finds whatever folder `runs list` shows under it.
+    With `even_damaged`, a whole name in runs_dir finds whatever folder `runs list` shows under it, and a path whatever
+    has a file of a run in it.
     """
     names = {path.name: path for path in run_paths(runs_dir)}
     if reference in names:
         return RunDir(names[reference]) if even_damaged else RunDir.open(names[reference])
-    if os.sep in reference or reference in (".", ".."):
-        path = Path(reference).expanduser()
+    path = Path(reference)
+    with contextlib.suppress(RuntimeError):  # there is no such user
+        path = path.expanduser()
+    if os.sep in reference or reference in (".", "..") or (reference and _has_files_of_a_run(path)):
+        if even_damaged and _has_files_of_a_run(path):
+            return RunDir(_absolute(path))
         if path.is_dir():
             return RunDir.open(path)
         raise UserError(f"there is no run at {printable(reference)}")
@@ -261,6 +278,16 @@ def find_run(runs_dir: Path, reference: str, *, even_damaged: bool = False) -> R
         )
     hint = did_you_mean(reference, names) or ("" if names else ": there are no runs there")
     raise UserError(f"no run {printable(reference)!r} in {runs_dir}{printable(hint)}")
+
+
+def _has_files_of_a_run(path: Path) -> bool:
+    run = RunDir(path)
+    return any(os.path.lexists(file) for file in (run.meta_path, run.events_path))
+
+
+def _absolute(path: Path) -> Path:
+    """Under the name that it was given: a link keeps its own."""
+    return path.resolve() if path.name in ("", "..") else path.absolute()
 
 
 def _shaped(table: dict[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class Trainer:
             self._clock.restart()
         if bad >= (BAD_STEPS_OF_FP16 if self.updater.scaler else BAD_STEPS_IN_A_ROW):
             self.saver.settle()
-            raise TrainingFailed(not_finite(bad, progress, self.run_dir.name))
+            raise TrainingFailed(not_finite(bad, progress, self.run_dir.reference()))
 
     def _read_meter(self) -> None:
         now = time.monotonic()

@@ -8,10 +8,12 @@ import pytest
 
 from pixeltui import events
 from pixeltui.cli import main
+from pixeltui.commands.train import conclude
 from pixeltui.config import load_config
-from pixeltui.store.rundir import RunDir
+from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import list_runs
 from pixeltui.train.precision import pick_device
+from pixeltui.train.trainer import Outcome
 
 Train = Callable[..., int]
 
@@ -120,3 +122,20 @@ def test_a_training_whose_figures_are_not_finite_is_finished_and_says_so(
     for command in (["runs", "list"], ["runs", "show", "a"], ["report", "a", "--out", str(tmp_path / "a.html")]):
         assert main([*runs, *command]) == 0
     assert main([*runs, "runs", "export", "a", "--out", str(tmp_path / "a.safetensors")]) == 0
+
+
+def test_how_to_go_on_is_said_for_runs_anywhere(runs_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    stopped = Outcome("stopped", 5, "SIGTERM")
+    monkeypatch.chdir(runs_copy.parent)
+    (runs_copy / "done").rename(runs_copy / "so far")
+    for reference, runs_dir, words in (
+        ("so far", "runs", "pixeltui --no-ui train --resume 'so far'"),
+        ("so far", str(runs_copy), f"pixeltui --runs-dir {runs_copy} --no-ui train --resume 'so far'"),
+        ("runs/so far", "else", f"pixeltui --no-ui train --resume '{runs_copy}/so far'"),
+    ):
+        run = find_run(Path(runs_dir), reference)
+        assert conclude(stopped, run, Path(runs_dir)) == 143
+        assert capsys.readouterr().out.endswith(f"to go on: {words}\n")
+        assert conclude(Outcome("finished", 5), run, Path(runs_dir)) == 0
+        sample = words.replace("--no-ui train --resume", "sample")
+        assert capsys.readouterr().out.endswith(f"more of them: {sample} --show\n")

@@ -227,6 +227,7 @@ def test_a_loss_that_turns_nan_is_not_applied_and_training_stops_at_the_last_goo
     error = capsys.readouterr().err
     assert "not finite for 10 steps in a row up to step 14; those steps were not applied" in error
     assert "resume with a lower learning rate" in error
+    assert f"--resume {tmp_path / 'runs' / 'run'} --set" in error, "it is not where a plain command looks"
     folder = tmp_path / "runs" / "run" / "checkpoints"
     last, before = (load(folder / f"{name}.safetensors")[0] for name in ("last", "step-00000010"))
     weights = [name for name in last if name.startswith(("model/", "optimizer/"))]

@@ -1,6 +1,7 @@
 """Run directories: making, finding, moving, listing; and what is no run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,66 @@ def test_find_by_name_prefix_and_path(tmp_path: Path) -> None:
         find_run(tmp_path, "betta")
     with pytest.raises(UserError, match="no runs there"):
         find_run(tmp_path / "empty", "x")
+
+
+def test_a_path_needs_no_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    make(runs, "alpha")
+    for name in ("al", "beta"):
+        make(elsewhere, name)
+    (elsewhere / "alph").mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert find_run(runs, "beta").path == elsewhere / "beta"
+    assert find_run(runs, "al").path == elsewhere / "al", "a whole path wins over being a prefix"
+    assert find_run(runs, "alph").path == runs / "alpha", "a folder that is no run is none"
+    with pytest.raises(UserError, match="no run '~nobody'"):
+        find_run(runs, "~nobody")
+
+
+def test_a_damaged_run_is_deleted_by_its_path_as_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        make(tmp_path / "runs", name).meta_path.write_text("[")
+    monkeypatch.chdir(tmp_path)
+    find_run(Path("elsewhere"), "./runs/one", even_damaged=True).delete()
+    find_run(Path("runs"), "two", even_damaged=True).delete()
+    assert {path.name for path in (tmp_path / "runs" / ".trash").iterdir()} == {"one", "two"}
+
+
+def test_what_is_no_lock_file_keeps_no_run_from_being_deleted(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two", "three")):
+        run = make(tmp_path, name)
+        lock = run.path / "lock"
+        (lock.mkdir, lambda lock=lock: lock.symlink_to("nowhere"), lambda lock=lock: os.mkfifo(lock))[number]()
+        run.delete()
+    assert list_runs(tmp_path) == []
+
+
+def test_a_run_that_is_a_link_keeps_its_name(tmp_path: Path) -> None:
+    real = make(tmp_path / "else", "real")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "link").symlink_to("../else/real")
+    for reference in ("link", str(runs / "link")):
+        run = find_run(runs, reference)
+        assert (run.name, run.path) == ("link", runs / "link")
+        assert summarize(run.path).name == "link"
+    find_run(runs, "link").rename("other")
+    assert find_run(runs, "other").meta() == real.meta()
+    assert find_run(runs, str(real.path)).name == "real", "what it leads to is left alone"
+
+
+def test_what_finds_a_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PIXELTUI_RUNS_DIR", raising=False)
+    run, other = make(Path("runs"), "one"), make(tmp_path / "of others", "two")
+    assert run.reference() == run.reference(Path("runs")) == "one"
+    assert run.reference(tmp_path / "of others") == str(tmp_path / "runs" / "one")
+    assert other.reference() == f"'{tmp_path}/of others/two'"
+    assert other.reference(Path("of others")) == "two"
+    monkeypatch.setenv("PIXELTUI_RUNS_DIR", "of others")
+    assert other.reference() == "two"
+    run.path.rename(run.path.with_name("a b"))
+    assert RunDir(Path("runs/a b")).reference(Path("runs")) == "'a b'"
 
 
 def test_older_schema_opens_and_a_newer_one_is_refused_with_the_reason(tmp_path: Path) -> None:
