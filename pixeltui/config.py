@@ -128,7 +128,8 @@ class Train(Table, frozen=True, kw_only=True):
     ] = "muon"
     lr: Annotated[float, Meta(gt=0, description="peak learning rate of adam and adamw")] = 2e-3
     muon_lr: Annotated[
-        float, Meta(gt=0, description="peak learning rate of muon; moves in proportion where lr is changed by hand")
+        float,
+        Meta(gt=0, description="peak learning rate of muon; follows lr where that is changed while training"),
     ] = 0.02
     betas: Annotated[tuple[Share, Share], Meta(description="decay of the optimizer's first and second moment")] = (
         0.9,

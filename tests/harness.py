@@ -51,6 +51,7 @@ def start(
     *,
     script: Mapping[int, list[AnyCommand]] | None = None,
     resume: bool = False,
+    sets_lr: bool = False,
     prepare: Callable[[Trainer], None] = lambda trainer: None,
 ) -> tuple[Outcome, ListSink, Trainer]:
     """Trains in the run directory folder/run, which is made where it is not to be resumed."""
@@ -58,4 +59,4 @@ def start(
     sink = ListSink()
     trainer = Trainer(config, load(config.data), run, sink, ScriptedInbox(sink, script or {}))
     prepare(trainer)
-    return trainer.run(resume=resume), sink, trainer
+    return trainer.run(resume=resume, sets_lr=sets_lr), sink, trainer

@@ -25,7 +25,7 @@ class WaveSampler(CachedSampler[WaveTrunk]):
         super().__init__(*arguments)
         batch, channels, height, width = self.request.images.shape
         device, shape = self.row.device, (height * width + 1, channels, batch)
-        self.all_noise = torch.zeros(shape, device=device)
+        self.all_noise = torch.zeros(shape, dtype=torch.float32, device=device)
         """of every pixel, the last for tracks that have none"""
         self.all_known = torch.zeros(shape, dtype=torch.bool, device=device)
         self.levels_drawn = torch.zeros(shape, dtype=torch.int64, device=device)

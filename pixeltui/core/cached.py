@@ -73,7 +73,7 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
         device = request.images.device
         columns, pixels = self.at_hand()
         shape = columns, request.images.shape[1], pixels
-        self.noise = torch.zeros(shape, device=device)
+        self.noise = torch.zeros(shape, dtype=torch.float32, device=device)
         self.known = torch.zeros(shape, dtype=torch.bool, device=device)
         self.row = torch.zeros(shape, dtype=torch.int64, device=device)
         """levels at hand: those known, later all"""

@@ -3,7 +3,8 @@
 Shapes: images [B, C, H, W], D features, L levels, labels int64 [B].
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import index
 from typing import Any
 
 import msgspec
@@ -184,18 +185,26 @@ def build_model(
     model = config.model if isinstance(config, Config) else config
     if not isinstance(model, Model):
         raise ValueError(f"expected a Config or its model table, got {type(model).__name__}")  # noqa: TRY004
-    shape = tuple(int(size) for size in image_shape)
+    shape = tuple(map(_whole, image_shape)) if isinstance(image_shape, Iterable) else ()
     if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"expected image_shape (channels, height, width), got {image_shape}")
-    if not 2 <= levels <= 256:
+        raise ValueError(f"expected image_shape (channels, height, width), got {image_shape!r}")
+    if not 2 <= _whole(levels) <= 256:
         raise ValueError(f"expected 2 to 256 levels, got {levels}")
-    if num_classes < 0:
+    if _whole(num_classes) < 0:
         raise ValueError(f"expected 0 or more classes, got {num_classes}")
     classes = num_classes if model.conditional else 0
     trunk: Trunk = _part(registry.ARCHITECTURES, model.architecture, "architecture")(shape[0], classes, model)
     of_head = msgspec.structs.replace(model, linear_skip=trunk.linear)
     head: Head = _part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, of_head)
     return ConditionalPixelCNN(trunk, head, shape, levels, classes, model.label_dropout)
+
+
+def _whole(number: Any) -> int:
+    """-1 for what is none."""
+    try:
+        return index(number)
+    except TypeError:
+        return -1
 
 
 def _part(names: dict[str, str], name: str, kind: str) -> Callable[..., Any]:

@@ -20,22 +20,23 @@ def augment(
     generator: torch.Generator,
     *,
     batch: int | None = None,
-    first: int = 0,
+    places: Tensor | None = None,
 ) -> Tensor:
     """Randomly cropped, mirrored, colour-jittered and cut-out images, in this order, each with its own draw.
 
     images: uint8 [B, C, H, W] on any device, values below `levels`; so is the result, and nothing is written into
     `images`. generator: on the CPU, from `step_generator(seed, "augment", step)`: the draws are the same on every
     device. Where `images` are a part of a step's batch (a process's share, a micro-batch), `batch` is the size of the
-    whole and `first` the place of images[0] in it: the parts then are augmented as the whole would be. Every kind of
-    change has draws of its own: switching one on or off leaves the others as they are.
+    whole and `places`, int64 [B] on the CPU, are theirs in it: the parts then are augmented as the whole would be.
+    Every kind of change has draws of its own: switching one on or off leaves the others as they are.
     """
     if not (config.random_crop or config.horizontal_flip or config.color_jitter or config.cutout):
         return images
-    size = len(images)
-    draws = torch.rand(size if batch is None else batch, DRAWS, generator=generator)[first : first + size]
-    if len(draws) != size:
-        raise ValueError(f"images {first} to {first + size - 1} are not all in a batch of {batch}")
+    draws = torch.rand(len(images) if batch is None else batch, DRAWS, generator=generator)
+    if places is not None:
+        if len(places) != len(images):
+            raise ValueError(f"expected places of {len(images)} images, got {len(places)}")
+        draws = draws[places]
     columns = draws.to(images.device, non_blocking=True).unbind(1)
     if config.random_crop or config.horizontal_flip:
         images = _crop_and_flip(images, config.random_crop, config.horizontal_flip, *columns[:3])

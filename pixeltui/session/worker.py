@@ -76,6 +76,10 @@ class Job:
     overrides: Sequence[str] = ()
     """set on this resume; the run keeps them once it has loaded its checkpoint with them"""
 
+    @property
+    def sets_lr(self) -> bool:
+        return any(_key(override) == "train.lr" for override in self.overrides)
+
     def keep_overrides(self) -> None:
         if self.overrides and self.processes.writes:
             self.run.update_meta(overrides=_all_overrides(self.run, self.overrides))
@@ -246,7 +250,9 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
         watchdog = stack.enter_context(closing(_watchdog(job.run, sink, stack)))
         inbox = CommandInbox(job.run, commands, polls=job.processes.writes, on_look=watchdog.beat)
         trainer = job.processes.each(lambda: Trainer(job.config, job.data, job.run, sink, inbox, job.processes))
-        return trainer.run(resume=job.resume, on_loaded=lambda: job.processes.each(job.keep_overrides))
+        return trainer.run(
+            resume=job.resume, sets_lr=job.sets_lr, on_loaded=lambda: job.processes.each(job.keep_overrides)
+        )
 
 
 def _watchdog(run: RunDir, sink: RecordingSink | Silent, stack: contextlib.ExitStack) -> Watchdog:

@@ -1,5 +1,6 @@
 """Why training ended early, and what to do about it."""
 
+from pixeltui.config import Train
 from pixeltui.errors import UserError
 from pixeltui.train.state import Progress
 
@@ -10,11 +11,13 @@ class TrainingFailed(UserError):
     """Training cannot go on; says where the last good state is."""
 
 
-def not_finite(steps: int, progress: Progress, run: str) -> str:
+def not_finite(steps: int, progress: Progress, train: Train, run: str) -> str:
+    lower = f"--set train.lr={progress.lr / 10:.2g}"
+    if train.optimizer == "muon":
+        lower += f" --set train.muon_lr={train.muon_lr * progress.lr / train.lr / 10:.2g}"
     return (
         f"loss or gradient was not finite for {steps} steps in a row up to step {progress.step}; those steps were not "
-        f"applied; {last_good(progress)}; resume with a lower learning rate: "
-        f"pixeltui train --resume {run} --set train.lr={progress.lr / 10:.2g}"
+        f"applied; {last_good(progress)}; resume with a lower learning rate: pixeltui train --resume {run} {lower}"
     )
 
 

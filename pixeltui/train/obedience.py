@@ -88,6 +88,7 @@ class Obedience:
                 if not 0 < lr < math.inf:
                     return f"expected a learning rate over 0, got {lr}"
                 self._progress.lr = lr
+                self._saver.write(wait=True, anew=True)  # a run that is killed goes on with it
                 self._report.notice("info", "lr", f"peak learning rate {lr:g} from step {self._progress.step} on")
             case events.Stop():
                 self._orders.stop = command

@@ -62,14 +62,22 @@ class Saver:
     def waits_to_retry(self) -> bool:
         return time.monotonic() >= self._retry_at
 
-    def write(self, *, best: bool = False, undo: Callable[[], None] = lambda: None, wait: bool = False) -> bool:
-        """Copies the state and has it written in the background; `wait`: returns whether it is on the disk.
+    def write(
+        self,
+        *,
+        best: bool = False,
+        undo: Callable[[], None] = lambda: None,
+        wait: bool = False,
+        anew: bool = False,
+    ) -> bool:
+        """Copies the state and has it written in the background; `wait`: returns whether it is on the disk; `anew`:
+        also where the step has been saved, as something else.
 
         Where it cannot be written `undo` is called, training goes on and the save is tried again. Rank 0 writes, and it
         alone knows: whoever acts on the answer agrees on it first.
         """
         progress = self._progress
-        if progress.saved_at == progress.step and not best:
+        if progress.saved_at == progress.step and not (best or anew):
             return self.settle() if wait else True
         self.settle()
         before, progress.saved_at = progress.saved_at, progress.step
@@ -141,25 +149,26 @@ class Saver:
             while agree(not self.waits_to_retry) and not stop_waits():
                 time.sleep(0.1)
 
-    def load(self) -> None:
-        """The newest whole checkpoint, or the beginning where the run never wrote one."""
+    def load(self, *, sets_lr: bool = False) -> None:
+        """The newest whole checkpoint, or the beginning where the run never wrote one; sets_lr: see Trainer.run."""
         processes = self._processes
         found = processes.each(lambda: self._read() if processes.writes else None)
         loaded = processes.agree(found)
         if loaded is None:
             return
         tensors, tree = loaded
-        optimizer, before = self._updater.config.train.optimizer, tree["config"]["train"]["optimizer"]
-        if optimizer != before:
+        train, before = self._updater.config.train, tree["config"]["train"]
+        if train.optimizer != before["optimizer"]:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer/")}
-            self._report.notice(
-                "warning", "config", f"{optimizer} begins without moments: the checkpoint holds those of {before}"
-            )
+            moments = f"the checkpoint holds those of {before['optimizer']}"
+            self._report.notice("warning", "config", f"{train.optimizer} begins without moments: {moments}")
         self._updater.load(tensors, tree["scaler"])
         self._progress.take(tree["progress"])
-        lr = self._updater.config.train.lr
-        if lr != tree["config"]["train"]["lr"]:
-            self._progress.lr = lr
+        lr = self._progress.lr
+        if sets_lr or train.lr != before["lr"]:
+            self._progress.lr = train.lr
+        if self._progress.lr != lr or train.muon_lr != before.get("muon_lr"):
+            self._updater.bad_in_a_row.zero_()
         self._report.step = self._progress.step
 
     def _read(self) -> state.Loaded | None:

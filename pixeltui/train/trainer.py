@@ -87,6 +87,7 @@ class Trainer:
         self.progress = state.Progress(lr=train.lr)
         self._meter = Meter(device_uuid(device)) if processes.writes else None
         self._metered_at = -TELEMETRY_SECONDS
+        self._save_waits = False
         self.saver = Saver(run, self.updater, self.progress, self.report)
         self.checkpoints = self.saver.checkpoints
         self.samples = LiveSampler(average, config.sample, self.data, run, self.report, draws=processes.writes)
@@ -94,13 +95,16 @@ class Trainer:
         self._scorer = Scorer(self.updater, self.progress, self.saver, self.report, self._orders.stop_waits)
         self._obedience = Obedience(self._orders, self.progress, self.saver, self._scorer, self.samples, self.report)
 
-    def run(self, *, resume: bool = False, on_loaded: Callable[[], None] = lambda: None) -> Outcome:
+    def run(
+        self, *, resume: bool = False, sets_lr: bool = False, on_loaded: Callable[[], None] = lambda: None
+    ) -> Outcome:
         """Trains to the end, to a Stop command or to a failure; the last event says which.
 
+        sets_lr: whether a run that is resumed takes the config's learning rate, whatever it was changed to meanwhile.
         on_loaded: called once the checkpoint of a run that goes on is loaded, before it trains.
         """
         try:
-            outcome = self._outcome(on_loaded, resume=resume)
+            outcome = self._outcome(on_loaded, resume=resume, sets_lr=sets_lr)
         finally:
             self.saver.close()
         if outcome.state == "failed":
@@ -108,10 +112,10 @@ class Trainer:
         self.report.state(outcome.state, outcome.reason)
         return outcome
 
-    def _outcome(self, on_loaded: Callable[[], None], *, resume: bool) -> Outcome:
+    def _outcome(self, on_loaded: Callable[[], None], *, resume: bool, sets_lr: bool) -> Outcome:
         try:
             if resume:
-                self.saver.load()
+                self.saver.load(sets_lr=sets_lr)
                 on_loaded()
             self._start(resumed=resume)
             self._train()
@@ -152,8 +156,10 @@ class Trainer:
             if not last and self._due(config.sample.every, done_at=progress.sampled_at):
                 progress.sampled_at = step
                 self.samples.ask(events.DrawSample())
-            saving = self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
-            if saving or self.saver.waits_to_retry:
+            self._save_waits |= self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
+            # Not what a step has made of the weights that is followed by bad ones: the last good state is to stay.
+            if (self._save_waits or self.saver.waits_to_retry) and (last or not int(self.updater.bad_in_a_row)):
+                self._save_waits = False
                 self.saver.write()
             if last:
                 return
@@ -194,7 +200,7 @@ class Trainer:
             self._clock.restart()
         if bad >= (BAD_STEPS_OF_FP16 if self.updater.scaler else BAD_STEPS_IN_A_ROW):
             self.saver.settle()
-            raise TrainingFailed(not_finite(bad, progress, self.run_dir.reference()))
+            raise TrainingFailed(not_finite(bad, progress, train, self.run_dir.reference()))
 
     def _read_meter(self) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -75,11 +76,11 @@ class Updater:
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
+        if self._untried:
+            self._try_together(step)
         began = time.perf_counter()
         images, labels = self.batch(step)
         self.waited += time.perf_counter() - began
-        if self._untried:
-            self._try_together(images, labels, step)
         torch.manual_seed(mix(self.config.train.seed, "global", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         loss = self._backward_that_fits(images, labels, step, buffers)
@@ -105,7 +106,7 @@ class Updater:
     @property
     def share_size(self) -> int:
         """Images of a step that this process takes."""
-        return int(self._share.stop - self._share.start)
+        return sum(map(len, self._parts))
 
     @property
     def _smallest_share(self) -> int:
@@ -113,14 +114,21 @@ class Updater:
         return self._batch_size // self.processes.count
 
     @property
-    def _share(self) -> slice:
-        """This process's part of a step's batch."""
-        return self.processes.share(self._batch_size)
+    def _parts(self) -> list[range]:
+        """This process's part of each micro-batch, as places in the step's batch.
+
+        So that BatchNorm normalises over the same images in one process and in several, which have to have as many
+        parts: they wait for one another.
+        """
+        count = min(self.accumulate, self._smallest_share)
+        cuts = [self._batch_size * number // count for number in range(count + 1)]
+        return [range(start, stop)[self.processes.share(stop - start)] for start, stop in pairwise(cuts)]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """This process's training images uint8 [B, C, H, W] of a step, augmented, and their labels int64 [B]."""
-        train, seed, share = self.data.train, self.config.train.seed, self._share
-        index = batch_indices(len(train), self.config.train.batch_size, seed, step)[share]
+        train, seed = self.data.train, self.config.train.seed
+        places = torch.cat([torch.arange(part.start, part.stop) for part in self._parts])
+        index = batch_indices(len(train), self.config.train.batch_size, seed, step)[places]
         index = index.to(train.images.device, non_blocking=True)  # without, this waits for all steps before
         images = augment(
             train.images.index_select(0, index),
@@ -128,7 +136,7 @@ class Updater:
             self.data.levels,
             step_generator(seed, "augment", step),
             batch=self._batch_size,
-            first=share.start,
+            places=places,
         )
         return images, None if train.labels is None else train.labels[index]
 
@@ -152,7 +160,7 @@ class Updater:
             torch.cuda.empty_cache()
             self.accumulate = min(2 * self.accumulate, len(images))
 
-    def _try_together(self, images: Tensor, labels: Tensor | None, step: int) -> None:
+    def _try_together(self, step: int) -> None:
         """Before the first step of several processes: all halve until the step fits into the memory of each.
 
         Tried without the exchange of gradients, for which they would wait if one has run out of memory.
@@ -160,7 +168,7 @@ class Updater:
         short = True
         while short:
             try:
-                self._gradients(images, labels, step, exchange=False)
+                self._gradients(*self.batch(step), step, exchange=False)
                 short = False
             except torch.OutOfMemoryError:
                 pass
@@ -182,11 +190,11 @@ class Updater:
         if not self.model.training:
             self.model.train()
         total = torch.zeros((), device=images.device)
-        parts = min(self.accumulate, self._smallest_share)  # as many in all processes, which wait for one another
-        for number in range(parts):
-            part = slice(len(images) * number // parts, len(images) * (number + 1) // parts)
+        start = 0
+        for places in self._parts:
+            part = slice(start, start + len(places))
+            start = part.stop
             own_labels = None if labels is None else labels[part]
-            places = range(self._share.start + part.start, self._share.start + part.stop)
             self.model.seed_images([mix(self.config.train.seed, f"dropout/{place}", step) for place in places])
             with contextlib.ExitStack() as stack:
                 last = exchange and part.stop == len(images)

@@ -54,6 +54,12 @@ def test_build_model_takes_a_config_or_its_model_table() -> None:
         ({"num_classes": -1}, "0 or more classes, got -1"),
         ({"image_shape": (32, 32)}, r"\(channels, height, width\)"),
         ({"image_shape": (3, 0, 32)}, r"\(3, 0, 32\)"),
+        ({"image_shape": (3, 4.7, 5)}, r"\(3, 4.7, 5\)"),
+        ({"image_shape": "345"}, "got '345'"),
+        ({"image_shape": 5}, "got 5"),
+        ({"levels": 16.5}, "got 16.5"),
+        ({"levels": None}, "got None"),
+        ({"num_classes": 2.5}, "got 2.5"),
         ({"config": {"channels": 8}}, "model table, got dict"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -265,3 +266,32 @@ def test_what_the_steps_do_not_know_is_left_to_torch(tiny: Tiny) -> None:
     for model in (plain, tiny((1, 4, 5), 8).bfloat16()):
         assert sampler_of(model.sample_stream(2, seed=0)).native is None
     assert torch.equal(last(plain.sample_stream(2, seed=0)), expected)
+
+
+def test_threads_that_draw_at_the_same_time_leave_torch_as_many_as_it_had() -> None:
+    """The second begins while torch has one for the first, which ends before it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    alone, entered, left = compiled.Alone(), threading.Event(), threading.Event()
+    found: list[int] = []
+
+    def second() -> None:
+        found.append(alone.enter())
+        entered.set()
+        left.wait(60)
+        alone.leave()
+        found.append(torch.get_num_threads())
+
+    try:
+        assert alone.enter() == 3
+        assert torch.get_num_threads() == 1
+        other = threading.Thread(target=second)
+        other.start()
+        entered.wait(60)
+        alone.leave()
+        left.set()
+        other.join()
+        assert found == [3, 3]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

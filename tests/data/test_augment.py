@@ -125,12 +125,11 @@ def test_parts_of_a_batch_are_augmented_as_the_whole():
     x = images(10)
     config = Augmentations(random_crop=2, color_jitter=0.3, cutout=3)
     whole = augment(x, config, 256, step_generator(0, "augment", 9))
-    parts = [
-        augment(x[a:b], config, 256, step_generator(0, "augment", 9), batch=10, first=a) for a, b in ((0, 4), (4, 10))
-    ]
-    assert torch.cat(parts).equal(whole)
-    with pytest.raises(ValueError, match="not all in a batch of 10"):
-        augment(x[:4], config, 256, step_generator(0, "augment", 9), batch=10, first=8)
+    for places in map(torch.tensor, ([0, 1, 2, 3], [4, 5, 6, 7, 8, 9], [0, 1, 5, 9])):
+        part = augment(x[places], config, 256, step_generator(0, "augment", 9), batch=10, places=places)
+        assert part.equal(whole[places])
+    with pytest.raises(ValueError, match="expected places of 4 images, got 3"):
+        augment(x[:4], config, 256, step_generator(0, "augment", 9), batch=10, places=torch.arange(3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,6 +1,7 @@
 """The loop on a tiny model: what it learns, repeats, resumes, obeys and survives."""
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from harness import ListSink, start
 
 from pixeltui import events
+from pixeltui.cli import main
 from pixeltui.config import Config
+from pixeltui.store.rundir import RunDir
 from pixeltui.train.checkpoint import load
 from pixeltui.train.trainer import BAD_STEPS_IN_A_ROW, BAD_STEPS_OF_FP16, Trainer
 
@@ -192,6 +195,51 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     assert ("checkpoint", True) in acknowledged
 
 
+class Killed(Exception):
+    pass
+
+
+def kill_at(trainer: Trainer, step: int) -> None:
+    update = trainer.updater.update
+
+    def killed(number: int, lr: float) -> None:
+        if number == step:
+            raise Killed
+        update(number, lr)
+
+    trainer.updater.update = killed  # type: ignore[method-assign]
+
+
+def test_a_learning_rate_that_was_set_outlives_a_kill(tiny_config: Make, tmp_path: Path) -> None:
+    """Though the step at which it was set had been saved already."""
+    keys = ("train.steps=8", "train.checkpoint_every=2", "train.schedule=constant", "train.eval_every=0")
+    config = tiny_config(*keys)
+    script = {4: [events.SaveCheckpoint(), events.SetLearningRate(lr=1e-4)]}
+    with pytest.raises(Killed):
+        start(config, tmp_path, script=script, prepare=lambda trainer: kill_at(trainer, 5))
+    _, sink, _ = start(config, tmp_path, resume=True)
+    assert {e.step: e.lr for e in sink.of(events.Step)} == dict.fromkeys((5, 6, 7, 8), 1e-4)
+
+
+def test_a_learning_rate_asked_for_on_resuming_is_taken(tiny_config: Make, tmp_path: Path) -> None:
+    """Though the config has had it all along, and another was set meanwhile."""
+    keys = ("train.steps=4", "train.schedule=constant", "train.eval_every=0")
+    lr = tiny_config(*keys).train.lr
+    start(tiny_config(*keys), tmp_path, script={1: [events.SetLearningRate(lr=1e-4)], 2: [events.Stop()]})
+    for words, expected in (([], 1e-4), (["--set", f"train.lr={lr}"], lr)):
+        shutil.copytree(tmp_path / "run", tmp_path / "runs" / f"copy{len(words)}")
+        command = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", "--resume", f"copy{len(words)}", *words]
+        assert main(command) == 0
+        found = RunDir.open(tmp_path / "runs" / f"copy{len(words)}").read_events()[0]
+        assert [e.lr for e in found if isinstance(e, events.Step)][-2:] == [expected, expected]
+
+
+def test_a_save_that_is_due_waits_for_a_good_step(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=16", "train.checkpoint_every=5", "train.eval_every=0")
+    _, sink, _ = start(config, tmp_path, prepare=lambda trainer: poison(trainer, range(8, 12)))
+    assert [event.step for event in sink.of(events.CheckpointSaved)] == [5, 13, 15, 16]
+
+
 @pytest.mark.parametrize(
     ("wish", "why"),
     [
@@ -256,7 +304,9 @@ def test_training_stops_after_several_bad_steps_in_a_row(
     assert outcome.state == "failed"
     assert outcome.step == 7 + after
     assert "the last good checkpoint is that of step" in outcome.reason
-    assert "--set train.lr=" in outcome.reason
+    assert f"--set train.lr={config.train.lr / 10:.2g}" in outcome.reason
+    assert f"--set train.muon_lr={config.train.muon_lr / 10:.2g}" in outcome.reason
+    assert [event.step for event in sink.of(events.CheckpointSaved)] == [5], "what came after may be why"
     assert sink.events[-1].state == "failed"
     assert sink.of(events.Step)[-1].skipped == after
     assert all(torch.isfinite(t.double()).all() for t in last_tensors(tmp_path).values())

@@ -222,7 +222,7 @@ class LogisticMixturePixel(IncrementalHead):
         upper[-1], lower[0], inside[0], inside[-1] = FAR, -FAR, 0, 0
         self.cells = torch.stack([upper, -lower, inside, self.scaled], dim=1)
         """[L, 4]: the edges of a level, the lower one negated; whether it has two; the level itself"""
-        self.signs = torch.tensor([1.0, -1.0], device=device)
+        self.signs = torch.tensor([1.0, -1.0], dtype=torch.float32, device=device)
 
     def begin(self, features: Tensor) -> None:
         hidden = F.silu(torch.addmm(self.hidden_bias, features, self.hidden))

@@ -1,6 +1,7 @@
 """The compiled steps of a sampler, and on how many threads they run."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -35,12 +36,11 @@ class NativeSteps:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Without other threads of torch's: they stay awake for milliseconds after an operation, in these ones' way."""
-        self.threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        self.threads = alone.enter()
         try:
             yield
         finally:
-            torch.set_num_threads(self.threads)
+            alone.leave()
 
     @classmethod
     def of(cls: type[Kind], sampler: Any) -> Kind | None:
@@ -62,6 +62,28 @@ class NativeSteps:
         lost = draw(threads, groups)
         if threads > groups:
             sharing.lost(lost, max(PATIENCE, self.tolerance * 1e6 * (time.perf_counter() - began)))
+
+
+class Alone:
+    """Torch's threads are as many again for all once the last of those that draw at the same time has drawn."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drawing, self._threads = 0, 1
+
+    def enter(self) -> int:
+        """How many threads there are for others."""
+        with self._lock:
+            if not self._drawing:
+                self._threads = torch.get_num_threads()
+            self._drawing += 1
+            torch.set_num_threads(1)
+            return self._threads
+
+    def leave(self) -> None:
+        with self._lock:
+            self._drawing -= 1
+            torch.set_num_threads(self._threads)
 
 
 def threads_for(threads: int, images: int, shares: int) -> tuple[int, int]:
@@ -94,5 +116,6 @@ class Sharing:
             self.pause = FEWEST_ALONE
 
 
+alone = Alone()
 sharing = Sharing()
 """of this process: what else the machine does is the same for all streams"""
