@@ -157,17 +157,17 @@ class Saver:
         if loaded is None:
             return
         tensors, tree = loaded
-        train, before = self._updater.config.train, tree["config"]["train"]
-        if train.optimizer != before["optimizer"]:
+        train, before = self._updater.config.train, state.check_tree(tree).train
+        if train.optimizer != before.optimizer:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer/")}
-            moments = f"the checkpoint holds those of {before['optimizer']}"
+            moments = f"the checkpoint holds those of {before.optimizer}"
             self._report.notice("warning", "config", f"{train.optimizer} begins without moments: {moments}")
         self._updater.load(tensors, tree["scaler"])
         self._progress.take(tree["progress"])
         lr = self._progress.lr
-        if sets_lr or train.lr != before["lr"]:
+        if sets_lr or train.lr != before.lr:
             self._progress.lr = train.lr
-        if self._progress.lr != lr or train.muon_lr != before.get("muon_lr"):
+        if self._progress.lr != lr or train.muon_lr != before.muon_lr:
             self._updater.bad_in_a_row.zero_()
         self._report.step = self._progress.step
 
