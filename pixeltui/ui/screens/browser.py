@@ -20,6 +20,7 @@ from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.preview import Preview
 from pixeltui.ui.screens.run_actions import RunActions
+from pixeltui.ui.widgets.line import Line
 from pixeltui.ui.widgets.run_table import RunTable, order_name
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class BrowserScreen(RunActions):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield RunTable(id="runs")
-        yield Input(placeholder="words in name, state, data, preset, tags", id="filter", compact=True)
+        yield Line(placeholder="words in name, state, data, preset, tags", id="filter", compact=True)
         yield Preview()
         yield KeyBar()
 

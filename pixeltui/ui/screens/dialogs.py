@@ -16,6 +16,7 @@ from pixeltui.ui.colors import theme_for
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import Key
 from pixeltui.ui.widgets.key_list import KeyList
+from pixeltui.ui.widgets.line import Line
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Prompt(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = Text(printable(self._title))
-            yield Input(self._value, compact=True)
+            yield Line(self._value, compact=True)
             yield Static(Text(self._hint), classes="hint")
 
     def on_mount(self) -> None:

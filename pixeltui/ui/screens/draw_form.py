@@ -12,9 +12,10 @@ from textual.widgets import Input, Label, Static
 
 from pixeltui.errors import printable
 from pixeltui.ui.draft import COMPLETING, FIELDS, Draft
+from pixeltui.ui.widgets.line import Line
 
 
-class DrawField(Input):
+class DrawField(Line):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "app.focus_next", show=False),
         Binding("up", "app.focus_previous", show=False),

@@ -18,6 +18,7 @@ from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import check_name
 from pixeltui.ui.colors import current_depth, theme_for
 from pixeltui.ui.screens.text_panes import flat, show_value
+from pixeltui.ui.widgets.line import Line
 
 KEYS: Final = (
     "data.name",
@@ -58,14 +59,14 @@ class NewRun(ModalScreen[TrainRequest | None]):
             yield Static(id="presets")
             with Horizontal():
                 yield Label("name")
-                yield Input(placeholder="preset, data and time", id="name", compact=True)
+                yield Line(placeholder="preset, data and time", id="name", compact=True)
             for key in KEYS:
                 with Horizontal():
                     yield Label(key)
-                    yield Input(id=key.replace(".", "-"), compact=True)
+                    yield Line(id=key.replace(".", "-"), compact=True)
             with Horizontal():
                 yield Label("other keys")
-                yield Input(placeholder="model.dropout=0.2 train.seed=1", id="other", compact=True)
+                yield Line(placeholder="model.dropout=0.2 train.seed=1", id="other", compact=True)
             yield Static(id="problem")
 
     def on_mount(self) -> None:
