@@ -55,7 +55,7 @@ ACTIONS: Final[dict[Scope, tuple[Row, ...]]] = {
         ("follow", "f", "follow", "follow", "keep the newest point in view"),
         ("cursor", "enter", "cursor", "read", "a cursor that reads values, moved by h l H L", 14),
         ("copy-value", "c", "copy", "copy", "copy the values under the cursor, or the newest"),
-        ("export-csv", "E", "export", "csv", "write the curves as a CSV file into the run"),
+        ("export-csv", "E", "export", "csv", "write the curves as a CSV file into the run, or each of those compared"),
         ("overlay", "b", "overlay", "overlay", "lay the runs marked in the browser over this one"),
     ),
     "samples": (

@@ -1,8 +1,19 @@
-"""Names of runs on the comparison screen."""
+"""The comparison screen: names of runs, curves, what differs."""
+
+import shutil
+from pathlib import Path
 
 import pytest
+from driving import drive, until
+from textual.pilot import Pilot
 
-from pixeltui.ui.screens.compare import shortened
+from pixeltui.store.rundir import RunDir
+from pixeltui.ui.app import Console
+from pixeltui.ui.screens.compare import CompareScreen, shortened
+from pixeltui.ui.screens.curves_pane import CurvesPane
+from pixeltui.ui.screens.dialogs import Help
+from pixeltui.ui.widgets.differences import Differences
+from pixeltui.ui.widgets.key_list import KeyList
 
 
 @pytest.mark.parametrize(
@@ -19,3 +30,72 @@ from pixeltui.ui.screens.compare import shortened
 )
 def test_long_names_that_begin_alike_are_told_apart(names: list[str], short: list[str]) -> None:
     assert shortened(names) == short
+
+
+@pytest.fixture
+def compared(runs_copy: Path) -> tuple[Console, list[Path]]:
+    """A console, and six runs to compare."""
+    paths = [runs_copy / f"run-{number}" for number in range(6)]
+    for number, path in enumerate(paths):
+        shutil.copytree(runs_copy / "done", path)
+        config = path / "config.toml"
+        config.write_text(config.read_text().replace("ema_decay = 0.99", f"ema_decay = 0.99{number}"))
+    return Console(runs_copy), paths
+
+
+async def shown(app: Console, pilot: Pilot, paths: list[Path]) -> CompareScreen:  # type: ignore[type-arg]
+    screen = CompareScreen([RunDir.open(path) for path in paths])
+    app.push_screen(screen)
+    await until(pilot, lambda: screen.is_mounted and screen.query_one(Differences).row_count)
+    return screen
+
+
+def test_every_compared_run_gets_its_curves_and_none_is_laid_over(compared: tuple[Console, list[Path]]) -> None:
+    app, paths = compared
+    app.marked = {str(path) for path in paths}
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = await shown(app, pilot, paths)
+        main = screen.query_one(CurvesPane).main
+        names = [series.name for series in main.series]
+        await pilot.press("b")
+        await pilot.pause()
+        assert [series.name for series in main.series] == names, "as they were"
+        await pilot.press("E")
+        await until(pilot, lambda: all((path / "curves.csv").is_file() for path in paths))
+        assert len({(path / "curves.csv").read_text().count("\nbits/train,") for path in paths} - {0}) == 1
+        assert any("run-5" in notification.message for notification in app._notifications)
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, Help)
+        lines = app.screen.query_one(KeyList).lines(80)
+        assert not any("lay the runs" in meaning for _, meaning in lines)
+        assert any("CSV" in meaning for _, meaning in lines)
+
+    drive(app, script)
+
+
+def test_what_differs_between_six_runs_can_be_read(compared: tuple[Console, list[Path]]) -> None:
+    """The columns get the room that the table has, whenever it gets more."""
+    app, paths = compared
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = await shown(app, pilot, paths)
+        table = screen.query_one(Differences)
+        table.focus()
+        await pilot.press("down", "down")
+
+        def texts() -> list[str]:
+            cells = [table.get_row_at(row) for row in range(table.row_count)]
+            return [str(cell) for row in cells for cell in row] + [str(c.label) for c in table.columns.values()]
+
+        assert any("…" in text for text in texts())
+        await pilot.press("z")
+        await until(pilot, lambda: not any("…" in text for text in texts()))
+        assert {"train.ema_decay", "0.9935"} <= set(texts())
+        assert table.cursor_row == 2
+        await pilot.press("z")
+        await until(pilot, lambda: any("…" in text for text in texts()))
+        await pilot.resize_terminal(250, 40)
+        await until(pilot, lambda: not any("…" in text for text in texts()))
+
+    drive(app, script)

@@ -11,21 +11,20 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import DataTable
 from textual.worker import get_current_worker
 
 from pixeltui.errors import printable
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
-from pixeltui.ui.colors import theme_for
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import bindings, in_scope
+from pixeltui.ui.keys import Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.text_panes import flat, show_value
 from pixeltui.ui.watch import Watch
+from pixeltui.ui.widgets.differences import Differences, ends
 
 if TYPE_CHECKING:
     from pixeltui.ui.app import Console
@@ -43,12 +42,13 @@ class CompareScreen(SizedScreen):
         super().__init__()
         self._watches = [Watch(AttachedSession(run, read_only=True)) for run in runs]
         self._names = shortened([run.name for run in runs])
+        self._dirs = list(runs)
 
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield CurvesPane(id="curves", small=False, live=False)
         with Horizontal(id="lower"):
-            yield DataTable(id="keys", cursor_type="row", cursor_foreground_priority="renderable", classes="pane")
+            yield Differences(id="keys")
             with Vertical(id="sheets", classes="pane"), Horizontal():
                 for i in range(len(self._watches)):
                     yield SamplesPane(id=f"samples{i}")
@@ -56,7 +56,7 @@ class CompareScreen(SizedScreen):
 
     def on_mount(self) -> None:
         self.query_one(TitleBar).show(f"{len(self._watches)} runs against each other")
-        self.query_one("#keys", DataTable).border_title = "What differs"
+        self.query_one(Differences).border_title = "What differs"
         self.query_one("#sheets").border_title = "Samples"
         self.query_one(KeyBar).show(in_scope("charts", "compare", "everywhere"))
         for i in range(len(self._watches)):
@@ -80,19 +80,9 @@ class CompareScreen(SizedScreen):
 
     def _show(self) -> None:
         short = self._names
-        self.query_one(CurvesPane).compare([(s, w.curves) for s, w in zip(short, self._watches, strict=True)])
-        theme = theme_for(self.app.current_theme.dark)
-        table = self.query_one("#keys", DataTable)
-        rows = self._rows()
-        room = table.size.width - 2 * len(short) - 4
-        first = max(min(max(len(row[0]) for row in rows), room // (len(short) + 1) + 4), 10)
-        width = max((room - first) // len(short), 6)
-        table.add_column("", width=first)
-        for i, name in enumerate(short):
-            table.add_column(_cell(_ends(name, width), f"bold {theme.resolve(f'series{i % 6}')}", width), width=width)
-        for name, *values in rows:
-            style = theme.muted if len(set(values)) == 1 else theme.text
-            table.add_row(_cell(name, theme.muted, first), *(_cell(value, style, width) for value in values))
+        curves = [watch.curves for watch in self._watches]
+        self.query_one(CurvesPane).compare(self._dirs, list(zip(short, curves, strict=True)))
+        self.query_one(Differences).show(short, self._rows())
         for i, watch in enumerate(self._watches):
             sheets = [(sample.step, sample.path) for sample in watch.view.samples]
             self.query_one(f"#samples{i}", SamplesPane).show_run(watch.run, watch.shape, sheets, None)
@@ -120,6 +110,10 @@ class CompareScreen(SizedScreen):
             if any(value != values[0] for value in values):
                 rows.append([key, *(_value(value) for value in values)])
         return rows
+
+    def offers(self, key: Key) -> bool:
+        """What is marked lies over one another already."""
+        return key.id != "overlay" and self.app.offers(key)
 
     def action_full(self) -> None:
         focused = self.focused
@@ -155,20 +149,7 @@ def shortened(names: Sequence[str]) -> list[str]:
     while all(len(p) > same + 1 for p in parts) and len({p[same] for p in parts}) == 1:
         same += 1
     most = 24 if len(names) <= 3 else 12
-    return [_ends("-".join(p[same:]), most) for p in parts]
-
-
-def _ends(text: str, width: int) -> str:
-    """The beginning and the end of what is too long: names of runs that begin alike end in their time and a number."""
-    tail = (width - 1) // 2
-    return text if len(text) <= width else f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
-
-
-def _cell(text: str, style: str, width: int) -> Text:
-    """A table would wrap what is too long, and show the first line."""
-    found = Text(printable(text), style, no_wrap=True)
-    found.truncate(width, overflow="ellipsis")
-    return found
+    return [ends("-".join(p[same:]), most) for p in parts]
 
 
 def _bits(value: float | None) -> str:

@@ -52,6 +52,7 @@ class CurvesPane(Bordered, Vertical):
         super().__init__(id=id, classes="pane")
         self.border_title = "Curves"
         self.run: RunDir | None = None
+        self._compared: Sequence[RunDir] = ()
         self._live = live
         self._with_small = small
         self._runs: list[tuple[str, Curves]] = [("", Curves())]
@@ -99,9 +100,10 @@ class CurvesPane(Bordered, Vertical):
         self._runs = [*self._runs[:1], *others]
         self.rebuild()
 
-    def compare(self, runs: Sequence[tuple[str, Curves]]) -> None:
-        """Several runs, none of them the first."""
-        self._runs = [("", Curves()), *runs]
+    def compare(self, runs: Sequence[RunDir], curves: Sequence[tuple[str, Curves]]) -> None:
+        """Several runs, none of them the first. curves: of each, by name."""
+        self._compared = runs
+        self._runs = [("", Curves()), *curves]
         self.rebuild()
 
     def rebuild(self, *charts: Chart) -> None:
@@ -158,7 +160,9 @@ class CurvesPane(Bordered, Vertical):
     # -- actions ---------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """L is the learning rate's, but while a cursor is moved."""
+        """L is the learning rate's, but while a cursor is moved; a comparison has all of its runs."""
+        if action == "overlay":
+            return not self._compared
         far = action == "pan_x" and parameters and abs(float(str(parameters[0]))) > 1
         return not (far and self.is_mounted and self.main.cursor is None)
 
@@ -230,26 +234,37 @@ class CurvesPane(Bordered, Vertical):
             self.app.copy_to_clipboard(text)
             self.notify(printable(text), title="copied", markup=False)
 
+    @property
+    def _own(self) -> list[tuple[RunDir, Curves]]:
+        """What is written out: the run without those laid over it, or all that are compared."""
+        if self._compared:
+            return list(zip(self._compared, (curves for _, curves in self._runs[1:]), strict=True))
+        return [] if self.run is None else [(self.run, self._runs[0][1])]
+
     def action_export(self) -> None:
-        if self.run is None:
-            return
-        curves = self._runs[0][1]
-        if all(points.per == 1 for points in curves.points.values()):
-            self._written(*_write_csv(self.run, curves))
-        else:
-            self._export_all(self.run)
+        whole, long = [], []
+        for run, curves in self._own:
+            if all(points.per == 1 for points in curves.points.values()):
+                whole.append(_write_csv(run, curves))
+            else:
+                long.append(run)
+        self._written(whole)
+        if long:
+            self._export_all(long)
 
     @work(thread=True, group="export")
-    def _export_all(self, run: RunDir) -> None:
+    def _export_all(self, runs: Sequence[RunDir]) -> None:
         """Of a long run every point, where the charts have their sums."""
-        path, problem = _write_csv(run, _read_curves(run, Curves(most=sys.maxsize)))
-        self.app.call_from_thread(self._written, path, problem)
+        found = [_write_csv(run, _read_curves(run, Curves(most=sys.maxsize))) for run in runs]
+        self.app.call_from_thread(self._written, found)
 
-    def _written(self, path: Path, problem: str) -> None:
-        if problem:
-            self.notify(printable(f"{path} could not be written: {problem}"), severity="warning", markup=False)
-        else:
-            self.notify(printable(str(path)), title="curves written", markup=False)
+    def _written(self, found: Sequence[tuple[Path, str]]) -> None:
+        """found: each path, and what is wrong with it."""
+        for path, problem in found:
+            if problem:
+                self.notify(printable(f"{path} could not be written: {problem}"), severity="warning", markup=False)
+        if good := [printable(path) for path, problem in found if not problem]:
+            self.notify("\n".join(good), title="curves written", markup=False)
 
 
 def _read_curves(run: RunDir, curves: Curves) -> Curves:
