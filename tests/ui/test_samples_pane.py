@@ -140,3 +140,18 @@ def test_every_text_pane_is_filtered_with_the_same_key(runs_copy: Path) -> None:
         await until(pilot, lambda: log.lines and all("checkpoint" in line.text for line in log.lines))
 
     drive(app, script, (120, 50))
+
+
+def test_the_next_temperature_is_told_from_the_runs_own(runs_copy: Path) -> None:
+    config = runs_copy / "done" / "config.toml"
+    config.write_text(config.read_text().replace("temperature = 1.0", "temperature = 0.8"))
+    for key, expected in (("left_square_bracket", 0.75), ("right_square_bracket", 0.85)):
+        app = Console(runs_copy, session=AttachedSession(find_run(runs_copy, "done")))
+
+        async def script(pilot: Pilot, app: Console = app, key: str = key, expected: float = expected) -> None:  # type: ignore[type-arg]
+            pane = screen_of(app).query_one(SamplesPane)
+            await until(pilot, lambda: pane.gallery.pictures)
+            await pilot.press("2", key)
+            assert pane.temperature == expected
+
+        drive(app, script)

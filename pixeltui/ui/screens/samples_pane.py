@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.timer import Timer
 
+from pixeltui.config import Sample
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Frame
 from pixeltui.session.wishes import Progress, Refused, Scored
@@ -260,10 +261,18 @@ class SamplesPane(Bordered, Vertical):
         self.gallery.action_toggle_renderer()
 
     def action_temperature(self, by: float) -> None:
-        self.temperature = round(min(max((self.temperature or 1.0) + by, COOLEST), WARMEST), 2)
+        self.temperature = round(min(max((self.temperature or self._own_temperature) + by, COOLEST), WARMEST), 2)
         self._shown = None
         self.update_data()
         self.notify(f"the next sample is drawn at temperature {self.temperature:.2f}", markup=False)
+
+    @property
+    def _own_temperature(self) -> float:
+        """That which the run draws at by itself."""
+        try:
+            return self._run.config(resumed=True).sample.temperature if self._run is not None else Sample().temperature
+        except UserError:
+            return Sample().temperature
 
     def action_copy(self) -> None:
         if self._sheets and (path := self._path(self._sheets[-1 if self._index is None else self._index][1])):
