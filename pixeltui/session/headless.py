@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Protocol
 
-from pixeltui.events import AnyEvent, Frame, Notice, Started, Step
+from pixeltui.events import AnyEvent, Frame, Notice, Started, StateChanged, Step
 from pixeltui.session.describe import describe, figure
 
 LINE_SECONDS = 5.0
@@ -84,6 +84,8 @@ class ProgressDisplay:
         if isinstance(event, Started):
             self._total = event.total_steps
             self._progress.update(self._task, total=event.total_steps, completed=event.step)
+        if isinstance(event, StateChanged) and event.state == "training":
+            self._progress.reset(self._task, completed=event.step)  # the time left is told from what comes now
         if isinstance(event, Step):
             figures = (
                 f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"

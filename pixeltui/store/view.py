@@ -34,6 +34,8 @@ class RunView:
     updated: float | None = None
     last_state: State | None = None
     reason: str = ""
+    trains_since: float = 0.0
+    """when it began to train, or went on after a pause"""
     steps: list[Step] = field(default_factory=list)
     evaluations: list[Evaluated] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
@@ -76,6 +78,8 @@ class RunView:
                 self._rewind(event)
             case StateChanged():
                 self.last_state, self.reason = event.state, event.reason
+                if event.state == "training":
+                    self.trains_since = event.t
             case CheckpointSaved():
                 self.checkpoints.append(event)
             case SampleSaved():
@@ -100,7 +104,7 @@ class RunView:
         """What an earlier process did beyond the step that this one began at is done again."""
         self.started = event
         self.telemetry = None  # it may be another machine
-        self.last_state = "training"
+        self.last_state, self.trains_since = "training", event.t
         for name in ("steps", "evaluations", "checkpoints", "samples"):
             setattr(self, name, [e for e in getattr(self, name) if e.step <= event.step])
 

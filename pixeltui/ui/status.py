@@ -41,11 +41,11 @@ def duration(seconds: float) -> str:
 
 
 def seconds_left(watch: Watch) -> float | None:
-    """At the pace of the newest step events, with what evaluations and samples took among them."""
+    """At the pace of the newest step events since the last pause, with what evaluations and samples took among them."""
     steps, started = watch.view.steps, watch.view.started
     if started is None or watch.state not in ("training", "paused") or not steps:
         return None
-    recent = [s for s in steps[-RECENT:] if s.t >= started.t]
+    recent = [s for s in steps[-RECENT:] if s.t >= watch.view.trains_since]
     if len(recent) < 2:
         return None
     took, done = recent[-1].t - recent[0].t, recent[-1].step - recent[0].step

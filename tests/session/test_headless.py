@@ -12,7 +12,7 @@ from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.session.describe import describe
-from pixeltui.session.headless import PlainLines, WhileThere
+from pixeltui.session.headless import PlainLines, ProgressDisplay, WhileThere
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
 
@@ -149,3 +149,25 @@ def test_a_command_whose_output_is_not_taken_has_failed(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_pause_is_no_part_of_the_time_left() -> None:
+    display, now = ProgressDisplay(), 0.0
+    display._progress.get_time = lambda: now
+    (task,) = display._progress.tasks
+    figures = dict(epoch=0.1, loss=1.0, bits_per_dim=1.4, lr=0.1, grad_norm=None, images_per_second=5.0)
+    display.show(
+        events.Started(t=0.0, step=0, total_steps=64, steps_per_epoch=10, parameters=1, device="", precision="")
+    )
+    for step in range(1, 31):
+        now += 0.1
+        display.show(events.Step(t=now, step=step, **figures))
+    display.show(events.StateChanged(t=now, state="paused", step=30, reason="asked to pause"))
+    now += 20
+    display.show(events.StateChanged(t=now, state="training", step=30, reason="asked to go on"))
+    assert task.completed == 30
+    for step in range(31, 35):
+        now += 0.1
+        display.show(events.Step(t=now, step=step, **figures))
+    display.close()
+    assert task.time_remaining == pytest.approx(3, abs=1)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pixeltui import events
@@ -12,7 +13,7 @@ from pixeltui.session.attach import AttachedSession
 from pixeltui.session.recorder import Recorder
 from pixeltui.store.files import Lock
 from pixeltui.store.rundir import RunDir, find_run
-from pixeltui.ui.status import duration, items, machine
+from pixeltui.ui.status import duration, items, machine, seconds_left
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.state_strip import arrange
 
@@ -126,3 +127,24 @@ def test_a_resumed_run_forgets_the_other_machine(tiny_train: Callable[..., int],
     assert started is not None
     watch.view.fold([started])
     assert watch.view.telemetry is None
+
+
+def test_a_pause_is_no_part_of_the_time_left(tmp_path: Path) -> None:
+    """30 steps of a second, an hour's pause, a few steps more: 60 steps are a minute."""
+    run = RunDir.create(tmp_path, "one", "", {})
+    start, *_ = large_run()
+    assert isinstance(start, events.Started)
+    figures = dict(epoch=0.1, loss=1.0, bits_per_dim=1.4, lr=0.1, grad_norm=None, images_per_second=64.0)
+    times = [(step, start.t + step) for step in range(1, 31)] + [(step, start.t + 3600 + step) for step in (31, 32, 33)]
+    recorder = Recorder(run)
+    recorder.emit(msgspec.structs.replace(start, total_steps=93))
+    for step, t in times:
+        if step == 31:
+            recorder.emit(events.StateChanged(t=start.t + 30.5, state="paused", step=30))
+            recorder.emit(events.StateChanged(t=start.t + 3630.5, state="training", step=30))
+        recorder.emit(events.Step(t=t, step=step, **figures))
+    recorder.close()
+    with Lock.acquire(run.path):
+        watch = Watch(AttachedSession(run))
+        watch.poll()
+        assert seconds_left(watch) == pytest.approx(60, rel=0.01)
