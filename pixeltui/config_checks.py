@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pixeltui import registry, toml
 from pixeltui.errors import did_you_mean
+from pixeltui.events import LARGEST
 
 if TYPE_CHECKING:
     from pixeltui.config import Config
@@ -53,6 +54,9 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
     ):
         if isinstance(period, str) and not PERIOD.fullmatch(period):
             yield key, f'expected steps, as in 500, or "2 epochs"; got {period!r}'
+    for key, rate in (("train.lr", train.lr), ("train.muon_lr", train.muon_lr)):
+        if LARGEST < rate < math.inf:
+            yield key, f"expected at most {LARGEST:g}, which the log can hold; got {rate:g}"
     for key, number in toml.numbers(config):
         if not math.isfinite(number):
             yield key, f"expected a finite number, got {number}"

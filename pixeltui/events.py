@@ -6,18 +6,20 @@ another meaning; a new one has a default, so that logs of every version decode. 
 have, such as an epoch of 0 steps or a time after the year 9999, is no event: whoever folds events needs no checks.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 EVENTS_VERSION = 1
+LARGEST: Final = 1e15
+"""of a quantity that events hold"""
 
 State = Literal["training", "paused", "finished", "stopped", "failed"]
 
 Time = Annotated[float, Meta(ge=0, lt=253402300800)]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
-Amount = Annotated[float, Meta(ge=0, le=1e15)]
+Amount = Annotated[float, Meta(ge=0, le=LARGEST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -36,6 +38,8 @@ class Started(Event, frozen=True, kw_only=True, tag="start"):
     precision: str
     processes: Count = 1
     resumed: bool = False
+    peak_lr: Amount | None = None
+    """of the schedule's learning rate"""
     version: int = EVENTS_VERSION
 
 
@@ -139,6 +143,8 @@ class Notice(Event, frozen=True, kw_only=True, tag="notice"):
     kind: str
     message: str
     step: Count = 0
+    peak_lr: Amount | None = None
+    """kind "lr": what the peak of the learning rate is from here on"""
 
 
 class Acknowledged(Event, frozen=True, kw_only=True, tag="ack"):

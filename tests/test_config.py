@@ -99,6 +99,8 @@ def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         ("train.accumulate=3", "3 does not divide train.batch_size"),
         ("train.eval_every=2 moons", '"2 epochs"'),
         ("train.lr=inf", "finite"),
+        ("train.lr=1e16", "at most 1e+15"),
+        ("train.muon_lr=1e16", "at most 1e+15"),
         ("data.levels=1", "2 to 256"),
         ("train.betas=[0.9, 1.0]", "train.betas"),
         ("model=3", "expected a table"),

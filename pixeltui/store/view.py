@@ -36,6 +36,8 @@ class RunView:
     reason: str = ""
     trains_since: float = 0.0
     """when it began to train, or went on after a pause"""
+    peak_lr: float | None = None
+    """of the learning rate, where the log says so"""
     steps: list[Step] = field(default_factory=list)
     evaluations: list[Evaluated] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
@@ -86,6 +88,7 @@ class RunView:
                 self.samples.append(event)
             case Notice():
                 self.notices.append(event)
+                self.peak_lr = event.peak_lr or self.peak_lr
             case _:
                 pass
 
@@ -104,7 +107,7 @@ class RunView:
         """What an earlier process did beyond the step that this one began at is done again."""
         self.started = event
         self.telemetry = None  # it may be another machine
-        self.last_state, self.trains_since = "training", event.t
+        self.last_state, self.trains_since, self.peak_lr = "training", event.t, event.peak_lr
         for name in ("steps", "evaluations", "checkpoints", "samples"):
             setattr(self, name, [e for e in getattr(self, name) if e.step <= event.step])
 

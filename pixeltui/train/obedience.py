@@ -1,6 +1,5 @@
 """What a trainer was told: commands queue as they come and are carried out between two steps."""
 
-import math
 import time
 
 from pixeltui import events
@@ -85,11 +84,12 @@ class Obedience:
             case events.Evaluate():
                 self._scorer.validate()
             case events.SetLearningRate(lr=lr):
-                if not 0 < lr < math.inf:
-                    return f"expected a learning rate over 0, got {lr}"
+                if not 0 < lr <= events.LARGEST:
+                    return f"expected a learning rate over 0, at most {events.LARGEST:g}, got {lr}"
                 self._progress.lr = lr
                 self._saver.write(wait=True, anew=True)  # a run that is killed goes on with it
-                self._report.notice("info", "lr", f"peak learning rate {lr:g} from step {self._progress.step} on")
+                message = f"peak learning rate {lr:g} from step {self._progress.step} on"
+                self._report.notice("info", "lr", message, peak_lr=lr)
             case events.Stop():
                 self._orders.stop = command
         return ""

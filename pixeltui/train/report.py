@@ -85,8 +85,8 @@ class Reporter:
         fields.setdefault("step", self.step)
         self.sink.emit(event_type(t=max(time.time(), 0.0), **fields))  # a clock may stand before 1970
 
-    def notice(self, level: Literal["info", "warning", "error"], kind: str, message: str) -> None:
-        self.emit(events.Notice, level=level, kind=kind, message=message)
+    def notice(self, level: Literal["info", "warning", "error"], kind: str, message: str, **fields: Any) -> None:
+        self.emit(events.Notice, level=level, kind=kind, message=message, **fields)
 
     def state(self, state: events.State, reason: str = "") -> None:
         self.emit(events.StateChanged, state=state, reason=reason)

@@ -231,6 +231,7 @@ class Trainer:
             precision=self.precision.name,
             processes=self.processes.count,
             resumed=resumed,
+            peak_lr=self.progress.lr,
         )
         self.report.state("training", "resumed" if resumed else "started")
         for notice in self.data.notices:

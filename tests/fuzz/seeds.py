@@ -16,7 +16,15 @@ from pixeltui.data.grid import grid_png
 STEP = {"step": 3, "epoch": 0.5}
 EVENTS = [
     events.Started(
-        t=1.7e9, step=0, total_steps=9, steps_per_epoch=3, parameters=12, device="cpu", precision="fp32", resumed=True
+        t=1.7e9,
+        step=0,
+        total_steps=9,
+        steps_per_epoch=3,
+        parameters=12,
+        device="cpu",
+        precision="fp32",
+        resumed=True,
+        peak_lr=0.1,
     ),
     events.Step(t=1.7e9, **STEP, loss=1.5, bits_per_dim=2.2, lr=0.1, grad_norm=None, images_per_second=9.0, skipped=1),
     events.Evaluated(
@@ -27,6 +35,7 @@ EVENTS = [
     events.SampleSaved(t=1.7e9, step=3, path="samples/step-00000003.png", count=4),
     events.StateChanged(t=1.7e9, state="paused", step=3, reason="asked to pause"),
     events.Notice(t=1.7e9, level="warning", kind="disk", message="no room \x1b[31m"),
+    events.Notice(t=1.7e9, level="info", kind="lr", message="peak", step=3, peak_lr=0.2),
     events.Acknowledged(t=1.7e9, id="x", command="pause", ok=False, message="why", step=3),
 ]
 COMMANDS = [

@@ -134,6 +134,22 @@ def test_fold_drops_what_was_lost_with_an_earlier_process() -> None:
     assert [(e.step, e.bits_per_dim) for e in view.evaluations] == [(4, 2.1)]
 
 
+def test_the_peak_of_the_learning_rate_is_the_last_that_was_told() -> None:
+    changed = events.Notice(t=1.0, level="info", kind="lr", message="", step=1, peak_lr=0.2)
+    other = events.Notice(t=1.0, level="info", kind="disk", message="", step=1)
+    begun = [msgspec.structs.replace(started(number), peak_lr=0.1) for number in (0, 1)]
+    assert RunView().fold([begun[0], changed, other]).peak_lr == 0.2
+    assert RunView().fold([begun[0], changed, begun[1]]).peak_lr == 0.1, "a change that was lost with its process"
+    assert RunView().fold([started(0), other]).peak_lr is None, "of an older log"
+
+
+def test_lines_of_older_logs_are_events(tmp_path: Path) -> None:
+    old = line(started(0)) + line(events.Notice(t=1.0, level="info", kind="lr", message="peak learning rate 3e-05"))
+    bare = old.replace(b',"peak_lr":null', b"")
+    assert bare != old
+    assert [type(event) for event in read(tmp_path / "log", bare)[0]] == [events.Started, events.Notice]
+
+
 def test_states() -> None:
     def state(*found: events.AnyEvent, locked: bool) -> str:
         return RunView().fold(found).state(locked=locked)

@@ -178,7 +178,7 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     script = {
         2: [events.SetLearningRate(lr=1e-4), events.SaveCheckpoint()],
         3: [events.Pause(), events.Evaluate(), events.DrawSample(count=2, labels=(1,)), events.Resume()],
-        4: [events.DrawSample(labels=(7,)), events.SetLearningRate(lr=-1.0)],
+        4: [events.DrawSample(labels=(7,)), events.SetLearningRate(lr=-1.0), events.SetLearningRate(lr=1e16)],
     }
     config = tiny_config("train.steps=8", "train.eval_every=0", "train.checkpoint_every=0", "train.schedule=constant")
     _, sink, _ = start(config, tmp_path, script=script)
@@ -192,6 +192,7 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     acknowledged = {(e.command, e.ok) for e in sink.of(events.Acknowledged)}
     assert ("sample", False) in acknowledged, "the data has three classes"
     assert ("lr", False) in acknowledged
+    assert [e.peak_lr for e in (*sink.of(events.Started), *sink.of(events.Notice))] == [config.train.lr, 1e-4]
     assert ("checkpoint", True) in acknowledged
 
 

@@ -80,6 +80,44 @@ def test_a_run_steered_from_its_start_to_its_end(console: Callable[..., Console]
     assert events[-1].state == "stopped"  # type: ignore[union-attr]
 
 
+def test_the_learning_rate_that_is_offered_is_the_present_one(console: Callable[..., Console], tmp_path: Path) -> None:
+    """After a change by whichever console, for both."""
+    app = console(*ENDLESS, "train.lr=0.01")
+
+    async def offered(pilot: Pilot, screen: TrainingScreen) -> str:  # type: ignore[type-arg]
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("L")
+        await until(pilot, lambda: isinstance(app.screen, Prompt) and app.screen.query(Input))
+        return app.screen.query_one(Input).value
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        await until(pilot, lambda: screen.watched.view.step > 0)
+        await pilot.press("p")
+        assert await offered(pilot, screen) == "0.01"
+        app.screen.query_one(Input).value = "3e-5"
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.watched.view.notices)
+        assert await offered(pilot, screen) == "3e-05"
+        await pilot.press("escape")
+        other = TrainingScreen(Watch(AttachedSession(find_run(tmp_path, "one"))))
+        app.push_screen(other)
+        await until(pilot, lambda: other.is_mounted and other.watched.view.notices)
+        assert await offered(pilot, other) == "3e-05"
+        app.screen.query_one(Input).value = "0.5"
+        await pilot.press("enter")
+        await until(pilot, lambda: len(other.watched.view.notices) > 1)
+        app.pop_screen()
+        await until(pilot, lambda: len(screen.watched.view.notices) > 1)
+        assert await offered(pilot, screen) == "0.5"
+        app.screen.query_one(Input).value = "1e16"
+        await pilot.press("enter")
+        assert isinstance(app.screen, Prompt), "no log can hold it"
+        await pilot.press("escape")
+
+    drive(app, script)
+
+
 def test_detaching_leaves_training_alone(console: Callable[..., Console]) -> None:
     app = console(*ENDLESS)
 

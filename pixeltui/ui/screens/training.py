@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from pixeltui import events
+from pixeltui.config import Config
 from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand, AnyEvent
 from pixeltui.ui.key_table import Scope
@@ -206,9 +207,8 @@ class TrainingScreen(SizedScreen):
         self._send(events.Evaluate(), "scoring the validation split")
 
     def action_learning_rate(self) -> None:
-        steps = self.watched.view.steps
-        config = self.watched.config
-        peak = config.train.lr if config else 1e-3
+        steps, config = self.watched.view.steps, self.watched.config
+        peak = self.watched.view.peak_lr or (config or Config()).train.lr
         hint = f"the peak of the schedule; it was {peak:g}" + (f", now at {steps[-1].lr:.2e}" if steps else "")
         self.app.push_screen(Prompt("Learning rate", f"{peak:g}", hint=hint, check=_wrong_rate), self._set_rate)
 
@@ -292,4 +292,4 @@ def _wrong_rate(text: str) -> str:
         rate = float(text)
     except ValueError:
         return "expected a number, as in 5e-4"
-    return "" if 0 < rate < float("inf") else "expected a number over 0"
+    return "" if 0 < rate <= events.LARGEST else f"expected a number over 0, at most {events.LARGEST:g}"
