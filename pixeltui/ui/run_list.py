@@ -34,7 +34,7 @@ def _or_last(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _size(count: int | None) -> str:
+def size(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
 
@@ -60,7 +60,7 @@ COLUMNS: Final = (
     Column(
         "img/s", "i", 7, 8, lambda r: _figure(r.images_per_second, ".0f"), lambda r: -(r.images_per_second or 0.0), True
     ),
-    Column("size", "m", 8, 9, lambda r: _size(r.parameters), lambda r: _or_last(r.parameters), True),
+    Column("size", "m", 8, 9, lambda r: size(r.parameters), lambda r: _or_last(r.parameters), True),
     Column("age", "a", 10, 3, lambda r: age(r.updated), lambda r: _negative(r.updated)),
     Column("tags", "g", 12, 6, lambda r: " ".join(r.tags), lambda r: " ".join(r.tags) or "~"),
 )

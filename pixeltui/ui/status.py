@@ -1,6 +1,7 @@
 """The figures of the state strip."""
 
 from pixeltui.events import Telemetry
+from pixeltui.ui.run_list import size
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.state_strip import Item
 
@@ -65,7 +66,7 @@ def items(watch: Watch) -> list[Item]:
     if started is None:
         return found
     epochs = started.total_steps / max(started.steps_per_epoch, 1)
-    found.append(Item("epoch", "epoch", f"{view.epoch:.1f}/{epochs:.0f}", 1))
+    found.append(Item("epoch", "epoch", f"{view.epoch:.1f}/{_epochs(epochs)}", 1))
     found.append(Item("step", "step", f"{view.step}/{started.total_steps}", 2))
     if (left := seconds_left(watch)) is not None:
         found.append(Item("left", "left", duration(left), 1, width=5))
@@ -84,7 +85,7 @@ def items(watch: Watch) -> list[Item]:
         decay = config.train.ema_decay
         found.append(Item("ema", "EMA", f"{decay:g}, {1 / (1 - decay):.0f} steps", 5))
         if (excess := view.raw_excess) is not None:
-            found.append(Item("excess", "raw − EMA", f"{excess:+.3f}" if abs(excess) < 10 else f"{excess:+.1g}", 3))
+            found.append(Item("excess", "raw − EMA", _difference(excess), 3))
     if step is not None:
         if step.skipped:
             found.append(Item("skipped", "skipped", str(step.skipped), 1, color="bad"))
@@ -97,7 +98,7 @@ def items(watch: Watch) -> list[Item]:
     if step is not None and step.grad_norm is not None:
         found.append(Item("grad", "grad", f"{step.grad_norm:.2f}", 8))
     found.append(Item("device", "", f"{started.device} {started.precision}", 9, color="muted"))
-    found.append(Item("size", "", f"{started.parameters / 1e6:.2f} M parameters", 10, color="muted"))
+    found.append(Item("size", "", f"{size(started.parameters)} parameters", 10, color="muted"))
     return found
 
 
@@ -121,6 +122,19 @@ def machine(telemetry: Telemetry) -> list[Item]:
     if t.host_busy is not None:
         found.append(Item("host", "host", f"{t.host_busy:.0%}", 7, width=4))
     return found
+
+
+def _epochs(count: float) -> str:
+    """ "50", "1.4", "0.007"."""
+    if count.is_integer():
+        return f"{count:.0f}"
+    return f"{count:.1f}" if count >= 0.1 else f"{count:.1g}"
+
+
+def _difference(value: float) -> str:
+    if abs(value) >= 10:
+        return f"{value:+.1g}"
+    return f"{round(value, 3) + 0.0:+.3f}"  # -0.0 becomes 0.0
 
 
 def _gigabytes(count: float) -> str:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from pixeltui import events
+from pixeltui.config import Config, dump_config
 from pixeltui.events import AnyEvent
 from pixeltui.session.attach import AttachedSession
 from pixeltui.session.recorder import Recorder
@@ -68,8 +69,6 @@ def large_run() -> list[AnyEvent]:
 
 
 def test_everything_that_matters_fits_into_80_columns(tmp_path: Path) -> None:
-    from pixeltui.config import Config, dump_config
-
     run = RunDir.create(tmp_path, "one", dump_config(Config()), {})
     recorder = Recorder(run)
     for event in large_run():
@@ -148,3 +147,36 @@ def test_a_pause_is_no_part_of_the_time_left(tmp_path: Path) -> None:
         watch = Watch(AttachedSession(run))
         watch.poll()
         assert seconds_left(watch) == pytest.approx(60, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("total", "an_epoch", "epochs"), [(60, 43, "1.4"), (43, 43, "1"), (4, 10, "0.4"), (3, 1000, "0.003")]
+)
+def test_epochs_that_are_not_whole_are_told(total: int, an_epoch: int, epochs: str, tmp_path: Path) -> None:
+    start = msgspec.structs.replace(large_run()[0], total_steps=total, steps_per_epoch=an_epoch, parameters=2519)
+    shown = shown_of(tmp_path, [start])
+    assert shown["epoch"] == f"0.0/{epochs}"
+    assert shown["size"] == "2519 parameters"
+
+
+@pytest.mark.parametrize(
+    ("excess", "text"), [(-0.0001, "+0.000"), (-0.0021, "-0.002"), (0.0, "+0.000"), (25.0, "+2e+01")]
+)
+def test_no_difference_has_no_sign_of_its_own(excess: float, text: str, tmp_path: Path) -> None:
+    told = [
+        msgspec.structs.replace(event, raw_excess=excess) if isinstance(event, events.Evaluated) else event
+        for event in large_run()
+    ]
+    assert shown_of(tmp_path, told)["excess"] == text
+
+
+def shown_of(runs: Path, told: list[AnyEvent]) -> dict[str, str]:
+    """The strip's values of a run with these events."""
+    run = RunDir.create(runs, "one", dump_config(Config()), {})
+    recorder = Recorder(run)
+    for event in told:
+        recorder.emit(event)
+    recorder.close()
+    watch = Watch(AttachedSession(run))
+    watch.poll()
+    return {item.key: item.value for item in items(watch)}
