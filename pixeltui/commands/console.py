@@ -125,8 +125,13 @@ def _tell_detached(local: "LocalSession", args: argparse.Namespace, *, failed: b
     name = printable(local.run.name if local.run else "the run")
     where, reference = options.found_by(local.run, args.runs_dir) if local.run else ("", "RUN")
     if failed:
-        options.say("pixeltui: the console has failed; training goes on", sys.stderr)
-    options.say(f"{name} trains on without a terminal; to see it again: pixeltui {where}attach {reference}")
+        going_on = "" if local.paused else "; training goes on"
+        options.say(f"pixeltui: the console has failed{going_on}", sys.stderr)
+    attach = f"pixeltui {where}attach {reference}"
+    if local.paused:
+        options.say(f"{name} is paused without a terminal, and stays so until p in: {attach}")
+    else:
+        options.say(f"{name} trains on without a terminal; to see it again: {attach}")
 
 
 def _leave_terminal(local: "LocalSession | None") -> None:

@@ -34,6 +34,7 @@ class LocalSession:
         self._also = also
         self.run: RunDir | None = None
         self.status = "starting torch"
+        self.paused = False
         self.outcome: Outcome | None = None
         self.error: UserError | None = None
         self._events: deque[AnyEvent] = deque()
@@ -88,6 +89,8 @@ class LocalSession:
         self.status = ""
         if isinstance(event, SampleSaved):
             self._frame = None
+        if isinstance(event, StateChanged):
+            self.paused = event.state == "paused"
         if not self._closed:
             self._events.append(event)
 

@@ -191,11 +191,17 @@ class Console(App[Exit], inherit_bindings=False):
             return
         if isinstance(self.screen, Ask):
             return
+        session = self.training_session
+        name = session.run.name if session is not None and session.run is not None else "RUN"
+        paused = session is not None and session.paused
+        goes_on = (
+            f"it stays paused until p in pixeltui attach {name}" if paused else "training goes on without this terminal"
+        )
         choices = [
-            Choice("d", "detach: training goes on without this terminal", "detach"),
+            Choice("d", f"detach: {goes_on}", "detach"),
             Choice("s", "stop: write a checkpoint, then end", "stop"),
         ]
-        body = "A run trains in this console."
+        body = f"A run {'is paused' if paused else 'trains'} in this console."
         self.push_screen(Ask("Leave", body, choices), self._left)
 
     def _left(self, answer: str | None) -> None:

@@ -11,6 +11,7 @@ from driving import until
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
+from pixeltui.store.rundir import RunDir
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
 from pixeltui.ui.screens.browser import BrowserScreen
@@ -261,8 +262,23 @@ def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp
         await until(
             pilot, lambda: any("train longer: pixeltui train --resume half" in n.message for n in app._notifications)
         )
+        assert any("--set train.steps=MORE" in n.message for n in app._notifications)
 
     drive(folder, script)
+
+
+def test_a_finished_run_of_epochs_is_trained_longer_by_epochs(tiny_train: Callable[..., int], tmp_path: Path) -> None:
+    """Unless it was resumed with steps, which come first."""
+    assert tiny_train("--name", "one", "--set", "train.epochs=1") == 0
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("R")
+        await until(pilot, lambda: any("--set train.epochs=MORE" in n.message for n in app._notifications))
+        RunDir(tmp_path / "runs" / "one").update_meta(overrides=["train.steps=4"])
+        await pilot.press("R")
+        await until(pilot, lambda: any("--set train.steps=MORE" in n.message for n in app._notifications))
+
+    drive(tmp_path / "runs", script)
 
 
 def test_a_thousand_rows_make_only_those_in_view(runs: Path) -> None:

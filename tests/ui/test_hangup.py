@@ -134,6 +134,24 @@ def test_detaching_gives_the_shell_back_and_a_stop_from_elsewhere_is_obeyed(tiny
     wait_for(lambda: not AttachedSession(find_run(tmp_path, "one")).alive)
 
 
+def test_detaching_from_a_paused_run_says_that_it_stays_so(tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=1000000", "train.eval_every=0"))
+    read_until(terminal, lambda _: last_event(run).get("type") == "step")
+    os.write(terminal, b"p")
+    read_until(terminal, lambda _: last_event(run).get("state") == "paused")
+    os.write(terminal, b"q")
+    read_until(terminal, lambda seen: b"it stays paused until p in pixeltui attach one" in seen)
+    os.write(terminal, b"d")
+    seen = read_until(terminal, lambda seen: b"until p in: pixeltui" in seen)
+    assert b"one is paused" in seen
+    assert b"trains on" not in seen
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    os.kill(int(holder(run)["pid"]), signal.SIGTERM)
+    wait_for(lambda: last_event(run).get("state") == "stopped")
+
+
 def test_sigterm_writes_a_checkpoint_and_leaves_the_screen_clean(tiny_npz: Path, tmp_path: Path) -> None:
     run = tmp_path / "one"
     never = ("train.eval_every=0", "train.checkpoint_every=0")

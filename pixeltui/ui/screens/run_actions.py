@@ -75,11 +75,19 @@ class RunActions(SizedScreen):
             self.app.open_run(run)
             return
         if summary.state == "finished":
-            longer = f"finished; to train longer: pixeltui train --resume {run.name} --set train.epochs=MORE"
-            self.notify(printable(longer), timeout=8, markup=False)
+            self._tell_how_to_train_longer(run)
             return
         command = f"pixeltui train --resume {run.name}"
         self.app.train(TrainRequest(runs_dir=self.app.runs_dir, resume=str(run.path), command=command))
+
+    def _tell_how_to_train_longer(self, run: RunDir) -> None:
+        try:
+            key = "train.steps" if run.config(resumed=True).train.steps else "train.epochs"
+        except UserError as error:
+            self._sorry(error)
+            return
+        longer = f"finished; to train longer: pixeltui train --resume {run.name} --set {key}=MORE"
+        self.notify(printable(longer), timeout=8, markup=False)
 
     def action_rename(self) -> None:
         if run := self._run():
