@@ -1,12 +1,17 @@
 """What one asks the sampling screen to draw, as it is typed: fields, what is wrong with them, and the wish."""
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from pixeltui.config import Config, Sample
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.session.wishes import Draw, Model
+from pixeltui.store.header import read_header
 from pixeltui.store.rundir import RunDir, run_paths
 from pixeltui.ui import completion
 from pixeltui.ui.sheets import ImageShape
@@ -38,7 +43,7 @@ class Draft:
 
     runs_dir: Path
     run: RunDir | None = None
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=lambda: {key: "" for _, key in (*FIELDS, *COMPLETING)})
     runs: dict[str, Path] = field(default_factory=dict)
     checkpoints: list[str] = field(default_factory=list)
     classes: tuple[str, ...] = ()
@@ -52,7 +57,7 @@ class Draft:
 
     def use_run(self, run: RunDir) -> None:
         """Fills the fields with the run's own settings. Raises UserError where it cannot be read."""
-        sample = run.config().sample
+        sample = _sample_of(run)
         self.shape = ImageShape.of(run)
         self.run = run
         self.runs.setdefault(run.name, run.path)
@@ -212,6 +217,18 @@ class Draft:
             mask=mask,
             kept=completion.settings_of(text["keeps"]) if mask else {},
         )
+
+
+def _sample_of(run: RunDir) -> Sample:
+    """Of the run's config or, where that cannot be read, of the one in a checkpoint. Raises UserError."""
+    try:
+        return run.config().sample
+    except UserError:
+        for name in ("best", "last"):
+            with contextlib.suppress(UserError, KeyError, msgspec.ValidationError):
+                tree = read_header(run.checkpoints_dir / f"{name}.safetensors").tree
+                return msgspec.convert(tree["config"], Config).sample
+        raise
 
 
 def _wrong_number(text: str, *, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> str:

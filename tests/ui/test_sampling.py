@@ -237,6 +237,38 @@ def test_a_run_without_a_checkpoint_says_what_to_do(runs_copy: Path) -> None:
     on_screen(runs_copy, script)
 
 
+def test_a_run_without_a_config_is_drawn_as_its_checkpoints_say(runs_copy: Path) -> None:
+    (runs_copy / "done" / "config.toml").unlink()
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        assert screen.query_one("#count", Input).value == "4"
+
+    on_screen(runs_copy, script)
+
+
+def test_why_a_run_cannot_be_used_stays_to_be_read(runs_copy: Path) -> None:
+    """And no key fails for want of its settings; another run can be chosen."""
+    shutil.copytree(runs_copy / "done", runs_copy / "fine")
+    (runs_copy / "done" / "config.toml").write_text("[train\n")
+    for path in (runs_copy / "done" / "checkpoints").iterdir():
+        path.write_bytes(b"none")
+
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: "run done is damaged" in screen._said)
+        await pilot.pause(0.3)
+        assert "config.toml" in screen._said
+        assert not screen.newest, "nothing was asked for"
+        await pilot.press("N", "left_square_bracket", "2", "s", "b", "right", "down", "3", "1", "enter", "v")
+        screen.query_one("#run", Input).value = "fine"
+        await until(pilot, lambda: screen.query_one("#count", Input).value == "4")
+        await pilot.press("n")
+        await until(pilot, lambda: drawn(screen))
+
+    # the browser's cursor is on "done": both are as old, and the names decide
+    on_screen(runs_copy, script)
+
+
 def test_it_fits_small_and_large_windows(runs_copy: Path) -> None:
     async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
         await until(pilot, lambda: drawn(screen))

@@ -55,8 +55,8 @@ class SamplingScreen(StudioScreen):
         self.gallery.focus()
         self.query_one(KeyBar).show(in_scope("sampling", "everywhere"))
         self.draft.reload()
-        self._use_run(self._first_run.path)
-        self.action_draw_now()
+        if self._use_run(self._first_run.path):
+            self.action_draw_now()
 
     @property
     def canvas(self) -> Canvas:
@@ -70,16 +70,18 @@ class SamplingScreen(StudioScreen):
     def form(self) -> DrawForm:
         return self.query_one(DrawForm)
 
-    def _use_run(self, path: Path) -> None:
+    def _use_run(self, path: Path) -> bool:
+        """Whether it can be."""
         try:
             run = RunDir.open(path)
             self.draft.use_run(run)
         except UserError as error:
             self.say(str(error), wrong=True)
-            return
+            return False
         self.easels["complete"].clear()
         self.earlier.use(run, self.draft.shape)
         self.form.show()
+        return True
 
     # -- what the process says -------------------------------------------------------------------------------------
 
