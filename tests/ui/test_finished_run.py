@@ -165,6 +165,35 @@ def test_the_log_is_filtered(finished: Path) -> None:
     drive(app, script)
 
 
+def test_every_word_of_a_filter_is_looked_for_in_keys_values_and_lines(finished: Path) -> None:
+    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        log, config = screen.query_one(LogPane), screen.query_one(ConfigPane)
+        for pane, key in ((log, "5"), (config, "4")):
+            await pilot.press(key)
+            await until(pilot, lambda pane=pane: pane.lines)
+        log.filter_by("so VAL")
+        told = [line.text.split()[1] for line in log.lines if line.text[:2].isdecimal()]
+        assert told == ["val", "val"], "the validations that were the best"
+        config.filter_by("cosine")
+        assert [line.text.split() for line in config.lines] == [["train"], ["schedule", "cosine"]]
+        config.filter_by("EMA 0.99 train")
+        assert [line.text.split()[0] for line in config.lines] == ["train", "ema_decay"]
+        for pane in (log, config):
+            pane.filter_by("cosine nowhere")
+            await pilot.pause()
+            text = " ".join(pane.render_line(y).text.strip() for y in range(pane.size.height))
+            assert "nothing matches cosine nowhere: / changes it" in text
+        log.add([("info", "12:00:00  cosine, nowhere")])
+        await pilot.pause()
+        assert [line.text.strip() for line in log.lines] == ["12:00:00 cosine, nowhere"]
+        assert "nothing matches" not in log.render_line(0).text
+
+    drive(app, script, (120, 50))
+
+
 def test_marked_runs_are_laid_over(finished: Path) -> None:
     shutil.copytree(finished / "one", finished / "two")
     app = Console(finished, session=AttachedSession(find_run(finished, "one")))

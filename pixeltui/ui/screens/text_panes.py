@@ -1,14 +1,18 @@
 """Config and log: lines of text, coloured by what they are."""
 
 from collections.abc import Iterable
+from textwrap import wrap
 from typing import Any, ClassVar
 
 import msgspec
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual.binding import BindingType
 from textual.events import Resize
 from textual.geometry import Size
 from textual.reactive import Reactive
+from textual.strip import Strip
 from textual.widgets import RichLog
 
 from pixeltui.config import Config
@@ -40,6 +44,18 @@ class TextPane(Bordered, RichLog, inherit_bindings=False):
 
     def recolor(self) -> None:
         """Lines in the colours of another theme."""
+
+    def _matches(self, line: str) -> bool:
+        """Whether every word of the filter is somewhere in it."""
+        return all(word in line.lower() for word in self.words.lower().split())
+
+    def render_line(self, y: int) -> Strip:
+        if self.lines or not self.words:
+            return super().render_line(y)
+        width, said = self.size.width, printable(f"nothing matches {self.words}: / changes it")
+        text = dict(enumerate(wrap(said, max(width, 1)))).get(y, "")
+        muted = Style(color=theme_for(self.app.current_theme.dark).muted, bgcolor=self.background_colors[1].hex6)
+        return Strip([Segment(text, muted)]).adjust_cell_length(width, muted)
 
     def filter_by(self, words: str) -> None:
         """Only the lines with these words."""
@@ -91,7 +107,7 @@ class LogPane(TextPane):
         colors = {"warning": theme.warn, "error": theme.bad, "state": theme.accent}
         for level, text in lines:
             self._lines.append((level, text))
-            if self.words.lower() in text.lower():
+            if self._matches(text):
                 stamp, _, rest = printable(text).partition("  ")
                 line = Text(f"{stamp} ", theme.muted)
                 self.write(line.append(rest, colors.get(level, theme.text)))
@@ -126,7 +142,8 @@ class ConfigPane(TextPane):
         default = flat(msgspec.to_builtins(Config()))
         table = ""
         for key, value in flat(msgspec.to_builtins(config)).items():
-            if self.words.lower() not in key.lower():
+            text = printable(show_value(value))
+            if not self._matches(f"{key} {text}"):
                 continue
             head, _, name = key.rpartition(".")
             if head != table:
@@ -134,7 +151,7 @@ class ConfigPane(TextPane):
                 self.write(Text(head, f"bold {theme.accent}"))
             line = Text(f"  {name} ", theme.muted)
             changed = default.get(key) != value
-            text, room = printable(show_value(value)), self.size.width - line.cell_len - 1
+            room = self.size.width - line.cell_len - 1
             if "/" in text and 8 < room < len(text):
                 text = "…" + text[1 - room :]  # of a path the end says more
             self.write(line.append(text, f"bold {theme.text}" if changed else theme.text))
