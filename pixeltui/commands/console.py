@@ -82,6 +82,8 @@ def open_console(
                 signals.stop(signal.SIGHUP)
             _leave_terminal(local)
             parent.release()
+        elif app.gave_up:
+            _leave_terminal(local)
         else:
             _give_terminal(terminal, strayed.fileno())
             if local is not None and local.alive and left not in ("signal", "stopped"):
@@ -151,6 +153,8 @@ def _leave_terminal(local: "LocalSession | None") -> None:
 
 def _end(app: "Console", local: "LocalSession | None", args: argparse.Namespace) -> int:
     """Waits for training to end, and says how it did."""
+    if local is None and app.stopped_by is not None and app.return_value == "signal":
+        return 128 + app.stopped_by
     if local is None:
         return HANGUP_STATUS if app.return_value == "hangup" else app.return_code or 0
     if local.alive and app.return_value in ("signal", "stopped"):

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from signal import Signals as Signal
 from typing import ClassVar, Final, Literal, NamedTuple
 
 from textual.app import App, SystemCommand
@@ -184,6 +185,16 @@ class Console(App[Exit], inherit_bindings=False):
     @property
     def trains(self) -> bool:
         return self.training is not None and self.training.session.alive
+
+    @property
+    def stopped_by(self) -> Signal | None:
+        """The signal that asked this process to end."""
+        return self._signals.stopped_by
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it left a terminal that reads nothing as it was."""
+        return isinstance(self._driver, HangupDriver) and self._driver.gave_up
 
     def action_leave(self) -> None:
         if not self.trains:

@@ -1,27 +1,59 @@
 """A driver for terminals that die: training in this process goes on, and nothing spins or blocks."""
 
 import contextlib
+import math
 import os
 import select
 import signal
 import threading
+import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable
-from typing import IO, Any
+from queue import Full
+from typing import Any, Final, TextIO
 
 from textual._xterm_parser import XTermParser
 from textual.drivers._writer_thread import WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
 HANGUP = "hangup"
+STALLED_SECONDS: Final = 1.5
+"""for which a terminal reads nothing before a process that is to end gives up on it"""
+LOOK_SECONDS: Final = 0.1
+PIECE: Final = 2048
+"""bytes"""
 
 
 class PatientWriter(WriterThread):
-    """Goes on emptying its queue when the terminal is gone: a full one would block the event loop for good."""
+    """Goes on emptying its queue when the terminal is gone: a full one would block the event loop for good.
 
-    def __init__(self, file: IO[str], on_gone: Callable[[], None]) -> None:
+    A terminal that is there and reads nothing is waited for, but not where the process `hurries`.
+    """
+
+    def __init__(self, file: TextIO, on_gone: Callable[[], None], hurries: Callable[[], bool] = lambda: False) -> None:
         super().__init__(file)
+        self._terminal = file
         self._on_gone = on_gone
+        self._hurries = hurries
+        self._began = math.inf  # to put out a piece
+        self.gave_up = False
+        """on a terminal that reads nothing"""
+
+    def write(self, text: str | None) -> None:
+        while not self._gives_up():
+            with contextlib.suppress(Full):
+                self._queue.put(text, timeout=LOOK_SECONDS)
+                return
+
+    def stop(self) -> None:
+        self.write(None)
+        while self.is_alive() and not self._gives_up():
+            self.join(LOOK_SECONDS)
+
+    def _gives_up(self) -> bool:
+        if time.monotonic() - self._began > STALLED_SECONDS and self._hurries():
+            self.gave_up = True
+        return self.gave_up
 
     def run(self) -> None:
         gone, ended = False, False
@@ -31,12 +63,18 @@ class PatientWriter(WriterThread):
             if gone:
                 continue
             try:
-                self._file.write(text or "")
-                if ended or self._queue.qsize() == 0:
-                    self._file.flush()
+                self._put_out(text or "")
             except (OSError, ValueError):
                 gone = True
                 self._on_gone()
+
+    def _put_out(self, text: str) -> None:
+        """Past the file's buffer, whose lock this thread would hold at the end of the process."""
+        content = text.encode(self._terminal.encoding, self._terminal.errors or "strict")
+        while content and not self.gave_up:
+            self._began = time.monotonic()
+            content = content[os.write(self._terminal.fileno(), content[:PIECE]) :]
+            self._began = math.inf
 
 
 class HangupDriver(LinuxDriver):
@@ -56,10 +94,17 @@ class HangupDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
         writer = self._writer_thread
         if writer is not None and self._file is not None:
-            patient = PatientWriter(self._file, self.hang_up)
+            patient = PatientWriter(
+                self._file, self.hang_up, lambda: getattr(self._app, "stopped_by", None) is not None
+            )
             patient.start()
             self._writer_thread = patient
             writer.stop()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the terminal reads nothing, and what was to be written is lost."""
+        return isinstance(self._writer_thread, PatientWriter) and self._writer_thread.gave_up
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:

@@ -1,12 +1,14 @@
 """The console over a real pseudo-terminal that goes away."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import select
 import signal
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 from conftest import tiny_arguments
 
 from pixeltui.store.files import holder
-from pixeltui.ui.driver import PatientWriter
+from pixeltui.ui.driver import STALLED_SECONDS, PatientWriter
 
 SECONDS = 90.0
 
@@ -83,6 +85,69 @@ def test_training_ends_headless_when_the_terminal_dies(tiny_npz: Path, tmp_path:
     log = (run / "log.txt").read_text()
     assert "Traceback" not in log
     assert "samples" in log or "test" in log
+
+
+def stalled(terminal: int) -> None:
+    """Until nothing more goes into a terminal that reads nothing."""
+    seen, since = -1, time.monotonic()
+    while time.monotonic() - since < 2:
+        time.sleep(0.1)
+        waiting = int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
+        if waiting != seen:
+            seen, since = waiting, time.monotonic()
+
+
+def ended(pid: int) -> int:
+    """The exit status, while nobody reads what is drawn."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return os.waitstatus_to_exitcode(found[1])
+
+
+def test_sigterm_ends_a_console_whose_terminal_reads_nothing(tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    often = ("ui.curves_per_second=30", "ui.images_per_second=30", "train.eval_every=0", "train.checkpoint_every=0")
+    pid, terminal = start(words(tiny_npz, tmp_path, "train.steps=1000000", *often))
+    read_until(terminal, lambda _: last_event(run).get("type") == "step")
+    stalled(terminal)
+    os.kill(pid, signal.SIGTERM)
+    assert ended(pid) == 128 + signal.SIGTERM
+    os.close(terminal)
+    assert last_event(run)["state"] == "stopped"
+    assert (run / "checkpoints" / "last.safetensors").is_file()
+    assert "--resume one" in (run / "log.txt").read_text()
+
+
+def test_sigterm_ends_the_browser_too(tmp_path: Path) -> None:
+    pid, terminal = start(["--runs-dir", str(tmp_path)])
+    read_until(terminal, lambda seen: b"no runs yet" in seen)
+    os.kill(pid, signal.SIGTERM)
+    read_until(terminal, lambda seen: b"\x1b[?1049l" in seen)
+    assert ended(pid) == 128 + signal.SIGTERM
+    os.close(terminal)
+
+
+def test_a_stalled_terminal_is_waited_for_unless_the_process_is_to_end() -> None:
+    hurries = threading.Event()
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as terminal:
+        thread = PatientWriter(terminal, lambda: None, hurries.is_set)
+        thread.start()
+        feeding = threading.Thread(target=lambda: [thread.write("x" * 10000) for _ in range(100)], daemon=True)
+        feeding.start()
+        feeding.join(STALLED_SECONDS + 1)
+        assert feeding.is_alive()
+        assert not thread.gave_up
+        hurries.set()
+        feeding.join(STALLED_SECONDS + 1)
+        assert not feeding.is_alive()
+        assert thread.gave_up
+        thread.stop()
+        os.close(reader)
+        with contextlib.suppress(OSError):
+            terminal.close()
 
 
 def test_a_writer_that_fails_first_ends_the_console() -> None:
