@@ -115,6 +115,34 @@ def test_filtering_as_one_types(runs: Path) -> None:
     drive(runs, script)
 
 
+def test_where_there_is_no_run_keys_of_runs_say_so(runs: Path, tmp_path: Path) -> None:
+    keys = ("enter", "R", "t", "I", "r", "number_sign", "e", "E", "D", "c", "space", "a")
+
+    async def refused(app: Console, pilot: Pilot, key: str, why: str) -> None:  # type: ignore[type-arg]
+        app.clear_notifications()
+        await pilot.press(key)
+        await until(pilot, lambda: [n.message for n in app._notifications] == [why])
+        assert isinstance(app.screen, BrowserScreen)
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("slash", *"nowhere", "enter")
+        assert not names(app)
+        for key in keys:
+            await refused(app, pilot, key, "no run matches 'nowhere': esc shows all")
+        assert not app.marked
+
+    drive(runs, script)
+
+    async def go() -> None:
+        app = Console(tmp_path / "none")
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "N trains" in cells(app))
+            for key in keys:
+                await refused(app, pilot, key, "no run here: N trains one")
+
+    asyncio.run(go())
+
+
 def test_deleting_asks_and_moves_to_the_trash(runs: Path) -> None:
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
         await pilot.press("o", "n", "g", "D")

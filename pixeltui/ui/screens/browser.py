@@ -136,6 +136,10 @@ class BrowserScreen(RunActions):
     def current(self) -> RunSummary | None:
         return self.query_one(RunTable).current
 
+    @property
+    def nothing_here(self) -> str:
+        return f"no run matches {self._words!r}: esc shows all" if self._runs else "no run here: N trains one"
+
     @on(RunTable.Highlighted)
     def _highlighted(self) -> None:
         self.query_one(Preview).want(self.current)
@@ -200,12 +204,14 @@ class BrowserScreen(RunActions):
     # -- marks -----------------------------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
-        if run := self.current:
+        if run := self._under_cursor():
             self.app.marked ^= {run.path}
             self._fill()
             self.query_one(RunTable).action_cursor_down()
 
     def action_mark_all(self) -> None:
+        if self._under_cursor() is None:
+            return
         paths = {run.path for run in self.query_one(RunTable).rows}
         self.app.marked = set() if paths <= self.app.marked else self.app.marked | paths
         self._fill()

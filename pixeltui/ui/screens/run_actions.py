@@ -34,9 +34,21 @@ class RunActions(SizedScreen):
         """Reads the runs again."""
         raise NotImplementedError
 
+    @property
+    def nothing_here(self) -> str:
+        """Why there is no run under the cursor, and what to do."""
+        raise NotImplementedError
+
+    def _under_cursor(self) -> RunSummary | None:
+        """The run under the cursor; where there is none, that is said."""
+        run = self.current
+        if run is None:
+            self.notify(printable(self.nothing_here), timeout=4, markup=False)
+        return run
+
     def _run(self) -> RunDir | None:
         """The run under the cursor, where it can be opened."""
-        run = self.current
+        run = self._under_cursor()
         if run is None:
             return None
         try:
@@ -118,7 +130,7 @@ class RunActions(SizedScreen):
             self.app.push_screen(Prompt("Note", str(run.meta().get("note", ""))), write)
 
     def action_delete(self) -> None:
-        summary = self.current
+        summary = self._under_cursor()
         if summary is None:
             return
         if summary.state in RUNNING:
@@ -141,7 +153,7 @@ class RunActions(SizedScreen):
         self.action_reload()
 
     def action_copy_path(self) -> None:
-        if run := self.current:
+        if run := self._under_cursor():
             self.app.copy_to_clipboard(run.path)
             self.notify(printable(run.path), title="copied", markup=False, timeout=3)
 
