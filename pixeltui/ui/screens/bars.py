@@ -13,6 +13,9 @@ from pixeltui.errors import printable
 from pixeltui.ui.colors import current_depth, theme_for
 from pixeltui.ui.keys import BY_ID, Key
 
+SHORTEST_TITLE = 16
+"""cells of a title that are worth more than the remark"""
+
 
 class TitleBar(Widget):
     """What one looks at, on the left, and a remark on the right."""
@@ -30,7 +33,10 @@ class TitleBar(Widget):
         theme = theme_for(self.app.current_theme.dark)
         width = self.size.width
         mark = " ▚ pixeltui " if current_depth() != "none" else " pixeltui "
-        room = max(width - cell_len(mark) - cell_len(self.remark) - 2, 8)
+        room = max(width - cell_len(mark) - 2, 1)
+        beside = room - cell_len(self.remark) - 1
+        remark = self.remark if beside >= min(cell_len(self.title), SHORTEST_TITLE) else ""
+        room = beside if remark else room
         title = self.title if cell_len(self.title) <= room else set_cell_size(self.title, room - 1) + "…"
         panel = theme.panel
         segments = [
@@ -38,10 +44,10 @@ class TitleBar(Widget):
             Segment(f" {title}", Style(color=theme.text, bgcolor=panel, bold=True)),
         ]
         used = sum(cell_len(segment.text) for segment in segments)
-        gap = width - used - cell_len(self.remark) - 1
+        gap = width - used - cell_len(remark) - 1
         if gap > 0:
             muted = Style(color=theme.muted, bgcolor=panel)
-            segments += [Segment(" " * gap, muted), Segment(self.remark + " ", muted)]
+            segments += [Segment(" " * gap, muted), Segment(remark + " ", muted)]
         return Strip(segments).adjust_cell_length(width, Style(bgcolor=panel))
 
 
