@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -237,7 +238,10 @@ def test_opening_a_run_and_coming_back(runs: Path) -> None:
     drive(runs, script)
 
 
-def test_a_new_run_is_checked_as_one_types_and_trained(runs: Path, tiny_npz: Path) -> None:
+def test_a_new_run_is_checked_as_one_types_and_trained(runs: Path, tiny_npz: Path, tmp_path: Path) -> None:
+    images = tmp_path / "some images.npz"
+    shutil.copy(tiny_npz, images)
+
     async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, NewRun))
@@ -249,7 +253,7 @@ def test_a_new_run_is_checked_as_one_types_and_trained(runs: Path, tiny_npz: Pat
         await pilot.press("enter")
         assert app.screen is form
         form.query_one("#train-lr", Input).value = "0.01"
-        form.query_one("#data-name", Input).value = str(tiny_npz)
+        form.query_one("#data-name", Input).value = str(images)
         form.query_one("#model-channels", Input).value = "8"
         form.query_one("#model-blocks", Input).value = "1"
         form.query_one("#name", Input).value = "fresh"
@@ -265,6 +269,10 @@ def test_a_new_run_is_checked_as_one_types_and_trained(runs: Path, tiny_npz: Pat
 
     drive(runs, script)
     assert "lr = 0.01" in (runs / "fresh" / "config.toml").read_text()
+    command = shlex.split(json.loads((runs / "fresh" / "meta.json").read_text())["command"])
+    assert command[:4] == ["pixeltui", "train", "--preset", "quick"]
+    assert f"data.name={images}" in command
+    assert command[-2:] == ["--name", "fresh"]
 
 
 def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A new run: a preset, the keys that are changed most, and any other key; checked as one types."""
 
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -138,12 +139,13 @@ class NewRun(ModalScreen[TrainRequest | None]):
         overrides = self._overrides
         name = self.query_one("#name", Input).value
         words = ["pixeltui", "train", "--preset", self._preset, *(w for o in overrides for w in ("--set", o))]
+        words += ["--name", name] * bool(name)
         self.dismiss(
             TrainRequest(
                 runs_dir=self._runs_dir,
                 preset=self._preset,
                 overrides=overrides,
                 name=name or None,
-                command=" ".join(words),
+                command=shlex.join(words),
             )
         )
