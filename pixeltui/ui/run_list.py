@@ -1,6 +1,5 @@
 """The runs of a folder, read again only where they changed; their order and filter; their columns."""
 
-import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,11 +10,15 @@ from pixeltui.store.rundir import run_paths
 from pixeltui.store.summary import RunSummary, age, list_runs, summarize
 
 RUNNING: Final = ("training", "paused")
+WIDE_NAME, SHORT_NAME, NARROWEST_NAME = 34, 16, 7
+"""cells of a name for which a column gives way; for which an essential one does; that it has in any case"""
+ESSENTIAL: Final = 2
+"""importance"""
 
 
 @dataclass(frozen=True)
 class Column:
-    """key: the letter that sorts by it. importance: 0 is never left out for want of room."""
+    """key: the letter that sorts by it. importance: 0 is never left out for want of room. order: None comes last."""
 
     name: str
     key: str
@@ -30,10 +33,6 @@ def _figure(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _or_last(value: float | None) -> float:
-    return math.inf if value is None else value
-
-
 def size(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
@@ -41,43 +40,54 @@ def size(count: int | None) -> str:
 COLUMNS: Final = (
     Column("name", "n", 28, 0, lambda r: r.name, lambda r: r.name.lower()),
     Column("state", "s", 10, 1, lambda r: r.state, lambda r: r.state),
-    Column("data", "d", 10, 5, lambda r: Path(r.data or "").stem, lambda r: r.data or "~"),
-    Column("preset", "p", 8, 7, lambda r: r.preset or "", lambda r: r.preset or "~"),
-    Column("epoch", "e", 7, 4, lambda r: _figure(r.epoch, ".1f"), lambda r: _or_last(r.epoch), True),
-    Column("step", "t", 7, 6, lambda r: _figure(r.step, "d"), lambda r: _or_last(r.step), True),
+    Column("data", "d", 10, 5, lambda r: Path(r.data or "").stem, lambda r: r.data or None),
+    Column("preset", "p", 8, 7, lambda r: r.preset or "", lambda r: r.preset or None),
+    Column("epoch", "e", 7, 4, lambda r: _figure(r.epoch, ".1f"), lambda r: r.epoch, True),
+    Column("step", "t", 7, 6, lambda r: _figure(r.step, "d"), lambda r: r.step, True),
     Column(
         "val",
         "v",
         6,
         2,
         lambda r: _figure(r.best_val_bits_per_dim, ".3f"),
-        lambda r: _or_last(r.best_val_bits_per_dim),
+        lambda r: r.best_val_bits_per_dim,
         True,
     ),
+    Column("test", "b", 6, 3, lambda r: _figure(r.test_bits_per_dim, ".3f"), lambda r: r.test_bits_per_dim, True),
     Column(
-        "test", "b", 6, 3, lambda r: _figure(r.test_bits_per_dim, ".3f"), lambda r: _or_last(r.test_bits_per_dim), True
+        "img/s",
+        "i",
+        7,
+        8,
+        lambda r: _figure(r.images_per_second, ".0f"),
+        lambda r: -r.images_per_second if r.images_per_second is not None else None,
+        True,
     ),
-    Column(
-        "img/s", "i", 7, 8, lambda r: _figure(r.images_per_second, ".0f"), lambda r: -(r.images_per_second or 0.0), True
-    ),
-    Column("size", "m", 8, 9, lambda r: size(r.parameters), lambda r: _or_last(r.parameters), True),
+    Column("size", "m", 8, 9, lambda r: size(r.parameters), lambda r: r.parameters, True),
     Column("age", "a", 10, 3, lambda r: age(r.updated), lambda r: _negative(r.updated)),
-    Column("tags", "g", 12, 6, lambda r: " ".join(r.tags), lambda r: " ".join(r.tags) or "~"),
+    Column("tags", "g", 12, 6, lambda r: " ".join(r.tags), lambda r: " ".join(r.tags) or None),
 )
 BY_LETTER: Final = {column.key: column for column in COLUMNS}
 
 
-def _negative(stamp: str | None) -> tuple[int, ...]:
+def _negative(stamp: str | None) -> tuple[int, ...] | None:
     """Orders ISO times newest first."""
-    return tuple(-ord(c) for c in stamp or "0")
+    return tuple(-ord(c) for c in stamp) if stamp else None
 
 
-def fitting(width: int, name_width: int) -> list[Column]:
-    """The columns that a table of this width has room for, in their order."""
+def fitting(width: int, longest: int) -> tuple[list[Column], int]:
+    """The columns that a table of this width has room for, in their order, and the width of names.
+
+    longest: cells of the longest name. Names are cut rather than that state or best validation go.
+    """
     kept = list(COLUMNS)
-    while len(kept) > 1 and name_width + 3 + sum(column.width + 2 for column in kept[1:]) + 2 > width:
-        kept.remove(max(kept, key=lambda column: column.importance))
-    return kept
+    while len(kept) > 1:
+        room = width - 5 - sum(column.width + 2 for column in kept[1:])
+        least = max(kept, key=lambda column: column.importance)
+        if room >= min(longest, WIDE_NAME if least.importance > ESSENTIAL else SHORT_NAME):
+            return kept, max(NARROWEST_NAME, min(longest, room))
+        kept.remove(least)
+    return kept, max(NARROWEST_NAME, min(longest, width - 5))
 
 
 def matches(run: RunSummary, words: str) -> bool:
@@ -87,7 +97,11 @@ def matches(run: RunSummary, words: str) -> bool:
 
 
 def arranged(runs: Iterable[RunSummary], words: str, letter: str, reverse: bool) -> list[RunSummary]:
-    return sorted((run for run in runs if matches(run, words)), key=BY_LETTER[letter].order, reverse=reverse)
+    """What has no value comes last, either way."""
+    order = BY_LETTER[letter].order
+    shown = [run for run in runs if matches(run, words)]
+    known = sorted((run for run in shown if order(run) is not None), key=order, reverse=reverse)
+    return known + [run for run in shown if order(run) is None]
 
 
 Known = dict[str, tuple[tuple[int, ...], RunSummary]]

@@ -18,10 +18,9 @@ from pixeltui.store.summary import RunSummary
 from pixeltui.ui.colors import Theme, current_depth, mix, theme_for
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import in_scope
-from pixeltui.ui.run_list import COLUMNS, Column, fitting
+from pixeltui.ui.run_list import COLUMNS, NARROWEST_NAME, Column, fitting
 from pixeltui.ui.status import STATE_COLORS, STATE_MARKS
 
-WIDEST_NAME, NARROWEST_NAME = 34, 7
 MUTED = ("data", "preset", "age", "step", "size", "img/s")
 WHEEL = 3
 """rows a click of the wheel"""
@@ -52,7 +51,7 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         self.columns: list[Column] = []
         self.cursor_row = 0
         self._top = 0
-        self._name_width = NARROWEST_NAME
+        self._longest = self._name_width = NARROWEST_NAME
         self._marked: frozenset[str] = frozenset()
         self._sorted_by: tuple[str, bool] = ("", False)
         self._asks = False
@@ -77,7 +76,7 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         old = self.rows
         self.rows = list(rows)
         self._marked, self._sorted_by, self._asks = frozenset(marked), (sorted_by, reverse), asks
-        self._name_width = max(NARROWEST_NAME, min(longest, WIDEST_NAME))
+        self._longest = longest
         if shape == self._shape:
             for y, (before, now) in enumerate(zip(old, self.rows, strict=True)):
                 if before != now:
@@ -95,7 +94,7 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
     @property
     def _shape(self) -> tuple[object, ...]:
         """What all rows hang on."""
-        return [run.path for run in self.rows], self._marked, self._sorted_by, self._asks, self._name_width
+        return [run.path for run in self.rows], self._marked, self._sorted_by, self._asks, self._longest
 
     @property
     def row_count(self) -> int:
@@ -143,7 +142,7 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         width = self.size.width
         if y == 0:
             # A column is two cells wider than its text; the mark takes two, the bar on the right one.
-            self.columns = fitting(width - 3, self._name_width)
+            self.columns, self._name_width = fitting(width - 3, self._longest)
             return self._header(theme).adjust_cell_length(width, Style(bgcolor=theme.surface))
         row = self._top + y - 1
         bar = self._bar(y, theme)
