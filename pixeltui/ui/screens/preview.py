@@ -75,8 +75,8 @@ class Preview(Vertical):
             self.app.call_from_thread(self._show, watch, note)
 
     def _show(self, watch: Watch | None, note: str) -> None:
-        if not self.is_mounted:
-            return
+        if not self.is_mounted or len(self.query("#note, #curves, #samples, #config")) < 4:
+            return  # the console closes
         line = self.query_one("#note", Static)
         line.display = bool(note)
         line.update(Text(printable(note)))
