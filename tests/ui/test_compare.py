@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.app import Console
+from pixeltui.ui.screens.bars import KeyBar
 from pixeltui.ui.screens.compare import CompareScreen, shortened
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Help
@@ -70,6 +71,11 @@ def test_every_compared_run_gets_its_curves_and_none_is_laid_over(compared: tupl
         lines = app.screen.query_one(KeyList).lines(80)
         assert not any("lay the runs" in meaning for _, meaning in lines)
         assert any("CSV" in meaning for _, meaning in lines)
+        await pilot.press("escape")
+        screen.query_one(Differences).focus()
+        await pilot.pause()
+        assert "zoom" in screen.query_one(KeyBar).render_line(0).text
+        assert "metric" not in screen.query_one(KeyBar).render_line(0).text, "a key of the curves"
 
     drive(app, script)
 

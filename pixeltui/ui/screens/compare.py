@@ -10,6 +10,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
@@ -36,7 +37,6 @@ class CompareScreen(SizedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare")]
 
     app: "Console"
-    scopes: ClassVar[list[Scope]] = ["charts", "compare", "everywhere"]
 
     def __init__(self, runs: Sequence[RunDir]) -> None:
         super().__init__()
@@ -58,7 +58,6 @@ class CompareScreen(SizedScreen):
         self.query_one(TitleBar).show(f"{len(self._watches)} runs against each other")
         self.query_one(Differences).border_title = "What differs"
         self.query_one("#sheets").border_title = "Samples"
-        self.query_one(KeyBar).show(in_scope("charts", "compare", "everywhere"))
         for i in range(len(self._watches)):
             pane = self.query_one(f"#samples{i}", SamplesPane)
             pane.border_title = Text(printable(self._names[i]))
@@ -110,6 +109,15 @@ class CompareScreen(SizedScreen):
             if any(value != values[0] for value in values):
                 rows.append([key, *(_value(value) for value in values)])
         return rows
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """For the help."""
+        scope = self.focused_scope
+        return [*([scope] if scope else []), "compare", "everywhere"]
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        self.query_one(KeyBar).show(in_scope(*self.scopes))
 
     def offers(self, key: Key) -> bool:
         """What is marked lies over one another already."""

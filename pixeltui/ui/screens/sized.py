@@ -1,8 +1,11 @@
-"""What the screens of the console share: classes that say how large the terminal is, for the style sheet."""
+"""What the screens of the console share: classes that say how large the terminal is, and whose keys are at hand."""
 
 from typing import Final
 
 from textual.screen import Screen
+from textual.widget import Widget
+
+from pixeltui.ui.key_table import Scope
 
 BY_WIDTH: Final = [(0, "-narrow"), (100, "-wide"), (160, "-vast")]
 BY_HEIGHT: Final = [(0, "-low"), (32, "-tall"), (48, "-high")]
@@ -19,3 +22,11 @@ class SizedScreen(Screen[None]):
         width, height = self.app.size
         for breakpoints, length in ((BY_WIDTH, width), (BY_HEIGHT, height)):
             self.add_class(next(name for least, name in reversed(breakpoints) if length >= least))
+
+    @property
+    def focused_scope(self) -> Scope | None:
+        """Whose keys the focused pane has."""
+        focused: Widget | None = self.focused
+        while focused is not None and not hasattr(focused, "scope"):
+            focused = focused.parent if isinstance(focused.parent, Widget) else None
+        return getattr(focused, "scope", None)

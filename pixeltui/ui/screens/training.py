@@ -95,13 +95,6 @@ class TrainingScreen(SizedScreen):
         return self._can_steer or key.id not in STEERING
 
     @property
-    def focused_scope(self) -> Scope | None:
-        focused: Widget | None = self.focused
-        while focused is not None and not hasattr(focused, "scope"):
-            focused = focused.parent if isinstance(focused.parent, Widget) else None
-        return getattr(focused, "scope", None)
-
-    @property
     def scopes(self) -> list[Scope]:
         """For the help."""
         scope = self.focused_scope
