@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from pixeltui.ui.app import Console
-from pixeltui.ui.screens.dialogs import Prompt
+from pixeltui.ui.screens.dialogs import Ask, Choice, Prompt
 from pixeltui.ui.screens.new_run import NewRun
 from pixeltui.ui.screens.sampling import SamplingScreen
 from pixeltui.ui.widgets.run_table import RunTable
@@ -97,6 +97,17 @@ def test_what_lines_begin_with_cannot_steer_the_terminal(runs_copy: Path) -> Non
         assert not set(seen(app)) & set("\x1b\x07\u202e")
 
     drive(app, script, (120, 40))
+
+
+def test_an_answer_that_names_a_run_cannot_either(tmp_path: Path) -> None:
+    app = Console(tmp_path)
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        app.push_screen(Ask(HOSTILE, HOSTILE, [Choice("y", HOSTILE, "")]))
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "mine" in seen(app))
+        assert not set(seen(app)) & set("\x1b\x07\u202e")
+
+    drive(app, script)
 
 
 def test_the_cursor_is_where_it_is_seen(runs_copy: Path) -> None:

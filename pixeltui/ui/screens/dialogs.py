@@ -43,7 +43,7 @@ class Ask(ModalScreen[str | None]):
         lines = Text()
         for i, choice in enumerate(self._choices):
             lines.append(f" {choice.key} ", f"bold {theme.background} on {theme.accent}")
-            lines.append(f"  {choice.label}", "bold" if i == 0 else "")
+            lines.append(f"  {printable(choice.label)}", "bold" if i == 0 else "")
             lines.append("  (enter)\n" if i == 0 else "\n", theme.muted)
         lines.append(" esc ", f"{theme.text} on {theme.faint}")
         lines.append(" cancel", theme.muted)
