@@ -3,6 +3,8 @@
 `register()` gives them names that a config may use. tests/core/test_parts_tried.py looks for leaks in them.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from pixeltui.core.layers import (
     ClassBias,
     DownRightShiftedConv2d,
     DownShiftedConv2d,
+    MaskedConv2d,
     ResidualBlock,
     init_conv_,
     make_norm,
@@ -46,6 +49,15 @@ def register() -> None:
         "depthwise_linked": "LinkedDepthwise",
         "dense_above": "DenseAbove",
         "branch_above": "BranchAbove",
+        "depthwise_waves_of_levels": "WavesOfLevels",
+        "depthwise_places": "Places",
+        "depthwise_times": "DepthwiseTimes",
+        "depthwise_two_kernels": "DepthwiseTwoKernels",
+        "depthwise_inside": "DepthwiseInside",
+        "depthwise_inside_half": "DepthwiseInsideHalf",
+        "depthwise_both": "DepthwiseBoth",
+        "depthwise_inside_quarter": "DepthwiseInsideQuarter",
+        "depthwise_dilated": "DepthwiseDilated",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
@@ -203,6 +215,158 @@ class BranchAboveBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shifted = shift_down(x)
         return self.beside(x) + self.above(shifted) - shifted
+
+
+class WavesOfLevels(DepthwiseStack):
+    """Beside the levels sines and cosines of them, of 1, 2, 4, ... 32 waves (Kingma et al. 2021, appendix C)."""
+
+    WAVES = 6
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.first = MaskedConv2d("A", (1 + 2 * self.WAVES) * image_channels, model.channels, model.first_kernel)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        angles = torch.cat([2**k * math.pi * x.float() for k in range(self.WAVES)], dim=1)
+        features = self.first(torch.cat([x, angles.sin().to(x.dtype), angles.cos().to(x.dtype)], dim=1))
+        features = features + self.class_bias(labels).to(features.dtype)
+        for block in self.blocks:
+            features = block(features)
+        return self.near(shift_down(x), shift_right(x), features)
+
+    def packed(self, dtype: torch.dtype) -> None:
+        return None
+
+
+class Places(DepthwiseStack):
+    """A bias for each row and one for each column, before the blocks."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.row, self.column = (nn.Parameter(torch.zeros(model.channels, 64)) for _ in range(2))
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        features = self.first(x) + self.class_bias(labels).to(x.dtype)
+        places = self.row[:, : x.shape[2], None] + self.column[:, None, : x.shape[3]]
+        features = (features + places).to(features.dtype)
+        for block in self.blocks:
+            features = block(features)
+        return self.near(shift_down(x), shift_right(x), features)
+
+    def packed(self, dtype: torch.dtype) -> None:
+        return None
+
+
+class DepthwiseTimes(DepthwiseStack):
+    """x + U gate(W norm(D x * (1 + E x))): what two pixels of a neighbourhood have in common, feature by feature."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseTimesBlock(model)
+
+
+class DepthwiseTimesBlock(DepthwiseBlock):
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.factor_norm = make_norm(model.norm, model.channels)
+        self.factor = DepthwiseConv2d(model.channels, model.kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread = self.spread(x) * (1 + self.factor(self.factor_norm(x)))
+        return x + self.out(self.gate(self.into(self.norm(spread))))
+
+
+class DepthwiseTwoKernels(DepthwiseStack):
+    """Two kernels for each feature, and so twice the inputs of the products that follow."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseTwoKernelsBlock(model)
+
+
+class DepthwiseTwoKernelsBlock(DepthwiseBlock):
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.second = DepthwiseConv2d(model.channels, model.kernel)
+        self.norm = make_norm(model.norm, 2 * model.channels)
+        self.into = nn.Conv2d(2 * model.channels, self.into.out_channels, 1)
+        init_conv_(self.into)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([self.spread(x), self.second(x)], dim=1)
+        return x + self.out(self.gate(self.into(self.norm(both))))
+
+
+class DepthwiseInside(DepthwiseStack):
+    """x + U gate(D W norm(x)): the kernels act on the features inside (Sandler et al. 2018)."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseInsideBlock(model)
+
+
+class DepthwiseInsideHalf(DepthwiseInside):
+    """Of half of them."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseInsideBlock(model, 2)
+
+
+class DepthwiseInsideQuarter(DepthwiseInside):
+    """Of a quarter of them, as many as outside."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseInsideBlock(model, 1)
+
+
+class DepthwiseBoth(DepthwiseInside):
+    """Of the features of a block and of those inside."""
+
+    def block(self, model: Model) -> nn.Module:
+        return DepthwiseBothBlock(model)
+
+
+class DepthwiseBothBlock(DepthwiseBlock):
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.inside = DepthwiseConv2d(self.into.out_channels, model.kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.out(self.gate(self.inside(self.into(self.norm(self.spread(x))))))
+
+
+class DepthwiseInsideBlock(DepthwiseBlock):
+    def __init__(self, model: Model, times: int = 4) -> None:
+        super().__init__(model)
+        self.spread = DepthwiseConv2d(times * model.channels, model.kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = self.into(self.norm(x))
+        count = self.spread.out_channels
+        spread = self.spread(inside[:, :count])
+        if count < inside.shape[1]:
+            spread = torch.cat([spread, inside[:, count:]], dim=1)
+        return x + self.out(self.gate(spread))
+
+
+class DepthwiseDilated(DepthwiseStack):
+    """Taps of the blocks 1, 2, 4 pixels apart, over and over."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.rows_above = None
+        for number, block in enumerate(self.blocks):
+            block.spread.__class__ = DilatedDepthwiseConv2d
+            block.spread.dilation = (2 ** (number % 3),) * 2
+
+    def packed(self, dtype: torch.dtype) -> None:
+        return None
+
+
+class DilatedDepthwiseConv2d(DepthwiseConv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        half = (self.kernel_size[0] - 1) * self.dilation[0]
+        padded = F.pad(x, (half, half, half, 0))
+        return F.conv2d(padded, self.weight * self.mask, self.bias, groups=self.groups, dilation=self.dilation)
 
 
 class WholeDepthwiseConv2d(nn.Module):

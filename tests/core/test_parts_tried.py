@@ -30,6 +30,15 @@ TRUNKS = (
     "depthwise_linked",
     "dense_above",
     "branch_above",
+    "depthwise_waves_of_levels",
+    "depthwise_places",
+    "depthwise_times",
+    "depthwise_two_kernels",
+    "depthwise_inside",
+    "depthwise_inside_half",
+    "depthwise_inside_quarter",
+    "depthwise_both",
+    "depthwise_dilated",
 )
 
 
