@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -69,6 +70,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
+    if argv is None and "train" in sys.argv:
+        _await_training()
     _open_closed_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
@@ -79,6 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         options.let_go(stream)
     return status
+
+
+def _await_training() -> None:
+    """Until there is a run to save, a stop ends the process without a word, and SLURM's warning does nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)  # unlike SIG_IGN, no child inherits it
 
 
 def _open_closed_streams() -> None:

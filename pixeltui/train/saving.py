@@ -14,6 +14,7 @@ from pixeltui import events
 from pixeltui.config import as_dict
 from pixeltui.errors import UserError
 from pixeltui.store.header import DamagedCheckpoint
+from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
@@ -174,6 +175,8 @@ class Saver:
     def _read(self) -> state.Loaded | None:
         loaded = self.checkpoints.newest_whole()
         if loaded is None:
+            if any(isinstance(event, events.CheckpointSaved) for event in EventReader(self._run.events_path).iterate()):
+                self._report.notice("warning", "damaged", "no checkpoint is left: training begins again at step 0")
             return None
         data = self._updater.data
         if loaded[1]["data"]["checksum"] != data.checksum:

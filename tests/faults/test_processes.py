@@ -241,3 +241,22 @@ def test_a_truncated_last_checkpoint_falls_back_and_says_so(
     assert "set aside" in out
     assert "resumed at step 4" in out
     assert json.loads(json.dumps(summarize(last.parent.parent).state)) == "finished"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 0)])
+def test_signals_before_training_is_imported(
+    number: signal.Signals, status: int, tiny_npz: Path, tmp_path: Path
+) -> None:
+    program = f"""
+import os, sys, pixeltui.cli
+class Finder:
+    def find_spec(name, *_):
+        if name == "pixeltui.commands.train":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder)
+sys.exit(pixeltui.cli.main())
+"""
+    arguments = ["--no-ui", "--runs-dir", str(tmp_path), "train", *words(tiny_npz, "train.steps=2"), "--name", "run"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert (tmp_path / "run").exists() is (number == signal.SIGUSR1)

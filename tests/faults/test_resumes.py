@@ -169,3 +169,11 @@ def test_a_checkpoint_of_other_data_is_set_aside(run: RunDir, tiny_train: Train,
     output = capsys.readouterr().out
     assert f"{run.checkpoints_dir / other.name} is damaged: it was trained on other data" in output
     assert "resumed at step 4" in output
+
+
+def test_checkpoints_that_are_gone_are_missed(run: RunDir, tiny_train: Train, capsys) -> None:
+    for path in run.checkpoints_dir.iterdir():
+        path.unlink()
+    assert resume(run, "train.checkpoint_every=0") == 0
+    assert "warning: no checkpoint is left: training begins again at step 0" in capsys.readouterr().out
+    assert summarize(run.path).step == 4
