@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from pixeltui import __version__
 from pixeltui.commands import options
@@ -70,11 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
-    if argv is None and "train" in sys.argv:
-        _await_training()
+    before = _await_training() if argv is None else {}
     _open_closed_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
+    if args.command != "train":
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if args.command is None and (args.no_ui or not sys.stdin.isatty() or not sys.stdout.isatty()):
         parser.print_help()
         return 0
@@ -84,11 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _await_training() -> None:
-    """Until there is a run to save, a stop ends the process without a word, and SLURM's warning does nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))
-    signal.signal(signal.SIGUSR1, lambda number, frame: None)  # unlike SIG_IGN, no child inherits it
+def _await_training() -> dict[signal.Signals, Any]:
+    """Until there is a run to save, a stop ends the process without a word, and SLURM's warning does nothing.
+
+    Returns the handlers before.
+    """
+    handlers: dict[signal.Signals, Any] = {
+        number: lambda number, frame: os._exit(128 + number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    handlers[signal.SIGUSR1] = lambda number, frame: None  # unlike SIG_IGN, no child inherits it
+    return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
 
 def _open_closed_streams() -> None:

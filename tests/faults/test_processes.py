@@ -260,3 +260,17 @@ sys.exit(pixeltui.cli.main())
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (status, "")
     assert (tmp_path / "run").exists() is (number == signal.SIGUSR1)
+
+
+def test_other_commands_leave_signals_alone(tmp_path: Path) -> None:
+    program = """
+import signal, sys, pixeltui.cli
+numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+before = [signal.getsignal(number) for number in numbers]
+pixeltui.cli.main()
+print([signal.getsignal(number) for number in numbers] == before)
+"""
+    words = ["--runs-dir", str(tmp_path), "runs", "show", "train"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
