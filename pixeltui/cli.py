@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -72,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
     before = _await_training() if argv is None else {}
-    _open_closed_streams()
+    _mend_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.command != "train":
@@ -99,14 +100,17 @@ def _await_training() -> dict[signal.Signals, Any]:
     return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
 
-def _open_closed_streams() -> None:
-    """As `>&-` leaves them: the next file that is opened would take the number of one, and get what is printed."""
+def _mend_streams() -> None:
+    """Opens those that `>&-` has closed: the next file that is opened would take the number of one, and get what is
+    printed. What an output's locale does not have becomes a question mark."""
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(handle, True)
     os.close(handle)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _run(module: str, args: argparse.Namespace) -> int:

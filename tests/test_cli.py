@@ -1,6 +1,10 @@
 """The command line: usage, exit status, where options may stand."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +94,10 @@ def test_unknown_run_names_the_nearest(tmp_path, capsys) -> None:
     (tmp_path / "quick-digits").mkdir()
     assert main(["--runs-dir", str(tmp_path), "sample", "quick-digts"]) == 1
     assert "quick-digits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("ascii", b"?"), ("latin-1", b"\xb1"), ("utf-8", "±".encode())])
+def test_what_an_encoding_lacks_is_a_question_mark(encoding: str, mark: bytes, runs_copy: Path) -> None:
+    words = [sys.executable, "-m", "pixeltui", "--runs-dir", str(runs_copy), "eval", "done"]
+    done = subprocess.run(words, env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=True)
+    assert re.search(rb"bits/dim +[\d.]+ " + re.escape(mark), done.stdout)
