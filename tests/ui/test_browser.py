@@ -295,9 +295,8 @@ def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp
         app.show_runs()
         await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "finished" in cells(app))
         await pilot.press("R")
-        await until(
-            pilot, lambda: any("train longer: pixeltui train --resume half" in n.message for n in app._notifications)
-        )
+        found = f"train longer: pixeltui train --resume {run} --set"
+        await until(pilot, lambda: any(found in n.message for n in app._notifications))
         assert any("--set train.steps=MORE" in n.message for n in app._notifications)
 
     drive(folder, script)

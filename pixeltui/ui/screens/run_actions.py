@@ -89,7 +89,7 @@ class RunActions(SizedScreen):
         if summary.state == "finished":
             self._tell_how_to_train_longer(run)
             return
-        command = f"pixeltui train --resume {run.name}"
+        command = f"pixeltui train --resume {run.reference()}"
         self.app.train(TrainRequest(runs_dir=self.app.runs_dir, resume=str(run.path), command=command))
 
     def _tell_how_to_train_longer(self, run: RunDir) -> None:
@@ -98,7 +98,7 @@ class RunActions(SizedScreen):
         except UserError as error:
             self._sorry(error)
             return
-        longer = f"finished; to train longer: pixeltui train --resume {run.name} --set {key}=MORE"
+        longer = f"finished; to train longer: pixeltui train --resume {run.reference()} --set {key}=MORE"
         self.notify(printable(longer), timeout=8, markup=False)
 
     def action_rename(self) -> None:
