@@ -2,15 +2,17 @@
 
 import argparse
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
+import torch
 from torch import Tensor
 
 from pixeltui.commands import drawing, options
 from pixeltui.commands.progress import bar
-from pixeltui.data import DataSet, Split, load
+from pixeltui.data import DataSet, Expected, Split, load
 from pixeltui.errors import UsageError, UserError
 from pixeltui.store.rundir import find_run
 from pixeltui.train import judge
@@ -21,6 +23,8 @@ from pixeltui.train.frechet import prepare
 from pixeltui.train.load import LoadedModel, load_model
 from pixeltui.train.precision import pick_device, pick_threads
 
+MOST_LISTED = 12
+
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Raises UserError."""
@@ -28,11 +32,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     device = pick_device(args.device)
     chosen = {"checkpoint": args.checkpoint, "device": device, "warn": options.warn}
     loaded = load_model(run_dir, weights="raw" if args.weights == "raw" else "ema", **chosen)
-    data_config = loaded.config.data
-    if args.data is not None:
-        data_config = msgspec.structs.replace(data_config, name=args.data, levels=loaded.data["levels"])
-    data = load(data_config)
-    _check_data(data, loaded, same=args.data is None)
+    data = _load_data(args.data, loaded)
     if args.classify:
         _check_classes(data, loaded)
     if args.fid:
@@ -60,10 +60,22 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def _check_data(data: DataSet, loaded: LoadedModel, *, same: bool) -> None:
+def _load_data(name: str | None, loaded: LoadedModel) -> DataSet:
+    """The run's own, or what `name` names, with labels that are the model's. Raises UserError."""
+    config = loaded.config.data
+    if name is not None:
+        expected = Expected(levels=loaded.data["levels"], classes=loaded.classes if loaded.model.num_classes else ())
+        data = load(msgspec.structs.replace(config, name=name), expected=expected)
+    else:
+        data = load(config)
+        if data.checksum != loaded.data["checksum"]:
+            options.warn("the data set is not the one trained on: its images, labels or splits changed")
+    _check_data(data, loaded)
+    return _labelled(data, loaded)
+
+
+def _check_data(data: DataSet, loaded: LoadedModel) -> None:
     trained = loaded.data
-    if same and data.checksum != trained["checksum"]:
-        options.warn("the data set is not the one trained on: its images, labels or splits changed")
     if list(data.image_shape) != trained["image_shape"] or data.levels != trained["levels"]:
         channels, height, width = trained["image_shape"]
         came = "x".join(map(str, data.image_shape))
@@ -71,8 +83,35 @@ def _check_data(data: DataSet, loaded: LoadedModel, *, same: bool) -> None:
             f"{data.name}: the model expects images of {channels}x{height}x{width} (channels, height, width) with "
             f"{trained['levels']} levels, got {came} with {data.levels}"
         )
-    if len(data.classes) > len(trained["classes"]) > 0:
-        raise UserError(f"{data.name} has {len(data.classes)} classes, the model knows {len(trained['classes'])}")
+
+
+def _labelled(data: DataSet, loaded: LoadedModel) -> DataSet:
+    """With the model's labels of its classes, which are found by name; without labels where it knows none of them."""
+    known = loaded.classes
+    if not loaded.model.num_classes or data.classes in ((), known):
+        return data
+    strange = [name for name in data.classes if name not in known]
+    if not strange:
+        numbers = torch.tensor([known.index(name) for name in data.classes])
+        return _relabelled(data, numbers, known)
+    both = f"{data.name} has the classes {_listed(data.classes)}, the model knows {_listed(known)}"
+    if len(strange) < data.num_classes or not loaded.model.label_dropout:
+        raise UserError(f"{both}: name them as the model does, or leave the labels out")
+    options.warn(f"{both}: the images are scored without labels")
+    return _relabelled(data, None, ())
+
+
+def _relabelled(data: DataSet, numbers: Tensor | None, classes: tuple[str, ...]) -> DataSet:
+    """numbers: the new label of each old one, int64 [K]; None for no labels."""
+
+    def changed(split: Split) -> Split:
+        return Split(split.images, None if numbers is None or split.labels is None else numbers[split.labels])
+
+    return replace(data, train=changed(data.train), val=changed(data.val), test=changed(data.test), classes=classes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" * (len(names) > MOST_LISTED))
 
 
 def _check_classes(data: DataSet, loaded: LoadedModel) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixeltui.data.loading import load
-    from pixeltui.data.sets import Arrays, DataSet, Source, Split
+    from pixeltui.data.sets import Arrays, DataSet, Expected, Source, Split
 
-__all__ = ["Arrays", "DataSet", "Source", "Split", "load"]
+__all__ = ["Arrays", "DataSet", "Expected", "Source", "Split", "load"]
 
 
 def __getattr__(name: str) -> Any:

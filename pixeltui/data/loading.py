@@ -7,21 +7,22 @@ import torch
 from pixeltui import registry
 from pixeltui.config import Data
 from pixeltui.data.images import MAX_SIDE
-from pixeltui.data.sets import Arrays, DataSet, Progress, Source, Split, checksum
+from pixeltui.data.sets import Arrays, DataSet, Expected, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
 from pixeltui.errors import UserError, did_you_mean, printable
 
 
-def load(config: Data, *, progress: Progress | None = None) -> DataSet:
+def load(config: Data, *, progress: Progress | None = None, expected: Expected | None = None) -> DataSet:
     """The data set that the config names, on the CPU; downloaded, decoded and cached where it has to be.
 
-    progress: called with (done, total) while files are decoded or bytes downloaded; a total of 0 is not known. Raises
-    UserError, one line with the remedy, for whatever is wrong with the data.
+    progress: called with (done, total) while files are decoded or bytes downloaded; a total of 0 is not known.
+    expected: of data that are only scored, whose levels and, where they name none, classes it gives. Raises UserError,
+    one line with the remedy, for whatever is wrong with the data.
     """
-    source = _source(config, progress)
+    source = _source(config, progress, expected)
     _check_shapes(source)
     _check_labels(source)
-    levels = _levels(source, config.levels)
+    levels = _levels(source, expected.levels if expected else config.levels)
     splits = complete(source, config.split_seed)
     return DataSet(
         name=source.name,
@@ -35,7 +36,7 @@ def load(config: Data, *, progress: Progress | None = None) -> DataSet:
     )
 
 
-def _source(config: Data, progress: Progress | None) -> Source:
+def _source(config: Data, progress: Progress | None, expected: Expected | None) -> Source:
     if config.name in registry.DATASETS:
         source: Source = registry.resolve(registry.DATASETS[config.name])(config, progress)
         return source
@@ -47,7 +48,7 @@ def _source(config: Data, progress: Progress | None) -> Source:
     if path.is_file():
         from pixeltui.data import npz
 
-        return npz.load(path)
+        return npz.load(path, expected.classes if expected else ())
     raise UserError(f"no data set and no path {printable(config.name)!r}{did_you_mean(config.name, registry.DATASETS)}")
 
 

@@ -24,11 +24,11 @@ MOST_CLASSES = 1 << 16
 EXPECTED = "expected uint8 [N, H, W, C] or [N, H, W]"
 
 
-def load(path: Path) -> Source:
+def load(path: Path, known: tuple[str, ...] = ()) -> Source:
     """The images of a .npz: `images` or `train_images`, uint8 [N, H, W, C] or [N, H, W], and `labels`, integers [N].
 
-    Optional: `val_images`, `test_images` and their labels, `class_names` (text [K]) and `levels` (one integer). Raises
-    UserError that says what was expected, what came and how to convert it.
+    Optional: `val_images`, `test_images` and their labels, `class_names` (text [K]) and `levels` (one integer); known:
+    the names where it gives none. Raises UserError that says what was expected, what came and how to convert it.
     """
     where = printable(path)
     arrays, unused = _read(path, WANTED)
@@ -56,7 +56,9 @@ def load(path: Path) -> Source:
         train=parsed["train"],
         val=parsed.get("val"),
         test=parsed.get("test"),
-        classes=_classes(where, arrays.get("class_names"), [a.labels for a in parsed.values() if a.labels is not None]),
+        classes=_classes(
+            where, arrays.get("class_names"), [a.labels for a in parsed.values() if a.labels is not None], known
+        ),
         levels=_levels(where, arrays.get("levels")),
         notices=(f"{where}: not used: {_listed(unused)}",) if unused else (),
     )
@@ -176,13 +178,21 @@ def _labels(where: str, key: str | None, arrays: dict[str, Array], images_key: s
 RENUMBER = "renumber them with np.unique({}, return_inverse=True)[1]"
 
 
-def _classes(where: str, names: Array | None, labels: list[NDArray[np.int64]]) -> tuple[str, ...]:
+def _classes(
+    where: str, names: Array | None, labels: list[NDArray[np.int64]], known: tuple[str, ...]
+) -> tuple[str, ...]:
     if not labels:
         if names is not None:
             raise UserError(f"{where}: 'class_names' without 'labels'; add them, or leave the names out")
         return ()
     present = np.unique(np.concatenate(labels))
     top = int(present[-1]) if len(present) else -1
+    if names is None and known:
+        if top >= len(known):
+            raise UserError(
+                f"{where}: label {top}, but the model knows {len(known)} classes (labels are counted from 0)"
+            )
+        return known
     if names is None:
         if top + 1 != len(present):
             missing = int(np.argmax(present != np.arange(len(present))))

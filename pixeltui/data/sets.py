@@ -34,6 +34,14 @@ class Source:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a model expects of data that it scores, and was not trained on."""
+
+    levels: int
+    classes: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """images: uint8 [N, C, H, W]; labels: int64 [N], or None."""
