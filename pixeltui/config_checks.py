@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ONE_STACK = ("depthwise", "single_stack")
 """architectures whose first kernel does not see the pixel itself"""
-PERIOD = re.compile(r"(\d+) ?(steps?|epochs?)")
+PERIOD = re.compile(r"(\d{1,15}) ?(steps?|epochs?)")
 
 
 def impossible(config: "Config") -> Iterator[tuple[str, str]]:
@@ -60,3 +60,6 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
     for key, number in toml.numbers(config):
         if not math.isfinite(number):
             yield key, f"expected a finite number, got {number}"
+    for key, lr in (("train.lr", train.lr), ("train.muon_lr", train.muon_lr)):
+        if toml.GUARD < lr < math.inf:
+            yield key, f"expected at most {toml.GUARD:g}, got {lr}"

@@ -5,7 +5,6 @@ Knows msgspec structs, nothing of pixeltui's own tables.
 
 import difflib
 import errno
-import math
 import re
 import sys
 import types
@@ -24,6 +23,8 @@ else:  # the same code under its name on the package index
     import tomli as tomllib
 
 S = TypeVar("S", bound=msgspec.Struct)
+GUARD = 10**15
+"""a limit of so much says nothing to whoever reads of it"""
 Key = tuple[str, ...]
 LARGEST_FILE = 1 << 20
 
@@ -51,7 +52,7 @@ def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
             raise OSError(errno.EFBIG, f"it is larger than {LARGEST_FILE >> 10} KiB")
         text = content.decode()
         tree = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         problems.append(Problem(str(path), f"cannot be read as TOML: {reason}"))
         return []
@@ -79,7 +80,7 @@ def read_override(text: str, schema: type[msgspec.Struct], problems: list[Proble
     if _bare(field_type) is not str:
         try:
             value = tomllib.loads(f"value = {raw}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = raw
     elif len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "\"'":
         value = raw[1:-1]
@@ -252,6 +253,8 @@ def _choices(annotation: Any) -> list[str]:
 
 def _wanted(error: msgspec.ValidationError) -> str:
     """What msgspec expected, in words: "Expected `int` >= 1 - at `$[0]`" gives "int >= 1"."""
+    if str(error).startswith("Number out of range"):
+        return "a finite number"
     return str(error).replace("`", "").removeprefix("Expected ").partition(", got")[0].partition(" - at")[0]
 
 
@@ -262,7 +265,7 @@ def _limits(annotation: Any) -> str:
     for meta in (m for part in _parts(annotation) for m in _metas(part)):
         for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
             limit = getattr(meta, bound)
-            if limit is not None and math.isfinite(limit) and f"{sign} {limit}" not in words:
+            if limit is not None and abs(limit) < GUARD and f"{sign} {limit}" not in words:
                 words.append(f"{sign} {limit}")
     return ", ".join(words)
 
