@@ -18,6 +18,7 @@ from pixeltui.toml import Entry, Problem
 
 PRESETS_DIR = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "pixelcnn"
+PRESET = ("preset",)
 
 Share = Annotated[float, Meta(ge=0, lt=1)]
 MOST = toml.GUARD
@@ -230,16 +231,16 @@ def preset_names() -> list[str]:
 def load_config(path: str | Path | None = None, preset: str | None = None, overrides: Iterable[str] = ()) -> Config:
     """The config from a TOML file, a preset and "key=value" strings; built-in default < preset < file < overrides.
 
-    Without `preset` the file's own `preset` key counts, then the default. Raises ConfigError, whose message names
-    everything that is wrong, one line each.
+    The preset is that of an override "preset=NAME", else `preset`, else the file's own `preset` key, else the default.
+    Raises ConfigError, whose message names everything that is wrong, one line each.
     """
     problems: list[Problem] = []
     entries = toml.read_file(Path(path), problems) if path is not None else []
-    named = preset or next((e.value for e in entries if e.key == ("preset",)), DEFAULT_PRESET)
-    layers = _preset_entries(str(named), problems) + [e for e in entries if e.key != ("preset",)]
+    if preset is not None:
+        entries.append(Entry(PRESET, preset, "--preset"))
     for override in overrides:
-        layers += toml.read_override(override, Config, problems)
-    layers.append(Entry(("preset",), str(named), "--preset"))
+        entries += toml.read_override(override, Config, problems)
+    layers = _preset_entries(entries, problems) + entries
     config = toml.build(Config, layers, problems)
     source = {entry.key: entry for entry in layers}
     for key, message in impossible(config):
@@ -285,11 +286,14 @@ def total_steps(train: Train, steps_per_epoch: int) -> int:
     return train.steps or train.epochs * steps_per_epoch
 
 
-def _preset_entries(name: str, problems: list[Problem]) -> list[Entry]:
-    if name not in preset_names():
-        problems.append(Problem("--preset", f"no preset {name!r}{did_you_mean(name, preset_names())}"))
-        return []
-    return toml.read_file(PRESETS_DIR / f"{name}.toml", problems)
+def _preset_entries(entries: list[Entry], problems: list[Problem]) -> list[Entry]:
+    """What is in the preset that the last of the entries to name one names."""
+    chosen, valid = DEFAULT_PRESET, preset_names()
+    for _, name, where in (entry for entry in entries if entry.key == PRESET and isinstance(entry.value, str)):
+        chosen = name
+        if name not in valid:
+            problems.append(Problem(where, f"no preset {name!r}{did_you_mean(name, valid)}"))
+    return toml.read_file(PRESETS_DIR / f"{chosen}.toml", problems) if chosen in valid else []
 
 
 def documented() -> str:

@@ -41,6 +41,32 @@ def test_file_may_name_its_preset_and_the_command_line_wins(tmp_path: Path) -> N
     assert load_config(path).data.name == "digits"
     assert load_config(path).preset == "quick"
     assert load_config(path, preset="baseline").data.name == "cifar10"
+    config = load_config(path, preset="baseline", overrides=["train.lr=0.25", "preset=large"])
+    assert (config.preset, config.model.blocks, config.train.lr) == ("large", 24, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ('"quik"', "no preset 'quik'; did you mean 'quick'?"),
+        ('["quick"]', "preset: expected str, got ['quick']"),
+        ("3", "preset: expected str, got 3"),
+        ('""', "no preset ''; there are baseline, large, pixelcnn, quick"),
+    ],
+)
+def test_a_wrong_preset_is_told_with_its_place(value: str, wrong: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"# mine\npreset = {value}\n[train]\nlr = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}:2: {wrong}"
+
+
+def test_a_wrong_preset_among_overrides_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(preset="baselin", overrides=["preset=nonsense"])
+    flag, override = str(caught.value).splitlines()
+    assert flag == "--preset: no preset 'baselin'; did you mean 'baseline'?"
+    assert override.startswith("--set preset=nonsense: no preset 'nonsense'")
 
 
 def test_config_page_is_written_from_the_config() -> None:
