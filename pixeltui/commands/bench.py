@@ -1,12 +1,12 @@
 """`pixeltui bench`: speed side by side with the naive method, of the console, and compressed size with likelihood."""
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
 from pixeltui.commands import options
 from pixeltui.errors import UsageError, printable_lines
+from pixeltui.store.summary import json_document
 
 BATCHES = {"train": "16", "sample": "1,16,64"}
 OF_SPEED = ("train", "sample", "ui")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             parts[kind] = words.do(words)
         result = {kind: tree for kind, (tree, _) in parts.items()}
         text = "\n\n".join(text for _, text in parts.values())
-    print(json.dumps(result, indent=2) if args.json else text)
+    print(json_document(result) if args.json else text)
     return 0
 
 

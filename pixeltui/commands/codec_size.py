@@ -21,7 +21,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.store.rundir import find_run
 from pixeltui.store.summary import list_runs
 from pixeltui.train.codec import NotDecoded, coder, compress, decompress
-from pixeltui.train.evaluate import image_nats, likelihood
+from pixeltui.train.evaluate import diverged, image_nats, likelihood
 from pixeltui.train.load import load_model
 from pixeltui.train.optim import lr_at
 from pixeltui.train.precision import pick_device, pick_precision
@@ -50,6 +50,8 @@ def code(model: ConditionalPixelCNN, split: Split, batch_size: int) -> dict[str,
     labels = split.labels if model.num_classes else None
     dims = split.images.numel()
     score = likelihood(image_nats(model, split, batch_size=batch_size))
+    if not math.isfinite(score.bits_per_dim):
+        raise diverged()
     began = time.perf_counter()
     with bar(f"writing {len(split)} images") as progress:
         written = compress(model, split.images, labels, batch_size=batch_size, progress=progress)

@@ -1,7 +1,6 @@
 """`pixeltui eval`: the likelihood of a split, the model as a classifier, and what its samples are like."""
 
 import argparse
-import json
 from pathlib import Path
 
 from pixeltui.commands import options
@@ -36,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from pixeltui.commands import evaluation
     from pixeltui.commands.evaluation_text import as_text
+    from pixeltui.store.summary import json_document
 
     report = evaluation.measure(args)
-    print(json.dumps(report, indent=1) if args.json else printable_lines(as_text(report)))
+    print(json_document(report) if args.json else printable_lines(as_text(report)))
     return 0
 
 

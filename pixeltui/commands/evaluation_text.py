@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pixeltui.store.summary import readable
+
 
 def as_text(report: dict[str, Any]) -> str:
     weights = f"{report['checkpoint']} (step {report['step']}, {report['weights']} weights)"
@@ -24,13 +26,14 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _with_se(value: float, se: float | None, *, sign: bool = False) -> str:
-    return f"{value:{'+' if sign else ''}.4f}" + ("" if se is None else f" ± {se:.4f}")
+    plus = "+" if sign and value >= 0 else ""
+    return plus + readable(value, 4) + ("" if se is None else f" ± {readable(se, 4)}")
 
 
 def _likelihood(report: dict[str, Any]) -> list[str]:
     def figure(name: str, unit: str) -> str:
         se = report[f"{name}_se"]
-        return f"{unit:<12}{report[name]:9.4f}" + ("" if se is None else f" ± {se:.4f}")
+        return f"{unit:<12}{readable(report[name], 4):>9}" + ("" if se is None else f" ± {readable(se, 4)}")
 
     lines = [
         figure("bits_per_dim", "bits/dim"),

@@ -1,7 +1,6 @@
 """`pixeltui inspect`: what a checkpoint does inside, and whether its masks, the model and the sampler are right."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from pixeltui.core.inspect.layers import BATCH
     from pixeltui.inspection.files import write_inspection
     from pixeltui.inspection.verdicts import verdicts
+    from pixeltui.store.summary import json_document
     from pixeltui.train.given import GivenImages
     from pixeltui.train.precision import pick_threads
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             images=args.images,
             progress=lambda text, share: progress(share, 1.0, text),
         )
-    print(json.dumps(document, indent=1) if args.json else printable_lines(_text(found, document, out)))
+    print(json_document(document) if args.json else printable_lines(_text(found, document, out)))
     return 0 if all(verdict.right for verdict in verdicts(found).values()) else 1
 
 

@@ -15,7 +15,7 @@ from pixeltui.report.comparison import config_differences
 from pixeltui.report.page import value_text
 from pixeltui.session.describe import measured
 from pixeltui.store.rundir import RunDir, find_run
-from pixeltui.store.summary import RunSummary, age, json_document, list_runs, summarize
+from pixeltui.store.summary import RunSummary, age, json_document, list_runs, readable, summarize
 from pixeltui.store.view import RunView, read_view
 from pixeltui.toml import flat
 
@@ -173,7 +173,7 @@ def _show(args: argparse.Namespace) -> int:
                 _figure(e["bits_per_dim"], ".4f"),
                 _figure(e["bits_per_dim_se"], ".4f"),
                 _figure(e["nats_per_dim"], ".4f"),
-                _figure(e["perplexity"], ".3f"),
+                readable(e["perplexity"], 3),
                 "best" if e["best"] else "",
             ]
             for e in evaluations[-12:]

@@ -1,6 +1,5 @@
 """An inspection as files: PNG pictures and inspect.json."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pixeltui.inspection.findings import Findings, Progress, inspect_model
 from pixeltui.inspection.sheets import sheets
 from pixeltui.inspection.verdicts import report
 from pixeltui.store.files import write_atomic
+from pixeltui.store.summary import json_document
 from pixeltui.train.load import LoadedModel
 
 
@@ -42,7 +42,7 @@ def write_inspection(
             "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
         }
         document = report(found, about, list(pictures))
-        for name, content in {**pictures, "inspect.json": json.dumps(document, indent=1).encode() + b"\n"}.items():
+        for name, content in {**pictures, "inspect.json": json_document(document).encode() + b"\n"}.items():
             write_atomic(out / name, content)
     except OSError as error:
         raise UserError(

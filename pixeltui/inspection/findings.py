@@ -10,6 +10,7 @@ from torch import Tensor
 from pixeltui.core import inspect
 from pixeltui.core.inspect.layers import score_stream
 from pixeltui.data import Split
+from pixeltui.train.evaluate import diverged
 from pixeltui.train.live import labels_in_turn
 from pixeltui.train.load import LoadedModel
 
@@ -47,7 +48,7 @@ class Findings:
 
 
 def inspect_model(loaded: LoadedModel, split: Split, *, seed: int = 0, progress: Progress | None = None) -> Findings:
-    """Of all images of the split."""
+    """Of all images of the split. Raises UserError where the model gives no numbers."""
     began = time.perf_counter()
     tell = progress or (lambda text, share: None)
     model = loaded.model
@@ -61,6 +62,9 @@ def inspect_model(loaded: LoadedModel, split: Split, *, seed: int = 0, progress:
         for part in score_stream(model, images, labels):
             scored.append(part)
             tell(f"scoring {len(images)} images", 0.3 * sum(map(len, scored)) / len(images))
+    bits = torch.cat(scored)
+    if not bool(bits.isfinite().all()):
+        raise diverged()
     tell("feature maps", 0.3)
     maps = inspect.feature_maps(model, images[0], None if labels is None else labels[0])
     tell("receptive field", 0.32)
@@ -79,7 +83,7 @@ def inspect_model(loaded: LoadedModel, split: Split, *, seed: int = 0, progress:
     return Findings(
         images=images.cpu(),
         labels=None if labels is None else labels.cpu(),
-        bits=torch.cat(scored),
+        bits=bits,
         layers=recorder.statistics(),
         maps=maps,
         field=field,

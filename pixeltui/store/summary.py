@@ -6,6 +6,7 @@ what it came from are the same.
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import time
@@ -218,5 +219,21 @@ def _mtime(path: Path) -> str | None:
         return None
 
 
+def readable(value: float | None, digits: int) -> str:
+    """A figure for people, "" for none: with an exponent where a model has diverged."""
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
 def json_document(tree: Any) -> str:
-    return json.dumps(msgspec.to_builtins(tree), indent=1, ensure_ascii=True)
+    """What is not finite as null: JSON has no word for it."""
+    return json.dumps(_finite(msgspec.to_builtins(tree)), indent=1, allow_nan=False)
+
+
+def _finite(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _finite(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -11,10 +11,19 @@ from torch import Tensor
 
 from pixeltui.core import ConditionalPixelCNN
 from pixeltui.data import Split
+from pixeltui.errors import UserError
 
 
 class Interrupted(Exception):
     """`interrupted()` said so."""
+
+
+def diverged() -> UserError:
+    """About weights that give images no finite likelihood."""
+    return UserError(
+        "the model's likelihoods are not finite, as its training diverged: take an earlier --checkpoint STEP, or train "
+        "anew with a lower train.lr"
+    )
 
 
 @dataclass(frozen=True)

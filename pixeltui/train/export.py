@@ -19,6 +19,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.store.files import open_regular, replacing, write_atomic
 from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import readable
 from pixeltui.store.view import read_view
 from pixeltui.train.load import LoadedModel, load_model
 
@@ -166,7 +167,7 @@ def _row(e: Evaluated) -> str:
     bits = f"{e.bits_per_dim:.4f}" + ("" if bits_se is None else f" ± {bits_se:.4f}")
     nats = f"{e.nats_per_dim:.4f}" + ("" if bits_se is None else f" ± {bits_se * math.log(2):.4f}")
     name = {"train": "training", "val": "validation", "test": "test"}[e.split]
-    return f"| {name} | {bits} | {nats} | {e.perplexity:.3f} | {e.images:,} |"
+    return f"| {name} | {bits} | {nats} | {readable(e.perplexity, 3)} | {e.images:,} |"
 
 
 def _optimizer(train: Train) -> str:
