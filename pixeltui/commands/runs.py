@@ -132,7 +132,7 @@ def shown(run: RunDir) -> dict[str, Any]:
     return {
         **summary,
         "note": str(meta.get("note", "")),
-        "config": as_dict(run.config()),
+        "config": as_dict(run.config(resumed=True)),
         "overrides": meta.get("overrides", []),
         "checkpoints": checkpoints,
         "events": view.count,

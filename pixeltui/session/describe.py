@@ -2,6 +2,7 @@
 
 from pixeltui.errors import printable
 from pixeltui.events import AnyEvent, CheckpointSaved, Evaluated, Notice, SampleSaved, Started, StateChanged, Step
+from pixeltui.store.summary import readable
 
 
 def describe(event: AnyEvent, total_steps: int) -> str:
@@ -47,4 +48,4 @@ def measured(result: Evaluated) -> str:
 
 
 def figure(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4f}"
+    return "not finite" if value is None else readable(value, 4)

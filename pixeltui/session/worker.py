@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pixeltui import __version__, launch
-from pixeltui.config import Config, ConfigError, dump_config, load_config
+from pixeltui.config import Config, ConfigError, dump_config, load_config, total_steps
 from pixeltui.errors import UsageError, UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved
 from pixeltui.session.recorder import Recorder
@@ -198,6 +198,8 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
     if run is not None:
         stack.enter_context(run.lock())
         _check_data(run, data, request.overrides)
+        if request.resume is not None and request.overrides:
+            _check_steps(run, config, data)
         control.discard(run.control_dir)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
@@ -222,6 +224,20 @@ def _check_data(run: RunDir, data: "DataSet", overrides: Sequence[str]) -> None:
         if _key(override) in MOVABLE:
             raise UsageError(f"--set {override}: a run keeps its data and model, and these are other images or labels")
     raise UserError(other_data(run.name, data.name))
+
+
+def _check_steps(run: RunDir, config: Config, data: "DataSet") -> None:
+    """Whether the config has the run go on, or end where it is."""
+    from pixeltui.data.batches import steps_per_epoch
+    from pixeltui.train.checkpoint import CheckpointStore
+
+    done = next(iter(CheckpointStore(run).steps()), 0)
+    wanted = total_steps(config.train, steps_per_epoch(len(data.train), config.train.batch_size))
+    if wanted < done:
+        key = "train.steps" if config.train.steps else "train.epochs"
+        raise UsageError(
+            f"run {run.name} has done {done} steps, more than the {wanted} that {key} asks for: set it higher"
+        )
 
 
 def _of_this_job(runs_dir: Path) -> RunDir | None:

@@ -54,6 +54,7 @@ def test_huge_figures_are_short(runs: Path, tmp_path: Path, capsys: pytest.Captu
         out = capsys.readouterr().out
         assert "1.014e+304" in out
         assert max(len(line) for line in out.splitlines() if "304" in line) < 120
+    assert "perplexity 1.014e+304" in (runs / "far" / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("words", [("inspect",), CODEC])

@@ -79,6 +79,22 @@ def test_resume_with_more_steps_and_another_learning_rate(tiny_train: Train, tmp
     assert "step 9/" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("override", "asks"), [("train.steps=9", "9"), ("train.epochs=1", "4")])
+def test_fewer_steps_than_are_done_are_refused(override: str, asks: str, runs_copy: Path, capsys) -> None:
+    runs = ["--runs-dir", str(runs_copy)]
+    more = ["--set", "train.steps=0"] if "epochs" in override else []
+    resume = ["--no-ui", *runs, "train", "--resume", "done"]
+    assert main([*resume, *more, "--set", override]) == 2
+    key = override.partition("=")[0]
+    assert f"has done 10 steps, more than the {asks} that {key} asks for: set it higher" in capsys.readouterr().err
+    assert list_runs(runs_copy)[0].total_steps == 10
+    assert main([*resume, "--set", "train.steps=10"]) == 0
+    assert main([*resume, "--set", "train.steps=12"]) == 0
+    capsys.readouterr()
+    assert main([*runs, "runs", "show", "done", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["train"]["steps"] == 12, "what the run has now"
+
+
 @pytest.mark.parametrize("override", ["model.channels=16", "data.name=digits"])
 def test_a_run_keeps_its_model_and_data(override: str, runs_copy: Path, capsys) -> None:
     status = main(["--no-ui", "--runs-dir", str(runs_copy), "train", "--resume", "done", "--set", override])
