@@ -7,6 +7,7 @@ of the files stay as they are.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,11 @@ def _listing(path: Path) -> Listing:
         files += images
         counts.append(len(images))
     labels = np.repeat(np.arange(len(folders), dtype=np.int64), counts)
-    return Listing(tuple(folder.name for folder in folders), tuple(files), labels)
+    classes = tuple(printable(folder.name) for folder in folders)
+    if len(set(classes)) < len(classes):
+        twice = Counter(classes).most_common(1)[0][0]
+        raise UserError(f"{printable(path)}: two class folders are {twice!r} as far as they can be shown; rename one")
+    return Listing(classes, tuple(files), labels)
 
 
 def _entries(path: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:

@@ -211,10 +211,10 @@ def _classes(
     codes = np.ascontiguousarray(names).reshape(-1).view(f"{names.dtype.byteorder}u4") if names.itemsize else names[:0]
     if codes.size and codes.max() > sys.maxunicode:
         raise UserError(f"{where}: class_names: it holds what is no text; save it as np.array(['cat', 'dog'])")
-    classes = tuple(str(name) for name in names)
+    classes = tuple(map(printable, names))
     if len(set(classes)) != len(classes):
         twice = Counter(classes).most_common(1)[0][0]
-        raise UserError(f"{where}: class_names: {printable(twice)!r} is there twice; give each class its own name")
+        raise UserError(f"{where}: class_names: {twice!r} is there twice; give each class its own name")
     if top >= len(classes):
         raise UserError(f"{where}: label {top}, but only {len(classes)} class_names (labels are counted from 0)")
     return classes

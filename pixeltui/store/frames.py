@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from pixeltui.errors import printable
 from pixeltui.events import Frame
 from pixeltui.store.files import TEMPORARY_PREFIX, read_regular
 
@@ -49,7 +50,7 @@ class FrameWriter:
         if not self._in_place():
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             handle = os.open(self._temporary, flags, 0o644)
             with os.fdopen(handle, "wb") as file:
                 file.write(_encoder.encode(_cut(frame)))
@@ -68,7 +69,7 @@ def _cut(frame: Frame) -> Frame:
     count, channels, height, width = frame.shape
     size = channels * height * width
     kept = min(count, PIXELS_AT_MOST // size)
-    labels = tuple(label[:LONGEST_LABEL] for label in frame.labels[: min(kept, MOST_LABELS)])
+    labels = tuple(printable(label)[:LONGEST_LABEL] for label in frame.labels[: min(kept, MOST_LABELS)])
     shape = (kept, channels, height, width)
     return msgspec.structs.replace(frame, shape=shape, pixels=frame.pixels[: kept * size], labels=labels)
 

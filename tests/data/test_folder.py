@@ -189,6 +189,12 @@ def test_terminal_escapes_in_names_do_not_reach_messages(folder):
     refused(folder, "?[31mred: an empty class")
 
 
+def test_classes_that_look_alike_are_refused(folder):
+    for name in ("caf\udce9", "caf\udce8"):
+        png(folder / name / "0.png")
+    refused(folder, "two class folders are 'caf?'", "rename one")
+
+
 def test_the_second_time_pixels_come_from_the_cache(folder):
     calls = []
     first = read(folder, progress=lambda done, total: calls.append((done, total)))

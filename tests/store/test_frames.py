@@ -56,6 +56,14 @@ def test_of_too_many_images_the_first_are_written(path: Path) -> None:
     assert len(newest.labels) == newest.shape[0]
 
 
+def test_a_label_that_is_no_text_is_written_as_far_as_it_can_be(path: Path) -> None:
+    writer, reader = FrameWriter(path), FrameReader(path)
+    writer.write(frame(labels=("caf\udce9", "b")))
+    newest = reader.newest()
+    assert newest is not None
+    assert newest.labels == ("caf?", "b")
+
+
 def test_a_leftover_of_a_killed_process_goes_with_the_next_one(path: Path) -> None:
     FrameWriter(path).write(frame())
     FrameWriter(path)
