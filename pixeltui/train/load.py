@@ -91,13 +91,26 @@ def class_labels(wanted: str, classes: tuple[str, ...]) -> list[int]:
     """Label numbers of "cat,dog" or "3,5"; UserError with the nearest names for an unknown one."""
     if not classes:
         raise UserError("the run's data has no labels: leave --label out")
-    by_name = {name.lower(): index for index, name in enumerate(classes)}
+    whole = _class_label(wanted, classes)
+    if whole is not None:
+        return [whole]
     labels = []
-    for part in (part.strip() for part in wanted.split(",")):
-        if part.lower() in by_name:
-            labels.append(by_name[part.lower()])
-        elif part.isdecimal() and int(part) < len(classes):
-            labels.append(int(part))
-        else:
-            raise UserError(f"no class {part!r}{did_you_mean(part, classes)}")
+    for part in map(str.strip, wanted.split(",")):
+        label = _class_label(part, classes)
+        if label is None:
+            raise UserError(f"no class {printable(part)[:80]!r}{did_you_mean(part[:80], classes)}")
+        labels.append(label)
     return labels
+
+
+def _class_label(name: str, classes: tuple[str, ...]) -> int | None:
+    """Of the class of this name, else of the only one where case is passed over, else of a number."""
+    if name in classes:
+        return classes.index(name)
+    alike = [index for index, other in enumerate(classes) if other.lower() == name.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    number = name.lstrip("0") or "0"
+    if name.isdecimal() and len(number) <= len(str(len(classes))) and int(number) < len(classes):
+        return int(number)
+    return None
