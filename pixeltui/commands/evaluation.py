@@ -40,6 +40,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     data = data.to(device)
     pick_threads(_batch_size(loaded, args), loaded.model.image_shape, loaded.config.model.channels)
     split = data.splits[args.split]
+    if not len(split):
+        there = " and ".join(name for name, split in data.splits.items() if len(split))
+        raise UserError(f"{data.name} has no images in {args.split}: --split {there}")
     nats = _channel_nats(loaded, split, args)
     report = {
         "run": run_dir.name,

@@ -23,6 +23,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.store.files import replacing
 
 CACHE_VERSION = 1
+MOST_LISTED = 8
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 ROOM = 'expected CLASS/*.png, or images alone, or folders "train", "val" and "test" of these'
 
@@ -36,14 +37,20 @@ class Listing:
     labels: NDArray[np.int64] | None
 
 
-def load(path: Path, root: Path, progress: Progress | None = None) -> Source:
-    """The images of a folder, in the order of their names. Raises UserError that names the file or folder to mend."""
+def load(path: Path, root: Path, progress: Progress | None = None, *, scored: bool = False) -> Source:
+    """The images of a folder, in the order of their names. Raises UserError that names the file or folder to mend.
+
+    scored: nothing is trained, so that there need be no train/.
+    """
     path = path.resolve()
     listings = _listings(path)
-    classes = listings["train"].classes
+    if "train" not in listings and not scored:
+        there = ", ".join(listings)
+        raise UserError(f'{printable(path)}: no folder "train" beside {there}; put the images to train on into one')
+    first, classes = next((name, listing.classes) for name, listing in listings.items())
     for name, listing in listings.items():
         if listing.classes != classes:
-            raise _other_classes(path, name, classes, listing.classes)
+            raise _other_classes(path, first, classes, name, listing.classes)
     images, notices = _pixels(path, listings, root, progress)
     splits, start = {}, 0
     for name, listing in listings.items():
@@ -52,7 +59,7 @@ def load(path: Path, root: Path, progress: Progress | None = None) -> Source:
     return Source(
         name=path.name,
         where=printable(path),
-        train=splits["train"],
+        train=splits.get("train"),
         val=splits.get("val"),
         test=splits.get("test"),
         classes=classes,
@@ -64,7 +71,14 @@ def _listings(path: Path) -> dict[str, Listing]:
     folders, _ = _entries(path)
     names = {folder.name for folder in folders}
     if "train" not in names or not names <= SPLITS.keys():
-        return {"train": _listing(path)}
+        alike = [Path(folder.path) for folder in folders if folder.name.lower() in SPLITS]
+        if not any(_entries(split)[0] for split in alike):
+            return {"train": _listing(path)}
+        if odd := sorted(names - SPLITS.keys()):
+            raise UserError(
+                f"{printable(path)}: {printable(alike[0].name)}/ holds folders as a split does, but splits are called "
+                f'"train", "val" and "test"; rename or move {printable(", ".join(odd[:MOST_LISTED]))}'
+            )
     found: dict[str, Listing] = {}
     for name in sorted(names, key=lambda name: list(SPLITS).index(name)):
         if SPLITS[name] in found:
@@ -111,19 +125,29 @@ def _entries(path: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]
             entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(f"{printable(path)} cannot be read: {error.strerror}; check its permissions") from error
-    folders = [entry for entry in entries if entry.is_dir()]
+    folders = [entry for entry in entries if _is_folder(entry)]
     images = [e for e in entries if not e.is_dir() and os.path.splitext(e.name)[1].lower() in SUFFIXES]  # noqa: PTH122
+    for image in images:
+        if not image.is_file() and Path(image.path).exists():
+            raise UserError(f"{printable(image.path)} is no file that holds an image; replace or remove it")
     return folders, images
 
 
-def _other_classes(path: Path, split: str, train: tuple[str, ...], other: tuple[str, ...]) -> UserError:
-    if not (train and other):
-        with_classes, without = ("train", split) if train else (split, "train")
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise UserError(f"{printable(entry.path)} cannot be read: {error.strerror}; replace or remove it") from error
+
+
+def _other_classes(path: Path, first: str, classes: tuple[str, ...], split: str, other: tuple[str, ...]) -> UserError:
+    if not (classes and other):
+        with_classes, without = (first, split) if classes else (split, first)
         return UserError(
             f"{printable(path)}: {with_classes} has class folders, {without} has none; sort both into classes"
         )
-    name = sorted(set(train) ^ set(other))[0]
-    has, lacks = ("train", split) if name in train else (split, "train")
+    name = sorted(set(classes) ^ set(other))[0]
+    has, lacks = (first, split) if name in classes else (split, first)
     return UserError(
         f"{printable(path)}: {has} has a class {printable(name)!r} that {lacks} lacks; "
         "every split needs the same classes"

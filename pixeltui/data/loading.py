@@ -23,12 +23,13 @@ def load(config: Data, *, progress: Progress | None = None, expected: Expected |
     _check_shapes(source)
     _check_labels(source)
     levels = _levels(source, expected.levels if expected else config.levels)
-    splits = complete(source, config.split_seed)
+    splits = complete(source, config.split_seed, scored=expected is not None)
+    none = _none_of(next(iter(splits.values())))
     return DataSet(
         name=source.name,
-        train=_split(splits["train"]),
-        val=_split(splits["val"]),
-        test=_split(splits["test"]),
+        train=_split(splits.get("train", none)),
+        val=_split(splits.get("val", none)),
+        test=_split(splits.get("test", none)),
         levels=levels,
         classes=source.classes,
         checksum=checksum(splits),
@@ -44,7 +45,7 @@ def _source(config: Data, progress: Progress | None, expected: Expected | None) 
     if path.is_dir():
         from pixeltui.data import folder
 
-        return folder.load(path, Path(config.root).expanduser(), progress)
+        return folder.load(path, Path(config.root).expanduser(), progress, scored=expected is not None)
     if path.is_file():
         from pixeltui.data import npz
 
@@ -58,14 +59,15 @@ def _given(source: Source) -> dict[str, Arrays]:
 
 
 def _check_shapes(source: Source) -> None:
-    expected = source.train.images.shape[1:]
-    for name, (images, _) in _given(source).items():
+    given = _given(source)
+    first, expected = next((name, arrays.images.shape[1:]) for name, arrays in given.items())
+    for name, (images, _) in given.items():
         if not len(images):
             raise UserError(f"{source.where}: no images in {name}; add some, or leave {name} out")
         channels, height, width = images.shape[1:]
         if images.shape[1:] != expected:
             raise UserError(
-                f"{source.where}: train is {_shape(expected)}, {name} is {_shape(images.shape[1:])}; "
+                f"{source.where}: {first} is {_shape(expected)}, {name} is {_shape(images.shape[1:])}; "
                 "all splits must have one size and number of channels"
             )
         if channels not in (1, 3):
@@ -101,6 +103,10 @@ def _levels(source: Source, wanted: int) -> int:
             + (f"set data.levels to 0 or at least {top + 1}" if wanted else f"correct it to at least {top + 1}")
         )
     return levels
+
+
+def _none_of(arrays: Arrays) -> Arrays:
+    return Arrays(arrays.images[:0], None if arrays.labels is None else arrays.labels[:0])
 
 
 def _split(arrays: Arrays) -> Split:

@@ -26,7 +26,7 @@ class Source:
 
     name: str
     where: str  # begins the messages about it: a path, or its name
-    train: Arrays
+    train: Arrays | None  # None only of data that are scored
     val: Arrays | None = None
     test: Arrays | None = None
     classes: tuple[str, ...] = ()  # () without labels

@@ -32,16 +32,21 @@ def cut(n: int, split_seed: int, *, val: bool, test: bool) -> dict[str, NDArray[
     return {"train": np.sort(order[start:]), **parts}
 
 
-def complete(source: Source, split_seed: int) -> dict[str, Arrays]:
-    """The source's splits, those that it lacks cut from its training images."""
+def complete(source: Source, split_seed: int, *, scored: bool = False) -> dict[str, Arrays]:
+    """The source's splits, those that it lacks cut from its training images.
+
+    scored: nothing is trained, so that of too few images to cut all are in each split.
+    """
     given = {"train": source.train, "val": source.val, "test": source.test}
     lacking = {name: given[name] is None for name in ("val", "test")}
-    if any(lacking.values()):
+    if any(lacking.values()) and source.train is not None:
         n = len(source.train.images)
         try:
             parts = cut(n, split_seed, **lacking)
         except ValueError:
             wanted = " and ".join(name for name, lacks in lacking.items() if lacks)
+            if scored:
+                return {name: arrays or source.train for name, arrays in given.items()}
             raise UserError(
                 f"{source.where}: {n} image{'s' * (n != 1)} to train on, too few to cut {wanted} from; add images"
             ) from None

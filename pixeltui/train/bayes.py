@@ -52,8 +52,9 @@ def class_log_probs(
 
 
 def class_priors(labels: Tensor, classes: int) -> Tensor:
-    """log p(class), natural, by frequency: float64 [K]; -inf for a class without images."""
+    """log p(class), natural, by frequency: float64 [K]; -inf for a class without images; of none, all alike."""
     counts = torch.bincount(labels.cpu(), minlength=classes).double()
+    counts = counts if counts.any() else torch.ones_like(counts)
     return (counts / counts.sum()).log()
 
 

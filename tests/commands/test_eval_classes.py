@@ -97,3 +97,22 @@ def test_other_names_are_refused_or_scored_without_labels(
     np.savez(other, images=arrays["images"], labels=arrays["labels"] + 1)
     assert main(words) == 1
     assert "label 3, but the model knows 3 classes" in capsys.readouterr().err
+
+
+def test_what_there_is_is_scored_though_it_could_not_be_trained_on(
+    runs: Path, arrays: Arrays, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        path = tmp_path / "set" / "test" / NAMES[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    np.savez(tmp_path / "one.npz", images=arrays["images"][:1], labels=arrays["labels"][:1])
+    for name, count in (("set", 96), ("one.npz", 1)):
+        capsys.readouterr()
+        words = ["--runs-dir", str(runs), "eval", "named", "--data", str(tmp_path / name), "--json", "--classify"]
+        assert main(words) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["images"] == report["classification"]["images"] == count
+        assert report["classification"]["bits_per_dim"] > 0
+    assert main(["--runs-dir", str(runs), "eval", "named", "--data", str(tmp_path / "set"), "--split", "val"]) == 1
+    assert "set has no images in val: --split test" in capsys.readouterr().err

@@ -5,13 +5,14 @@ import resource
 import signal
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pixeltui.config import Data
-from pixeltui.data import load
+from pixeltui.data import Expected, load
 from pixeltui.data.folder import cache_path
 from pixeltui.data.images import decode
 from pixeltui.data.parallel import decode_all
@@ -139,6 +140,46 @@ def test_images_beside_classes(folder):
 def test_folders_in_classes(folder):
     png(folder / "cat" / "kittens" / "0.png")
     refused(folder, "pets/cat", "kittens/", "expected CLASS/*.png")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("test",), ('no folder "train" beside test',)),
+        (("val", "test"), ('no folder "train" beside val, test',)),
+        (("Train", "Test"), ("Test/ holds folders", 'called "train", "val" and "test"', "rename or move Test, Train")),
+        (("training", "test"), ("test/ holds folders", "rename or move training")),
+        (("train", "test", "more"), ("rename or move more",)),
+    ],
+)
+def test_splits_without_train_or_with_other_names(names, words, tmp_path):
+    for name in names:
+        png(tmp_path / "set" / name / "a" / "0.png")
+    refused(tmp_path / "set", *words)
+
+
+def test_without_train_a_folder_can_be_scored(tmp_path):
+    for name in ("a/0", "a/1", "b/0"):
+        png(tmp_path / "set" / "test" / f"{name}.png")
+    png(tmp_path / "one" / "0.png")
+    expected = Expected(levels=256, classes=("a", "b"))
+    for name, sizes in (("set", [0, 0, 3]), ("one", [1, 1, 1])):
+        data = load(Data(name=str(tmp_path / name), root=str(tmp_path / "root")), expected=expected)
+        assert [len(split) for split in data.splits.values()] == sizes
+        assert data.image_shape == (3, 5, 6)
+
+
+def test_what_is_no_file_is_named_and_never_waited_for(folder):
+    for make in (os.mkfifo, lambda path: path.symlink_to(path)):
+        odd = folder / "cat" / "odd.png"
+        make(odd)
+        refused(folder, "cat/odd.png", "replace or remove it")
+        odd.unlink()
+
+
+def test_folders_that_cannot_be_looked_into_are_named():
+    with pytest.raises(UserError, match=r"^/proc"):
+        read(Path("/proc"))
 
 
 def test_splits_with_other_classes(tmp_path):
