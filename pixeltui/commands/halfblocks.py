@@ -5,6 +5,8 @@ import shutil
 import sys
 from typing import Any, Literal, TextIO
 
+from pixeltui.greys import greys
+
 Color = Literal["truecolor", "256", "none"]
 
 UPPER, LOWER, FULL = "▀", "▄", "█"
@@ -39,7 +41,7 @@ def render(images: Any, levels: int, columns: int, color: Color) -> str:
 
     pixels = np.asarray(images)
     _, channels, height, width = pixels.shape
-    rgb = (pixels.astype(np.uint32) * 510 + levels - 1) // (2 * (levels - 1))  # rounded to 0..255
+    rgb = np.frombuffer(greys(levels), np.uint8)[pixels]
     rgb = rgb.transpose(0, 2, 3, 1).repeat(1 if channels == 3 else 3, axis=3)
     per_row = max(1, (columns + 1) // (width + 1))
     lines: list[str] = []

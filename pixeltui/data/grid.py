@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixeltui.greys import greys
 from pixeltui.store.files import write_atomic
 
 BACKGROUND = (24, 24, 27)
@@ -19,8 +20,7 @@ GAP = 4
 
 def to_rgb(images: Tensor, levels: int) -> Tensor:
     """uint8 levels [N, C, H, W] to uint8 [N, H, W, 3], 0 to 255."""
-    scaled = images.cpu().float() * (255 / (levels - 1))
-    rgb = scaled.round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+    rgb = torch.tensor(list(greys(levels)), dtype=torch.uint8)[images.cpu().int()].expand(-1, 3, -1, -1)
     return rgb.permute(0, 2, 3, 1).contiguous()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixeltui.errors import UserError, printable
+from pixeltui.greys import greys, nearest_levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,6 +37,16 @@ def decode(paths: Sequence[str]) -> NDArray[np.uint8]:
             raise mixed_sizes(paths[0], arrays[0], path, array)
     channels = max(array.shape[2] for array in arrays)
     return np.stack([array if array.shape[2] == channels else array.repeat(channels, axis=2) for array in arrays])
+
+
+def as_levels(pixels: NDArray[np.uint8], levels: int, *, within: int = 1) -> NDArray[np.uint8] | None:
+    """Greys 0 to 255 as levels; None where one of them is farther from the grey of every level.
+
+    within: greys that programs which scale levels differ by, as some of them round and others cut.
+    """
+    nearest = np.frombuffer(nearest_levels(levels), np.uint8)
+    off = np.abs(np.frombuffer(greys(levels), np.uint8)[nearest].astype(int) - np.arange(256))
+    return None if (off > within)[pixels].any() else nearest[pixels]
 
 
 def mixed_sizes(path: str, image: NDArray[np.uint8], other_path: str, other: NDArray[np.uint8]) -> UserError:

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from pixeltui.data import DataSet
 from pixeltui.data import load as load_data
-from pixeltui.data.images import FORMATS, MAX_SIDE, decode
+from pixeltui.data.images import FORMATS, MAX_SIDE, as_levels, decode
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.train.load import LoadedModel
 
 SPLITS = ("train", "val", "test")
+SPARSE = 64
+"""of more levels so many values are greys that a few levels can all be some by chance"""
 
 
 class GivenImages:
@@ -93,17 +95,18 @@ def _too_large(path: Path) -> str:
 
 
 def _to_levels(pixels: NDArray[np.uint8], levels: int, path: Path) -> NDArray[np.uint8]:
-    """Values below `levels` are levels already, as in the data sets; else each has to be the grey of a level."""
-    if pixels.max() < levels:
-        return pixels
-    greys = np.array([round(level * 255 / (levels - 1)) for level in range(levels)])
-    nearest = np.searchsorted(greys, pixels).clip(max=levels - 1)
-    if not (greys[nearest] == pixels).all():
+    """Values below `levels` are levels already, as in the data sets, but where all are greys of levels, as in a dim
+    image; others have to be such greys."""
+    dim = as_levels(pixels, levels, within=0) if levels <= SPARSE else None
+    if dim is not None or pixels.max() < levels:
+        return pixels if dim is None else dim
+    found = as_levels(pixels, levels)
+    if found is None:
         raise UserError(
             f"{printable(path)} has values between the {levels} levels of the model: give values 0 to {levels - 1}, or "
             f"multiples of 255/{levels - 1}"
         )
-    return nearest.astype(np.uint8)
+    return found
 
 
 def read_mask(path: Path, height: int, width: int) -> Tensor:

@@ -101,6 +101,20 @@ def test_kept_rows_are_returned_bit_for_bit(
     assert found["known"].sum(axis=1).tolist() == [5, 5, 5, 5, 0, 0]
 
 
+@pytest.mark.parametrize("how", [np.floor, np.ceil])
+def test_greys_may_be_cut_or_rounded(how, original: np.ndarray, tmp_path: Path) -> None:
+    from pixeltui.train.given import _to_levels
+
+    for levels in (15, 17, 29, 57, 83, 113, 127):
+        every = np.arange(levels).reshape(1, -1, 1)
+        pixels = how(every * 255 / (levels - 1)).astype(np.uint8)
+        assert (_to_levels(pixels, levels, tmp_path) == every).all()
+    dim = np.array([[[0], [16]]], np.uint8)
+    assert _to_levels(dim, 17, tmp_path).ravel().tolist() == [0, 1]
+    assert _to_levels(dim + 1, 17, tmp_path).ravel().tolist() == [0, 1]
+    assert _to_levels(np.array([[[0], [15], [16]]], np.uint8), 17, tmp_path).ravel().tolist() == [0, 15, 16]
+
+
 def test_white_of_a_mask_is_kept(original: np.ndarray, finished_runs: Path, tmp_path: Path) -> None:
     known = np.random.default_rng(2).random((6, 5)) < 0.5
     image, mask = picture(tmp_path / "in.png", original), picture(tmp_path / "mask.png", known * 255)
