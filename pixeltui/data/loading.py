@@ -1,15 +1,20 @@
 """From the `[data]` table to a checked DataSet: find the source, hold it against the limits, complete its splits."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pixeltui import registry
 from pixeltui.config import Data
-from pixeltui.data.images import MAX_SIDE
+from pixeltui.data.images import MAX_SIDE, as_levels
 from pixeltui.data.sets import Arrays, DataSet, Expected, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
 from pixeltui.errors import UserError, did_you_mean, printable
+
+WHITE = 254
+"""or lighter: the highest level as programs that scale levels write it"""
 
 
 def load(config: Data, *, progress: Progress | None = None, expected: Expected | None = None) -> DataSet:
@@ -22,7 +27,7 @@ def load(config: Data, *, progress: Progress | None = None, expected: Expected |
     source = _source(config, progress, expected)
     _check_shapes(source)
     _check_labels(source)
-    levels = _levels(source, expected.levels if expected else config.levels)
+    source, levels = _with_levels(source, config.levels, expected)
     splits = complete(source, config.split_seed, scored=expected is not None)
     none = _none_of(next(iter(splits.values())))
     return DataSet(
@@ -92,17 +97,36 @@ def _check_labels(source: Source) -> None:
             assert 0 <= int(labels.min()) <= int(labels.max()) < len(source.classes)
 
 
-def _levels(source: Source, wanted: int) -> int:
-    """The config's, else the source's own, else the highest value + 1 where that is at most 128, else 256."""
+def _with_levels(source: Source, wanted: int, expected: Expected | None) -> tuple[Source, int]:
+    """The model's, else the config's, else the source's own, else the highest value + 1 where that is at most 128, else
+    256; of the first two greys up to white are levels too."""
     top, split = max((int(arrays.images.max()), name) for name, arrays in _given(source).items())
+    wanted = expected.levels if expected else wanted
     levels = wanted or source.levels or (max(2, top + 1) if top < 128 else 256)
-    if top >= levels:
-        by = "data.levels" if wanted else "its 'levels'"
-        raise UserError(
-            f"{source.where}: value {top} in {split}, but {by} is {levels}: values go from 0 to {levels - 1}; "
-            + (f"set data.levels to 0 or at least {top + 1}" if wanted else f"correct it to at least {top + 1}")
-        )
-    return levels
+    if top < levels:
+        return source, levels
+    if wanted and (expected or top >= WHITE) and (scaled := _scaled(source, levels)):
+        return scaled, levels
+    by, remedy = "its 'levels' is", f"correct it to at least {top + 1}"
+    if expected:
+        by, remedy = "the levels of the model are", f"give those, or greys that are multiples of 255/{levels - 1}"
+    elif wanted:
+        by, remedy = "data.levels is", f"set data.levels to 0 or at least {top + 1}"
+    raise UserError(
+        f"{source.where}: value {top} in {split}, but {by} {levels}: values go from 0 to {levels - 1}; {remedy}"
+    )
+
+
+def _scaled(source: Source, levels: int) -> Source | None:
+    """With levels for their greys; None where others are among them."""
+    splits: dict[str, Any] = {}
+    for name, (pixels, labels) in _given(source).items():
+        images = as_levels(pixels, levels)
+        if images is None:
+            return None
+        splits[name] = Arrays(images, labels)
+    notice = f"{source.where}: its greys are taken for those of {levels} levels"
+    return replace(source, **splits, notices=(*source.notices, notice))
 
 
 def _none_of(arrays: Arrays) -> Arrays:

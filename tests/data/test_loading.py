@@ -4,12 +4,14 @@ import subprocess
 import sys
 from importlib import resources
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pixeltui.config import Data
-from pixeltui.data import Arrays, load
+from pixeltui.data import Arrays, Expected, load
 from pixeltui.data.sets import checksum
 from pixeltui.errors import UserError
 
@@ -46,6 +48,36 @@ def test_levels_from_the_config():
     assert load(Data(name="digits", levels=32)).levels == 32
     with pytest.raises(UserError, match=r"digits: value 16 in train, but data\.levels is 16.*at least 17"):
         load(Data(name="digits", levels=16))
+
+
+def test_greys_of_the_levels_that_are_wanted(tmp_path):
+    for i in range(5):
+        (tmp_path / "bits" / "a").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.eye(4, dtype=bool) ^ (i == 1)).save(tmp_path / "bits" / "a" / f"{i}.png")
+    bits = Data(name=str(tmp_path / "bits"), root=str(tmp_path / "root"))
+    assert load(bits).levels == 256
+    data = load(msgspec.structs.replace(bits, levels=2))
+    assert data.levels == 2
+    assert data.train.images[0].tolist() == [np.eye(4).tolist()]
+    assert "greys are taken for those of 2 levels" in data.notices[0]
+    sixteenths = np.arange(17).repeat(5).reshape(5, 17, 1)
+    np.savez(tmp_path / "grey.npz", images=(sixteenths * 255.0 / 16).astype(np.uint8))
+    data = load(Data(name=str(tmp_path / "grey.npz"), levels=17))
+    everything = torch.cat([split.images for split in data.splits.values()])
+    assert everything.unique().tolist() == list(range(17))
+    with pytest.raises(UserError, match=r"value 255 in train, but data\.levels is 9: .*set data\.levels to 0"):
+        load(Data(name=str(tmp_path / "grey.npz"), levels=9))
+
+
+def test_levels_that_a_model_expects_are_not_told_as_those_of_the_config(tmp_path):
+    np.savez(tmp_path / "set.npz", images=np.arange(32, dtype=np.uint8).reshape(8, 2, 2))
+    with pytest.raises(UserError, match="value 31 in train, but the levels of the model are 17: ") as refused:
+        load(Data(name=str(tmp_path / "set.npz")), expected=Expected(levels=17, classes=()))
+    assert "data.levels" not in str(refused.value)
+    dim = np.array([0, 16, 32, 48] * 8, np.uint8).reshape(8, 2, 2)
+    np.savez(tmp_path / "set.npz", images=dim)
+    data = load(Data(name=str(tmp_path / "set.npz")), expected=Expected(levels=17, classes=()))
+    assert data.train.images[0].tolist() == [[[0, 1], [2, 3]]]
 
 
 def test_unknown_names_get_the_nearest():
