@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ONE_STACK = ("depthwise", "single_stack")
 """architectures whose first kernel does not see the pixel itself"""
+DEVICE = re.compile(r"auto|(cpu|cuda)(:\d{1,4})?")
 PERIOD = re.compile(r"(\d{1,15}) ?(steps?|epochs?)")
 
 
@@ -29,9 +30,10 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
     ):
         if name not in valid:
             yield key, f"there is no {name!r}{did_you_mean(name, valid)}"
-    looks_like_path = any(mark in data.name for mark in "/\\~.") or Path(data.name).exists()
-    if data.name not in registry.DATASETS and not looks_like_path:
+    if data.name not in registry.DATASETS and not _like_path(data.name):
         yield "data.name", f"no data set and no path {data.name!r}{did_you_mean(data.name, registry.DATASETS)}"
+    if not DEVICE.fullmatch(train.device):
+        yield "train.device", f"there is no {train.device!r}: expected auto, cpu, cuda or cuda:N"
     if data.levels == 1:
         yield "data.levels", "1 level holds no information: 2 to 256, or 0 to read it off the data"
     for key, size in (("model.kernel", model.kernel), ("model.first_kernel", model.first_kernel)):
@@ -63,3 +65,10 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
     for key, lr in (("train.lr", train.lr), ("train.muon_lr", train.muon_lr)):
         if toml.GUARD < lr < math.inf:
             yield key, f"expected at most {toml.GUARD:g}, got {lr}"
+
+
+def _like_path(name: str) -> bool:
+    try:
+        return any(mark in name for mark in "/\\~.") or (name != "" and Path(name).exists())
+    except OSError:  # it is too long for one
+        return False

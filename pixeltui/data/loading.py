@@ -11,7 +11,7 @@ from pixeltui.config import Data
 from pixeltui.data.images import MAX_SIDE, as_levels
 from pixeltui.data.sets import Arrays, DataSet, Expected, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
-from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.errors import UsageError, UserError, did_you_mean, printable
 
 WHITE = 254
 """or lighter: the highest level as programs that scale levels write it"""
@@ -46,12 +46,18 @@ def _source(config: Data, progress: Progress | None, expected: Expected | None) 
     if config.name in registry.DATASETS:
         source: Source = registry.resolve(registry.DATASETS[config.name])(config, progress)
         return source
-    path = Path(config.name).expanduser()
-    if path.is_dir():
+    if not config.name:
+        raise UsageError(f"no data are named: expected {', '.join(registry.DATASETS)}, a folder of images or a .npz")
+    try:
+        path = Path(config.name).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError):  # too long, links in a circle, a user that there is not
+        is_folder = is_file = False
+    if is_folder:
         from pixeltui.data import folder
 
         return folder.load(path, Path(config.root).expanduser(), progress, scored=expected is not None)
-    if path.is_file():
+    if is_file:
         from pixeltui.data import npz
 
         return npz.load(path, expected.classes if expected else ())

@@ -12,7 +12,7 @@ from pixeltui import registry
 from pixeltui.commands import data
 from pixeltui.config import Data
 from pixeltui.data import load
-from pixeltui.errors import UserError
+from pixeltui.errors import UsageError, UserError
 
 
 def command(*words):
@@ -70,6 +70,19 @@ def test_unlabelled(capsys, tmp_path):
     np.savez(tmp_path / "set.npz", images=np.zeros((9, 2, 2, 3), np.uint8))
     assert command(str(tmp_path / "set.npz")) == 0
     assert "unlabelled" in capsys.readouterr().out
+
+
+def test_no_name_is_not_the_current_folder(monkeypatch, tmp_path):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no data are named: expected digits, cifar10"):
+        command("")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "~no-such-user/x", "a\0b"])
+def test_what_can_be_no_path_is_refused(name):
+    with pytest.raises(UserError, match="no data set and no path"):
+        command(name)
 
 
 def test_an_unknown_name_is_refused():

@@ -107,6 +107,8 @@ def test_a_run_keeps_its_model_and_data(override: str, runs_copy: Path, capsys) 
     [
         (["--set", "data.name=/no/such.npz"], 1, "/no/such.npz"),
         (["--set", "train.device=cuda:99"], 1, "no device 'cuda:99'"),
+        (["--set", "train.device=gpu"], 2, "there is no 'gpu'"),
+        (["--set", "data.name="], 2, "no data set and no path ''"),
         (["--name", "../evil"], 2, "cannot be a run's name"),
         (["--config", "/no/such.toml"], 2, "/no/such.toml"),
     ],
