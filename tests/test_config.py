@@ -198,6 +198,19 @@ def test_broken_files_are_config_errors(content: bytes, tmp_path: Path) -> None:
         load_config(path)
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_bytes(b"\xef\xbb\xbf[train]\nlr = 0.25\n")
+    assert load_config(path).train.lr == 0.25
+
+
+def test_a_list_of_tables_is_told_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "[train]\nlr = 0.25\n\n[[sample]]\nevery = 3\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}:4: sample: expected a table, got [{{'every': 3}}]"
+
+
 def test_missing_file_and_folder_are_config_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.toml")

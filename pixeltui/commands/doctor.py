@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
@@ -210,11 +211,20 @@ def _runs(runs_dir: Path) -> Iterator[Check]:
 def _space(name: str, path: Path, remedy: str, unwritable: Literal["warn", "fail"]) -> Check:
     """Whether files can be made in a folder, or, where it does not exist yet, the folder itself."""
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not there.is_dir() or not _takes_files(there):
         return Check(name, unwritable, f"cannot write to {path}", f"make {there} a writable folder, or use {remedy}")
     free = shutil.disk_usage(there).free
     found = f"{path} is writable, {free / GIB:.1f} GiB free"
     return Check(name, "ok", found) if free > LOW_SPACE else Check(name, "warn", found, f"make room, or use {remedy}")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Tried, as permissions do not tell of read-only disks, nor root of /proc."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _optional(package: str) -> Check:

@@ -23,6 +23,7 @@ from pixeltui.data.sets import Arrays, Progress, Source
 from pixeltui.data.torchvision_files import SETS, on_disk
 from pixeltui.errors import UserError, printable
 
+ANOTHER_ROOT = "--set data.root=DIR, of `pixeltui data` with --root DIR"
 NETWORK_TIMEOUT = 30  # seconds without an answer
 
 
@@ -133,8 +134,7 @@ def _check_writable(root: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"cannot write to data.root, {printable(root)}: {error.strerror}; choose another folder with "
-            "--set data.root=DIR"
+            f"cannot write to data.root, {printable(root)}: {error.strerror}; choose another folder with {ANOTHER_ROOT}"
         ) from error
 
 
@@ -143,7 +143,7 @@ def _mendable(name: str, root: Path, dataset_class: Any, error: Exception) -> Us
     reason = _one_line(error)
     network = isinstance(error, URLError | ConnectionError | TimeoutError) or "urlopen error" in str(error)
     if isinstance(error, OSError) and not network:
-        return UserError(f"{name}: {reason}; make room or choose another folder with --set data.root=DIR")
+        return UserError(f"{name}: {reason}; make room or choose another folder with {ANOTHER_ROOT}")
     if on_disk(name, root) and not network:
         where = " and ".join(printable(root / file) for file in files.remove)
         return UserError(f"{name} on disk is damaged ({reason}); remove {where} and run again to get it anew")

@@ -89,6 +89,14 @@ def test_little_space_is_a_warning(tmp_path, monkeypatch):
     assert "make room" in checks(tmp_path)["runs"].remedy
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_a_folder_that_takes_no_files_is_not_writable(tmp_path):
+    found = {check.name: check for check in doctor.examine(Path("/proc/x"), tmp_path)}
+    assert found["runs"].status == "fail"
+    assert found["runs"].found == "cannot write to /proc/x"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_data_on_disk(tmp_path):
     (tmp_path / "root").mkdir()
     for file in ("train_32x32.mat", "test_32x32.mat"):

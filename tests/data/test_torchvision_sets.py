@@ -141,7 +141,7 @@ def test_a_damaged_file_is_unpacked_anew(cifar10, tmp_path):
 
 def test_a_root_that_cannot_be_written(cifar10, tmp_path):
     (tmp_path / "file").write_text("")
-    refused("cifar10", tmp_path / "file" / "root", "cannot write to data.root", "--set data.root=DIR")
+    refused("cifar10", tmp_path / "file" / "root", "cannot write to data.root", "--set data.root=DIR", "--root DIR")
 
 
 def idx(array):
