@@ -62,9 +62,6 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
     for key, number in toml.numbers(config):
         if not math.isfinite(number):
             yield key, f"expected a finite number, got {number}"
-    for key, lr in (("train.lr", train.lr), ("train.muon_lr", train.muon_lr)):
-        if toml.GUARD < lr < math.inf:
-            yield key, f"expected at most {toml.GUARD:g}, got {lr}"
 
 
 def _like_path(name: str) -> bool:
