@@ -105,7 +105,7 @@ def _check_labels(source: Source) -> None:
 
 def _with_levels(source: Source, wanted: int, expected: Expected | None) -> tuple[Source, int]:
     """The model's, else the config's, else the source's own, else the highest value + 1 where that is at most 128, else
-    256; of the first two greys up to white are levels too."""
+    256. Greys of the levels that the first two ask for become these."""
     top, split = max((int(arrays.images.max()), name) for name, arrays in _given(source).items())
     wanted = expected.levels if expected else wanted
     levels = wanted or source.levels or (max(2, top + 1) if top < 128 else 256)

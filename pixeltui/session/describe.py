@@ -44,7 +44,9 @@ def _words(event: AnyEvent, total_steps: int) -> str:
 
 def measured(result: Evaluated) -> str:
     """bits/dim with its standard error: "1.7284 ± 0.0192"."""
-    return figure(result.bits_per_dim) + ("" if result.bits_per_dim_se is None else f" ± {result.bits_per_dim_se:.4f}")
+    return figure(result.bits_per_dim) + (
+        "" if result.bits_per_dim_se is None else f" ± {readable(result.bits_per_dim_se, 4)}"
+    )
 
 
 def figure(value: float | None) -> str:
