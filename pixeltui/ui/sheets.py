@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixeltui.events import Frame
+from pixeltui.greys import greys, nearest_levels
 from pixeltui.store.files import read_regular
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.widgets.gallery import Picture
@@ -39,8 +40,7 @@ class ImageShape:
 def frame_pictures(frame: Frame) -> list[Picture]:
     """One picture an image, rows that are not drawn yet left out."""
     count, channels, height, width = frame.shape
-    scale = bytes(round(min(value, frame.levels - 1) * 255 / max(frame.levels - 1, 1)) for value in range(256))
-    values = frame.pixels.translate(scale)
+    values = frame.pixels.translate(greys(max(frame.levels, 2)))
     plane = height * width
     pictures = []
     for i in range(count):
@@ -89,8 +89,7 @@ def sheet_pictures(path: Path, shape: ImageShape, most: int = 256) -> list[Pictu
 
 def image_levels(rgb: bytes, levels: int, channels: int) -> bytes:
     """The levels [C, H, W] that a picture shows: a PNG holds them exactly."""
-    back = bytes(min(levels - 1, round(value * (levels - 1) / 255)) for value in range(256))
-    return b"".join(rgb[channel::3] for channel in range(channels)).translate(back)
+    return b"".join(rgb[channel::3] for channel in range(channels)).translate(nearest_levels(levels))
 
 
 def _beside(path: Path, shape: ImageShape) -> tuple[list[str], int]:

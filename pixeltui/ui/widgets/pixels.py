@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from operator import add
 from typing import Final
 
+from pixeltui.greys import greys
+
 RAMP: Final = " .:-=+*#%@"
 QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 """By mask: 1 upper left, 2 upper right, 4 lower left, 8 lower right."""
@@ -23,7 +25,7 @@ def to_rgb(pixels: bytes, shape: tuple[int, int, int, int], levels: int = 256) -
     if not 2 <= levels <= 256:
         raise ValueError(f"levels must be in 2 to 256, not {levels}")
     if levels < 256:
-        pixels = pixels.translate(bytes(min(255, round(i * 255 / (levels - 1))) for i in range(256)))
+        pixels = pixels.translate(greys(levels))
     images = []
     for start in range(0, len(pixels), channels * area):
         rgb = bytearray(3 * area)
