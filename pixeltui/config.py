@@ -21,12 +21,9 @@ DEFAULT_PRESET = "pixelcnn"
 PRESET = ("preset",)
 
 Share = Annotated[float, Meta(ge=0, lt=1)]
-MOST = toml.GUARD
-"""as much as an event holds"""
-Positive = Annotated[int, Meta(ge=1, le=MOST)]
-Count = Annotated[int, Meta(ge=0, le=MOST)]
-Seed = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Period = Count | str
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Period = Annotated[int, Meta(ge=0)] | str
 
 
 class ConfigError(UsageError):
@@ -54,7 +51,7 @@ class Data(Table, frozen=True, kw_only=True):
         Meta(description=f"{', '.join(registry.DATASETS)}; or the path of a folder of images or of a .npz"),
     ] = "cifar10"
     root: Annotated[str, Meta(description="folder for downloads and decoded folders of images")] = "~/.cache/pixeltui"
-    split_seed: Annotated[Seed, Meta(description="seed of the splits that the source lacks")] = 0
+    split_seed: Annotated[Count, Meta(description="seed of the splits that the source lacks")] = 0
     levels: Annotated[
         int, Meta(ge=0, le=256, description="values that a sub-pixel can take, 2 to 256; 0: read off the data")
     ] = 0
@@ -78,8 +75,8 @@ class Model(Table, frozen=True, kw_only=True):
             "(vertical and horizontal stack of dense kernels, no blind spot) or single_stack (one, masked, dense)"
         ),
     ] = "depthwise"
-    channels: Annotated[int, Meta(ge=1, le=8192, description="feature maps of a block")] = 256
-    blocks: Annotated[int, Meta(ge=1, le=1000, description="residual blocks")] = 13
+    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 256
+    blocks: Annotated[Positive, Meta(description="residual blocks")] = 13
     first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
     kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
     norm: Annotated[
@@ -92,17 +89,14 @@ class Model(Table, frozen=True, kw_only=True):
         ),
     ] = "none"
     linear_skip: Annotated[
-        int,
-        Meta(
-            ge=0, le=8192, description="linear features of nearby pixels that reach the head past the blocks; 0: none"
-        ),
+        Count, Meta(description="linear features of nearby pixels that reach the head past the blocks; 0: none")
     ] = 24
     dropout: Annotated[Share, Meta(description="share of a block's features dropped in training")] = 0.0
     head: Annotated[
         str,
         Meta(description="dmol (discretised mixture of logistics) or categorical (a softmax over the levels)"),
     ] = "dmol"
-    mixtures: Annotated[int, Meta(ge=1, le=1000, description="logistics in the mixture; head dmol only")] = 20
+    mixtures: Annotated[Positive, Meta(description="logistics in the mixture; head dmol only")] = 20
     channel_autoregressive: Annotated[
         bool,
         Meta(description="a pixel's channels in order, each given those before; false: independent of one another"),
@@ -116,11 +110,9 @@ class Model(Table, frozen=True, kw_only=True):
 
 
 class Train(Table, frozen=True, kw_only=True):
-    epochs: Annotated[
-        int, Meta(ge=0, le=10**9, description="passes over the training images; used where steps is 0")
-    ] = 50
+    epochs: Annotated[Count, Meta(description="passes over the training images; used where steps is 0")] = 50
     steps: Annotated[Count, Meta(description="optimizer steps; 0: as many as epochs say")] = 0
-    batch_size: Annotated[int, Meta(ge=1, le=1 << 20, description="images a step, over all processes")] = 64
+    batch_size: Annotated[Positive, Meta(description="images a step, over all processes")] = 64
     accumulate: Annotated[
         Positive, Meta(description="micro-batches that a step's batch is cut into: less memory, the same gradient")
     ] = 1
@@ -165,7 +157,7 @@ class Train(Table, frozen=True, kw_only=True):
         ),
     ] = "auto"
     device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:1, ...")] = "auto"
-    seed: Annotated[Seed, Meta(description="of initialisation, order, augmentation and dropout")] = 0
+    seed: Annotated[Count, Meta(description="of initialisation, order, augmentation and dropout")] = 0
     deterministic: Annotated[
         bool, Meta(description="bit for bit the same on CUDA too, at some cost in speed; the CPU always is")
     ] = False
@@ -176,7 +168,7 @@ class Train(Table, frozen=True, kw_only=True):
 
 class Sample(Table, frozen=True, kw_only=True):
     every: Annotated[Period, Meta(description='samples while training: steps, or "1 epoch"; 0: never')] = "1 epoch"
-    count: Annotated[int, Meta(ge=1, le=1 << 20, description="images")] = 16
+    count: Annotated[Positive, Meta(description="images")] = 16
     temperature: Annotated[float, Meta(gt=0, description="divides the log-probabilities; 1: the model's own")] = 1.0
     top_p: Annotated[
         float, Meta(gt=0, le=1, description="smallest set of levels with this probability (nucleus); 1: all")
@@ -184,7 +176,7 @@ class Sample(Table, frozen=True, kw_only=True):
     guidance: Annotated[
         float, Meta(ge=0, description="classifier-free guidance: 0 unconditional, 1 conditional, more: stronger")
     ] = 1.0
-    seed: Annotated[Seed, Meta(description="the same seed, the same images")] = 0
+    seed: Annotated[Count, Meta(description="the same seed, the same images")] = 0
     time_share: Annotated[
         float, Meta(gt=0, le=1, description="largest share of the time that live samples may take from training")
     ] = 0.1

@@ -5,6 +5,7 @@ Knows msgspec structs, nothing of pixeltui's own tables.
 
 import difflib
 import errno
+import math
 import re
 import sys
 import types
@@ -23,8 +24,6 @@ else:  # the same code under its name on the package index
     import tomli as tomllib
 
 S = TypeVar("S", bound=msgspec.Struct)
-GUARD = 10**15
-"""a limit of so much says nothing to whoever reads of it"""
 Key = tuple[str, ...]
 LARGEST_FILE = 1 << 20
 
@@ -119,14 +118,14 @@ def build(schema: type[S], entries: list[Entry], problems: list[Problem]) -> S:
     return msgspec.convert(tree, schema)
 
 
-def numbers(struct: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every float in the struct and the structs in it, with its dotted key."""
+def numbers(struct: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, int | float]]:
+    """Every number in the struct and the structs in it, with its dotted key."""
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         if isinstance(value, msgspec.Struct):
             yield from numbers(value, f"{prefix}{name}.")
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float):
+            if isinstance(number, int | float) and not isinstance(number, bool):
                 yield f"{prefix}{name}", number
 
 
@@ -265,7 +264,7 @@ def _limits(annotation: Any) -> str:
     for meta in (m for part in _parts(annotation) for m in _metas(part)):
         for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
             limit = getattr(meta, bound)
-            if limit is not None and abs(limit) < GUARD and f"{sign} {limit}" not in words:
+            if limit is not None and math.isfinite(limit) and f"{sign} {limit}" not in words:
                 words.append(f"{sign} {limit}")
     return ", ".join(words)
 

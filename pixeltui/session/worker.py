@@ -78,7 +78,8 @@ class Job:
 
     @property
     def sets_lr(self) -> bool:
-        return any(_key(override) == "train.lr" for override in self.overrides)
+        """Not once more where torchrun starts the processes again: it may have been set while they trained."""
+        return not launch.attempt() and any(_key(override) == "train.lr" for override in self.overrides)
 
     def keep_overrides(self) -> None:
         if self.overrides and self.processes.writes:
@@ -175,7 +176,7 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
         data = processes.in_turn(lambda: _load(request, config, load_data))
         claimed = processes.each(lambda: _claim(request, config, data, stack) if processes.writes else None)
         run, resume = cast("tuple[RunDir, bool]", processes.agree(claimed))
-        yield Job(config, data, run, resume, processes, _lasting(request, config))
+        yield Job(_anywhere(config), data, run, resume, processes, _lasting(request, config))
 
 
 def _load(request: TrainRequest, config: Config, load_data: LoadData) -> "DataSet":
@@ -287,7 +288,8 @@ def _watchdog(run: RunDir, sink: RecordingSink | Silent, stack: contextlib.ExitS
 
 
 def _all_overrides(run: RunDir, new: Sequence[str]) -> list[str]:
-    return [*run.meta().get("overrides", []), *new]
+    before = run.meta().get("overrides", [])
+    return [*before, *new] if before[len(before) - len(new) :] != list(new) else before
 
 
 def _key(override: str) -> str:

@@ -95,9 +95,9 @@ def _too_large(path: Path) -> str:
 
 
 def _to_levels(pixels: NDArray[np.uint8], levels: int, path: Path) -> NDArray[np.uint8]:
-    """Values below `levels` are levels already, as in the data sets, but where all are greys of levels, as in a dim
-    image; others have to be such greys."""
-    dim = as_levels(pixels, levels, within=0) if levels <= SPARSE else None
+    """Values below `levels` are levels already, as in the data sets, but where all are greys of levels and none is the
+    highest level, as in a dim image; others have to be such greys."""
+    dim = as_levels(pixels, levels, within=0) if levels <= SPARSE and pixels.max() != levels - 1 else None
     if dim is not None or pixels.max() < levels:
         return pixels if dim is None else dim
     found = as_levels(pixels, levels)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
 
 from pixeltui.config import Config
@@ -49,7 +50,7 @@ def load_model(
     """
     path, (tensors, tree) = CheckpointStore(run, on_damaged=warn).read(checkpoint)
     with named(path):
-        config = state.check_tree(tree)
+        config = _where_data_are_now(run, state.check_tree(tree))
     data = tree["data"]
     prefix = "model" if weights == "raw" else "ema"
     shape = tuple(data["image_shape"])
@@ -59,7 +60,16 @@ def load_model(
     with named(path):
         state.load_module(prefix, model, tensors)
     model.to(device).eval()
-    return LoadedModel(model, config, tree["step"], path.name, weights, tuple(data["classes"]), data)
+    return LoadedModel(model, config, tree["step"], path.name, weights, tuple(map(printable, data["classes"])), data)
+
+
+def _where_data_are_now(run: RunDir, config: Config) -> Config:
+    """The config, with the place of the data as the run has it by now: they may have been moved since."""
+    try:
+        data = run.config(resumed=True).data
+    except UserError:
+        return config
+    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, name=data.name, root=data.root))
 
 
 def _largest_size(config: Config) -> int:

@@ -87,7 +87,8 @@ class Obedience:
                 if not 0 < lr <= events.LARGEST:
                     return f"expected a learning rate over 0, at most {events.LARGEST:g}, got {lr}"
                 self._progress.lr = lr
-                self._saver.write(wait=True, anew=True)  # a run that is killed goes on with it
+                if self._saver.good:
+                    self._saver.write(wait=True, anew=True)  # a run that is killed goes on with it
                 message = f"peak learning rate {lr:g} from step {self._progress.step} on"
                 self._report.notice("info", "lr", message, peak_lr=lr)
             case events.Stop():

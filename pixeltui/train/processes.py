@@ -70,9 +70,11 @@ class Processes:
         """In place; the tensor is on a CPU or on the process's GPU."""
         return tensor
 
-    def share(self, total: int) -> slice:
-        """The part of 0..total-1 that is this process's: contiguous, of sizes that differ by 1 at most."""
-        return slice(self.rank * total // self.count, (self.rank + 1) * total // self.count)
+    def share(self, total: int, turn: int = 0) -> slice:
+        """The part of 0..total-1 that is this process's: contiguous, of sizes that differ by 1 at most, and at another
+        turn another's, so that of many small totals none has more."""
+        place = (self.rank + turn) % self.count
+        return slice(place * total // self.count, (place + 1) * total // self.count)
 
     def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The model, whose gradients become the mean over processes in each backward pass."""

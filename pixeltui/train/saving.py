@@ -31,6 +31,7 @@ class Pending(NamedTuple):
 
     result: "Future[events.CheckpointSaved]"
     saved_before: int
+    anew: bool
     undo: Callable[[], None]
 
 
@@ -51,6 +52,8 @@ class Saver:
         self._processes = updater.processes
         self._retry_at = math.inf
         self._pending: Pending | None = None
+        self._outdated = False
+        """whether what is saved of the step is not what was to be saved anew"""
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.checkpoints = CheckpointStore(
             run,
@@ -58,6 +61,12 @@ class Saver:
             on_damaged=lambda message: report.notice("warning", "damaged", message),
             check=self._check,
         )
+
+    @property
+    def good(self) -> bool:
+        """Whether the last step was finite: weights from which no step can be taken are not to push out others, though
+        their average may still get better. Waits for the device."""
+        return not int(self._updater.bad_in_a_row)
 
     @property
     def waits_to_retry(self) -> bool:
@@ -78,7 +87,7 @@ class Saver:
         alone knows: whoever acts on the answer agrees on it first.
         """
         progress = self._progress
-        if progress.saved_at == progress.step and not (best or anew):
+        if progress.saved_at == progress.step and not (best or anew or self._outdated):
             return self.settle() if wait else True
         self.settle()
         before, progress.saved_at = progress.saved_at, progress.step
@@ -108,7 +117,7 @@ class Saver:
                 best=best,
             )
 
-        self._pending = Pending(self._writer.submit(work), before, undo)
+        self._pending = Pending(self._writer.submit(work), before, anew or self._outdated, undo)
         return self.settle() if wait else True
 
     def poll(self) -> None:
@@ -126,12 +135,13 @@ class Saver:
                 saved = pending.result.result()
         except CheckpointNotSaved as error:
             self._progress.saved_at = pending.saved_before
+            self._outdated = pending.anew
             pending.undo()
             self._retry_at = time.monotonic() + RETRY_SECONDS
             again = f"training goes on and tries again in {RETRY_SECONDS:.0f} s"
             self._report.notice("warning", "disk", f"{error}; {again}")
             return False
-        self._retry_at = math.inf
+        self._retry_at, self._outdated = math.inf, False
         self._report.sink.emit(saved)
         return True
 
@@ -194,8 +204,8 @@ class Saver:
             state.check_tensors(prefix, own, tensors)
         if config.train.optimizer == self._updater.config.train.optimizer:
             state.check_optimizer(self._updater.optimizer, tensors)
-        known = {name: tensor for name, tensor in tensors.items() if name in own}
-        state.check_tensors("metrics", {name: own[name] for name in known}, known)
+        metrics = [name for name in own if name.startswith("metrics/") and name in tensors]  # older versions had fewer
+        state.check_tensors("metrics", *({name: each[name] for name in metrics} for each in (own, tensors)))
         scaler = self._updater.scaler_state()
         if scaler and tree["scaler"] and tree["scaler"].keys() != scaler.keys():
             raise DamagedCheckpoint("its scaler does not fit the run's")

@@ -61,9 +61,7 @@ class Scorer:
         result = likelihood(nats, val.labels)
         progress.evaluated_at = progress.step
         self._saver.settle()  # whether the best before is on the disk
-        better = result.bits_per_dim < progress.best_bits_per_dim
-        # The average may still get better of weights from which no step can be taken any more.
-        best = self._processes.agree(better and not int(self._updater.bad_in_a_row))
+        best = self._processes.agree(result.bits_per_dim < progress.best_bits_per_dim and self._saver.good)
         self._report.evaluated("val", "ema", result, best=best, raw_excess=excess, raw_images=raw_images)
         if best:
             before = progress.best_step, progress.best_bits_per_dim

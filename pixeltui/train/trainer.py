@@ -157,8 +157,7 @@ class Trainer:
                 progress.sampled_at = step
                 self.samples.ask(events.DrawSample())
             self._save_waits |= self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
-            # Not what a step has made of the weights that is followed by bad ones: the last good state is to stay.
-            if (self._save_waits or self.saver.waits_to_retry) and (last or not int(self.updater.bad_in_a_row)):
+            if (self._save_waits or self.saver.waits_to_retry) and (last or self.saver.good):
                 self._save_waits = False
                 self.saver.write()
             if last:

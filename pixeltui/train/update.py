@@ -122,7 +122,8 @@ class Updater:
         """
         count = min(self.accumulate, self._smallest_share)
         cuts = [self._batch_size * number // count for number in range(count + 1)]
-        return [range(start, stop)[self.processes.share(stop - start)] for start, stop in pairwise(cuts)]
+        wholes = [range(start, stop) for start, stop in pairwise(cuts)]
+        return [whole[self.processes.share(len(whole), turn)] for turn, whole in enumerate(wholes)]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """This process's training images uint8 [B, C, H, W] of a step, augmented, and their labels int64 [B]."""

@@ -222,7 +222,7 @@ class Draft:
 def _sample_of(run: RunDir) -> Sample:
     """Of the run's config or, where that cannot be read, of the one in a checkpoint. Raises UserError."""
     try:
-        return run.config().sample
+        return run.config(resumed=True).sample
     except UserError:
         for name in ("best", "last"):
             with contextlib.suppress(UserError, KeyError, msgspec.ValidationError):

@@ -145,7 +145,7 @@ class Watch:
     def config(self) -> Config | None:
         if self._config is None and self.run is not None:
             try:
-                self._config = self.run.config()
+                self._config = self.run.config(resumed=True)
             except UserError:
                 return None
         return self._config

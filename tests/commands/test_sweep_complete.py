@@ -109,9 +109,11 @@ def test_greys_may_be_cut_or_rounded(how, original: np.ndarray, tmp_path: Path) 
         every = np.arange(levels).reshape(1, -1, 1)
         pixels = how(every * 255 / (levels - 1)).astype(np.uint8)
         assert (_to_levels(pixels, levels, tmp_path) == every).all()
-    dim = np.array([[[0], [16]]], np.uint8)
-    assert _to_levels(dim, 17, tmp_path).ravel().tolist() == [0, 1]
-    assert _to_levels(dim + 1, 17, tmp_path).ravel().tolist() == [0, 1]
+    dim = np.array([[[0], [8]]], np.uint8)
+    assert _to_levels(dim, 33, tmp_path).ravel().tolist() == [0, 1]
+    assert _to_levels(np.array([[[1], [17]]], np.uint8), 17, tmp_path).ravel().tolist() == [0, 1]
+    black_and_white = np.array([[[0], [16]]], np.uint8)
+    assert _to_levels(black_and_white, 17, tmp_path).ravel().tolist() == [0, 16], "as levels, and more likely"
     assert _to_levels(np.array([[[0], [15], [16]]], np.uint8), 17, tmp_path).ravel().tolist() == [0, 15, 16]
 
 

@@ -272,7 +272,7 @@ def test_threads_that_draw_at_the_same_time_leave_torch_as_many_as_it_had() -> N
     """The second begins while torch has one for the first, which ends before it."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    alone, entered, left = compiled.Alone(), threading.Event(), threading.Event()
+    alone, entered, left = compiled.Others(), threading.Event(), threading.Event()
     found: list[int] = []
 
     def second() -> None:

@@ -159,6 +159,42 @@ def test_data_that_were_moved_are_said_where_they_are_and_others_are_refused(
     monkeypatch.chdir(run.path)
     assert resume(run, "train.steps=8", "data.root=/nowhere") == 0
     assert summarize(run.path).step == 8
+    again = moved.rename(tmp_path / "again.npz")
+    assert resume(run, "train.steps=9", f"data.name={again}") == 0
+    step = min(run.checkpoints_dir.glob("step-*"))
+    words = ["--checkpoint", str(int(step.stem[5:])), "--split", "val"]
+    capsys.readouterr()
+    assert main(["--runs-dir", str(run.path.parent), "eval", "run", *words]) == 0, (
+        "its checkpoint names the first place"
+    )
+
+
+def test_values_that_a_config_may_not_have_any_more_open(run: RunDir) -> None:
+    """What of a new run is refused may stand in an older one: its checkpoints are not damaged."""
+    path = run.checkpoints_dir / "step-00000004.safetensors"
+    tensors, tree = load(path)
+    tree["config"]["train"] |= {"keep": 10**18, "seed": 2**64}
+    tree["config"]["sample"] |= {"count": 2**21}
+    save(path, tensors, tree)
+    assert main(["--runs-dir", str(run.path.parent), "eval", "run", "--checkpoint", "4"]) == 0
+    assert resume(run, "train.steps=6") == 0
+    assert path.exists()
+    assert summarize(run.path).step == 6
+
+
+def test_a_restart_keeps_the_learning_rate_that_was_set_meanwhile(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun starts the same command once more, which asked for another."""
+    assert resume(run, "train.steps=6", "train.lr=0.02", "train.schedule=constant") == 0
+    path = run.checkpoints_dir / "step-00000006.safetensors"
+    tensors, tree = load(path)
+    tree["progress"]["lr"] = 0.001
+    save(path, tensors, tree)
+    overrides = run.meta()["overrides"]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert resume(run, "train.steps=6", "train.lr=0.02", "train.schedule=constant") == 0
+    assert run.meta()["overrides"] == overrides
+    started = [event for event in run.read_events()[0] if isinstance(event, events.Started)]
+    assert [event.peak_lr for event in started[1:]] == [0.02, 0.001]
 
 
 def test_a_checkpoint_of_other_data_is_set_aside(run: RunDir, tiny_train: Train, capsys) -> None:

@@ -36,11 +36,11 @@ class NativeSteps:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Without other threads of torch's: they stay awake for milliseconds after an operation, in these ones' way."""
-        self.threads = alone.enter()
+        self.threads = others.enter()
         try:
             yield
         finally:
-            alone.leave()
+            others.leave()
 
     @classmethod
     def of(cls: type[Kind], sampler: Any) -> Kind | None:
@@ -64,7 +64,7 @@ class NativeSteps:
             sharing.lost(lost, max(PATIENCE, self.tolerance * 1e6 * (time.perf_counter() - began)))
 
 
-class Alone:
+class Others:
     """Torch's threads are as many again for all once the last of those that draw at the same time has drawn."""
 
     def __init__(self) -> None:
@@ -116,6 +116,6 @@ class Sharing:
             self.pause = FEWEST_ALONE
 
 
-alone = Alone()
+others = Others()
 sharing = Sharing()
 """of this process: what else the machine does is the same for all streams"""
