@@ -74,7 +74,7 @@ def open_console(
             collector=collector,
             first_listing=listing.take if listing is not None else lambda: None,
         )
-        left = app.run()
+        left = app.run() if os.isatty(terminal) else "hangup"  # it may have gone while textual was imported
         collector.close()
         local = app.training_session
         if left == "hangup":

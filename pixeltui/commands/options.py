@@ -84,8 +84,7 @@ def let_go(stream: TextIO) -> None:
 def found_by(run: "RunDir", runs_dir: Path) -> tuple[str, str]:
     """What a command needs before its name, "--runs-dir DIR " or nothing, and behind it, to find the run again."""
     beside = run.path.absolute().parent == runs_dir.absolute()
-    elsewhere = beside and runs_dir.absolute() != default_runs_dir().absolute()
-    where = f"--runs-dir {shlex.quote(str(runs_dir))} " if elsewhere else ""
+    where = f"--runs-dir {shlex.quote(str(runs_dir))} " if beside and runs_dir != default_runs_dir() else ""
     return where, run.reference(runs_dir)
 
 

@@ -236,10 +236,13 @@ def _tag(args: argparse.Namespace) -> int:
     for tag in args.tags:
         if not tag or len(tag) > TAG_LENGTH or not tag.isprintable() or any(c.isspace() for c in tag):
             raise UsageError(f"{printable(tag)[:80]!r} cannot be a tag: up to {TAG_LENGTH} characters without spaces")
-    old = [str(tag) for tag in run.meta().get("tags", [])]
-    tags = [t for t in old if t not in args.tags] if args.remove else list(dict.fromkeys([*old, *args.tags]))
-    run.update_meta(tags=tags)
-    print(f"{printable(run.name)}: {printable(' '.join(tags)) or 'no tags'}")
+
+    def tagged(meta: dict[str, Any]) -> dict[str, Any]:
+        old = [str(tag) for tag in meta.get("tags", [])]
+        return {"tags": [t for t in old if t not in args.tags] if args.remove else [*dict.fromkeys([*old, *args.tags])]}
+
+    run.change_meta(tagged)
+    print(f"{printable(run.name)}: {printable(' '.join(run.meta().get('tags', []))) or 'no tags'}")
     return 0
 
 

@@ -195,7 +195,7 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
     if request.resume is not None:
         run: RunDir | None = find_run(request.runs_dir, request.resume)
     else:
-        run = _of_this_job(request.runs_dir) if launch.attempt() else None
+        run = _of_this_job(request) if launch.attempt() else None
     if run is not None:
         stack.enter_context(run.lock())
         _check_data(run, data, request.overrides)
@@ -241,13 +241,16 @@ def _check_steps(run: RunDir, config: Config, data: "DataSet") -> None:
         )
 
 
-def _of_this_job(runs_dir: Path) -> RunDir | None:
-    """The run that torchrun's processes trained before they were started again."""
-    for path in run_paths(runs_dir):
+def _of_this_job(request: TrainRequest) -> RunDir | None:
+    """The run that torchrun's processes trained before they were started again: the newest, as the name of a job may
+    have been given to others before."""
+    found = []
+    for path in run_paths(request.runs_dir):
         with contextlib.suppress(UserError):
-            if RunDir(path).meta().get("job") == launch.job_id():
-                return RunDir.open(path)
-    return None
+            meta = RunDir(path).meta()
+            if meta.get("job") == launch.job_id() and request.name in (None, path.name):
+                found.append((meta.get("created", 0), path))
+    return RunDir.open(max(found)[1]) if found else None
 
 
 def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[str], None]) -> "Outcome":

@@ -18,6 +18,7 @@ from pixeltui.errors import UserError, printable
 TEMPORARY_PREFIX = ".tmp-"
 LOCK_NAME = "lock"
 LOCK_RETRY_SECONDS = 1.0
+HELD_SECONDS = 5.0
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -200,6 +201,21 @@ def _write_holder(handle: int) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(who).encode(), 0)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """While others wait who hold it too: for a file that is read, changed and replaced. Not for ever: whoever hangs
+    with it is passed over. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + HELD_SECONDS
+        with contextlib.suppress(OSError):  # file systems that know no locks
+            while not _try_lock(handle, fcntl.LOCK_EX) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _try_lock(handle: int, kind: int) -> bool:

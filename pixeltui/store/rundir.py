@@ -8,7 +8,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pixeltui.store.files import (
     TEMPORARY_PREFIX,
     Lock,
     fsync,
+    held,
     is_locked,
     open_regular,
     own_folder,
@@ -135,8 +136,14 @@ class RunDir:
         return self.meta().get("data", {}).get("checksum")
 
     def update_meta(self, **changes: Any) -> None:
+        self.change_meta(lambda meta: changes)
+
+    def change_meta(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """change: from what is there to what is to be; others wait meanwhile, and do not undo it."""
         try:
-            write_atomic(self.meta_path, _json({**self.meta(), **changes}))
+            with held(self.path):
+                meta = self.meta()
+                write_atomic(self.meta_path, _json({**meta, **change(meta)}))
         except OSError as error:
             raise UserError(f"{self.meta_path} could not be written: {error.strerror}") from None
 

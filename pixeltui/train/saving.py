@@ -181,6 +181,8 @@ class Saver:
         if self._progress.lr != lr or train.muon_lr != before.muon_lr:
             self._updater.bad_in_a_row.zero_()
         self._report.step = self._progress.step
+        if self._progress.lr != lr:
+            self.write(wait=True, anew=True)  # a run that is killed goes on with it
 
     def _read(self) -> state.Loaded | None:
         loaded = self.checkpoints.newest_whole()

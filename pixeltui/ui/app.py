@@ -1,5 +1,6 @@
 """The console: which screen one is on, the training of this process, and how one leaves."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -196,15 +197,25 @@ class Console(App[Exit], inherit_bindings=False):
         """Whether it left a terminal that reads nothing as it was."""
         return isinstance(self._driver, HangupDriver) and self._driver.gave_up
 
+    @property
+    def _steered(self) -> Watch | None:
+        """The run that trains here or, where none does, one that this console could stop elsewhere."""
+        if self.trains:
+            return self.training
+        screens = [screen for screen in reversed(self.screen_stack) if isinstance(screen, TrainingScreen)]
+        watched = [screen.watched for screen in screens if not screen.watched.session.read_only]
+        return watched[0] if watched else None
+
     def action_leave(self) -> None:
-        if not self.trains:
+        watch = self._steered
+        if watch is None:
             self.exit("quit")
             return
         if isinstance(self.screen, Ask):
             return
-        session = self.training_session
-        name = session.run.name if session is not None and session.run is not None else "RUN"
-        paused = session is not None and session.paused
+        name = watch.run.name if watch.run is not None else "RUN"
+        session = watch.session
+        paused = session.paused if isinstance(session, LocalSession) else watch.state == "paused"
         goes_on = (
             f"it stays paused until p in pixeltui attach {name}" if paused else "training goes on without this terminal"
         )
@@ -212,19 +223,22 @@ class Console(App[Exit], inherit_bindings=False):
             Choice("d", f"detach: {goes_on}", "detach"),
             Choice("s", "stop: write a checkpoint, then end", "stop"),
         ]
-        body = f"A run {'is paused' if paused else 'trains'} in this console."
-        self.push_screen(Ask("Leave", body, choices), self._left)
+        where = "in this console" if self.trains else "in another process"
+        body = f"A run {'is paused' if paused else 'trains'} {where}."
+        self.push_screen(Ask("Leave", body, choices), lambda answer: self._left(answer, watch))
 
-    def _left(self, answer: str | None) -> None:
+    def _left(self, answer: str | None, watch: Watch) -> None:
         if answer == "detach":
-            self.exit("detach")
-        elif answer == "stop" and self.training is not None:
-            self._stopping = True
+            self.exit("detach" if self.trains else "quit")
+        elif answer == "stop":
+            self._stopping = self.trains
             try:
-                self.training.session.send(Stop(reason="asked to stop"))
+                watch.session.send(Stop(reason="asked to stop"))
                 self.notify("writing a checkpoint, then leaving", timeout=30)
             except UserError:
                 self.exit("stopped")
+            if not self._stopping:
+                self.exit("quit")
 
     def action_detach(self) -> None:
         """The console ends, training goes on."""
@@ -234,6 +248,8 @@ class Console(App[Exit], inherit_bindings=False):
         """What happened to the process: a signal, or the end of a training that was asked to stop."""
         if self._signals.stopped_by is not None:
             self.exit("signal")
+        elif isinstance(self._driver, HangupDriver) and self._driver.gone:
+            self.exit("hangup")  # once more: before the console is up the first is lost
         elif self._stopping and not self.trains:
             self.exit("stopped")
         if self._collector is not None:
@@ -293,7 +309,8 @@ class Console(App[Exit], inherit_bindings=False):
 
 def _driver_class() -> type[Driver] | None:
     """None: textual's choice, where no terminal is there to lose (tests)."""
-    return HangupDriver if sys.platform != "win32" and sys.__stdin__ is not None and sys.__stdin__.isatty() else None
+    there = "PIXELTUI_TERMINAL" in os.environ or (sys.__stdin__ is not None and sys.__stdin__.isatty())
+    return HangupDriver if sys.platform != "win32" and there else None
 
 
 __all__ = ["HANGUP", "Console", "Exit"]

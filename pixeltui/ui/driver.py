@@ -119,6 +119,11 @@ class HangupDriver(LinuxDriver):
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._app.refresh)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the terminal is."""
+        return self._gone.is_set()
+
     def hang_up(self) -> None:
         """The terminal is gone. From any thread and from a signal handler."""
         if not self._gone.is_set():

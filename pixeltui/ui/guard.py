@@ -11,7 +11,7 @@ import termios
 from types import FrameType
 from typing import Final
 
-FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGQUIT)
+FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT)
 RELEASED: Final = b"d"
 # Out of the alternate screen, cursor shown, mouse, paste and focus reports and the kitty keyboard off.
 TIDY: Final = b"\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h"

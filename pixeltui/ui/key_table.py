@@ -23,7 +23,7 @@ ACTIONS: Final[dict[Scope, tuple[Row, ...]]] = {
     "everywhere": (
         ("help", "question_mark,f1", "app.show_help", "help", "the keys of this screen", 98),
         ("palette", "ctrl+p,colon", "app.command_palette", "commands", "every action, by name", 97),
-        ("quit", "q,ctrl+c,ctrl+z", "app.leave", "leave", "leave; asks while this console trains", 99),
+        ("quit", "q,ctrl+c,ctrl+z", "app.leave", "leave", "leave; asks where a run trains", 99),
         ("detach", "d", "app.detach", "detach", "leave; training goes on without a terminal", 5),
         ("theme", "T", "app.toggle_dark", "theme", "dark or light"),
         ("back", "escape", "app.back", "back", "one layer out"),

@@ -213,3 +213,18 @@ def test_checkpoints_that_are_gone_are_missed(run: RunDir, tiny_train: Train, ca
     assert resume(run, "train.checkpoint_every=0") == 0
     assert "warning: no checkpoint is left: training begins again at step 0" in capsys.readouterr().out
     assert summarize(run.path).step == 4
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_restart_goes_on_with_the_newest_run_of_its_job(
+    named: bool, tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--rdzv-id may name many jobs one after another, each of which has left runs."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "large")
+    for name in ("b", "c", "a"):
+        assert tiny_train(*sets("train.steps=4"), "--name", name) == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    words = ["--name", "c"] if named else []
+    assert tiny_train(*sets("train.steps=6"), *words) == 0
+    steps = {name: summarize(tmp_path / "runs" / name).step for name in "abc"}
+    assert steps == {"a": 4, "b": 4, "c": 4} | {words[-1] if named else "a": 6}

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -283,3 +284,14 @@ def test_meta_is_replaced_whole(tmp_path: Path) -> None:
 )
 def test_age(seconds: int, words: str) -> None:
     assert age("1970-01-01T00:00:00Z", now=seconds) == words
+
+
+def test_changes_of_what_is_known_of_a_run_wait_for_one_another(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "one", "", {"tags": []})
+
+    def add(number: int) -> None:
+        run.change_meta(lambda meta: {"tags": [*meta["tags"], str(number)]})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(24)))
+    assert sorted(run.meta()["tags"], key=int) == [str(number) for number in range(24)]

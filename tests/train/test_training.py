@@ -262,6 +262,16 @@ def test_a_learning_rate_asked_for_on_resuming_is_taken(tiny_config: Make, tmp_p
         assert [e.lr for e in found if isinstance(e, events.Step)][-2:] == [expected, expected]
 
 
+def test_a_learning_rate_asked_for_on_resuming_outlives_a_kill(tiny_config: Make, tmp_path: Path) -> None:
+    keys = ("train.steps=8", "train.schedule=constant", "train.eval_every=0", "train.checkpoint_every=0")
+    config = tiny_config(*keys)
+    start(config, tmp_path, script={2: [events.SetLearningRate(lr=1e-4), events.Stop()]})
+    with pytest.raises(Killed):
+        start(config, tmp_path, resume=True, sets_lr=True, prepare=lambda trainer: kill_at(trainer, 5))
+    _, sink, _ = start(config, tmp_path, resume=True)
+    assert {e.lr for e in sink.of(events.Step)} == {config.train.lr}
+
+
 def test_a_save_that_is_due_waits_for_a_good_step(tiny_config: Make, tmp_path: Path) -> None:
     config = tiny_config("train.steps=16", "train.checkpoint_every=5", "train.eval_every=0")
     _, sink, _ = start(config, tmp_path, prepare=lambda trainer: poison(trainer, range(8, 12)))

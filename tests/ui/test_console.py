@@ -236,3 +236,32 @@ def test_a_slow_connection_is_told_less_often_and_keys_work_at_once(console: Cal
         await until(pilot, lambda: len(pane.main.series[0]) == len(view.steps))
 
     drive(app, script)
+
+
+@pytest.mark.parametrize("key", ["d", "s"])
+def test_leaving_a_run_that_trains_elsewhere_asks(console: Callable[..., Console], key: str) -> None:
+    app = console(*ENDLESS)
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: screen_of(app).watched.view.step > 0)
+        run = find_run(app.runs_dir, "one")
+        other = Console(app.runs_dir, session=AttachedSession(run))
+
+        async def leave(pilot: Pilot) -> None:  # type: ignore[type-arg]
+            await until(pilot, lambda: screen_of(other).watched.view.step > 0)
+            await pilot.press("q")
+            await until(pilot, lambda: isinstance(other.screen, Ask))
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(other.screen, Ask))
+            await pilot.press("q", key)
+            await until(pilot, lambda: other.return_value is not None)
+
+        async with other.run_test() as pilot_of_other:
+            await leave(pilot_of_other)
+        assert other.return_value == "quit"
+        if key == "s":
+            await until(pilot, lambda: not app.trains)
+        else:
+            assert app.trains
+
+    drive(app, script)

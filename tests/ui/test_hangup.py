@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from conftest import tiny_arguments
 
 from pixeltui.store.files import holder
@@ -230,3 +231,12 @@ def test_sigterm_writes_a_checkpoint_and_leaves_the_screen_clean(tiny_npz: Path,
     os.close(terminal)
     assert last_event(run)["state"] == "stopped"
     assert (run / "checkpoints" / "last.safetensors").is_file()
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.25, 0.4, 0.7])
+def test_a_terminal_that_goes_while_the_console_starts_takes_it_along(seconds: float, finished_runs: Path) -> None:
+    """Before there is a driver that could tell, and before there is an app that could be told."""
+    pid, terminal = start(["--runs-dir", str(finished_runs)])
+    time.sleep(seconds)
+    os.close(terminal)
+    wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
