@@ -220,23 +220,24 @@ class BranchAboveBlock(nn.Module):
 class WavesOfLevels(DepthwiseStack):
     """Beside the levels sines and cosines of them, of 1, 2, 4, ... 32 waves (Kingma et al. 2021, appendix C)."""
 
-    WAVES = 6
-
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
-        self.first = MaskedConv2d("A", (1 + 2 * self.WAVES) * image_channels, model.channels, model.first_kernel)
-
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        angles = torch.cat([2**k * math.pi * x.float() for k in range(self.WAVES)], dim=1)
-        features = self.first(torch.cat([x, angles.sin().to(x.dtype), angles.cos().to(x.dtype)], dim=1))
-        features = features + self.class_bias(labels).to(features.dtype)
-        for block in self.blocks:
-            features = block(features)
-        return self.near(shift_down(x), shift_right(x), features)
+        self.first = FirstOfWaves(image_channels, model)
 
     def packed(self, dtype: torch.dtype) -> None:
         return None
+
+
+class FirstOfWaves(nn.Module):
+    WAVES = 6
+
+    def __init__(self, image_channels: int, model: Model) -> None:
+        super().__init__()
+        self.conv = MaskedConv2d("A", (1 + 2 * self.WAVES) * image_channels, model.channels, model.first_kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = torch.cat([2**k * math.pi * x.float() for k in range(self.WAVES)], dim=1)
+        return self.conv(torch.cat([x, angles.sin().to(x.dtype), angles.cos().to(x.dtype)], dim=1))
 
 
 class Places(DepthwiseStack):
@@ -244,19 +245,20 @@ class Places(DepthwiseStack):
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
-        self.row, self.column = (nn.Parameter(torch.zeros(model.channels, 64)) for _ in range(2))
-
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        features = self.first(x) + self.class_bias(labels).to(x.dtype)
-        places = self.row[:, : x.shape[2], None] + self.column[:, None, : x.shape[3]]
-        features = (features + places).to(features.dtype)
-        for block in self.blocks:
-            features = block(features)
-        return self.near(shift_down(x), shift_right(x), features)
+        self.first = FirstOfPlaces(image_channels, model)
 
     def packed(self, dtype: torch.dtype) -> None:
         return None
+
+
+class FirstOfPlaces(MaskedConv2d):
+    def __init__(self, image_channels: int, model: Model) -> None:
+        super().__init__("A", image_channels, model.channels, model.first_kernel)
+        self.row, self.column = (nn.Parameter(torch.zeros(model.channels, 64)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = super().forward(x)
+        return features + (self.row[:, : x.shape[2], None] + self.column[:, None, : x.shape[3]]).to(features.dtype)
 
 
 class DepthwiseTimes(DepthwiseStack):
