@@ -10,6 +10,8 @@ from pixeltui.core import ConditionalPixelCNN
 from pixeltui.core.parts import scale_levels
 
 Tiny = Callable[..., ConditionalPixelCNN]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+"""where the kernels for a GPU are tried; without one they are Triton's interpreter's"""
 
 
 class Fast:

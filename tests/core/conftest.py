@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from sampled import DEVICE
 
 from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model, native
-from pixeltui.core.gpu import depthwise, feed_forward, use
+from pixeltui.core.cached import CachedSampler
+from pixeltui.core.gpu import depthwise, feed_forward, pixels, use
+from pixeltui.core.gpu.launches import Tile
 from pixeltui.core.native import compiled, library
 
 COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -115,3 +118,25 @@ def either(request: pytest.FixtureRequest, kernels_on: None, monkeypatch: pytest
         monkeypatch.setattr(depthwise, "kernels", raises)
         monkeypatch.setattr(feed_forward, "kernels", raises)
     return request.param
+
+
+SMALL = Tile(2, 64, 1)
+
+
+@pytest.fixture
+def made() -> Callable[..., ConditionalPixelCNN]:
+    """As `tiny`, on the GPU where there is one."""
+    return lambda *args, **options: build_tiny(*args, **options).to(DEVICE)
+
+
+@pytest.fixture
+def drew(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The kernels are used. The samplers that drew."""
+    drew: list[Any] = []
+    stream = CachedSampler.stream
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    monkeypatch.setattr(pixels, "tile_for", lambda _: SMALL)
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
+    monkeypatch.setattr(CachedSampler, "stream", lambda self: (drew.append(self), stream(self))[1])
+    return drew

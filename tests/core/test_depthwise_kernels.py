@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from sampled import DEVICE
 from torch import Tensor
 
 from pixeltui.commands.naive_training import naive_copy
@@ -15,7 +16,6 @@ from pixeltui.core.gpu import depthwise, use
 from pixeltui.core.layers import LayerNorm
 
 pytestmark = pytest.mark.usefixtures("kernels_on")
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16
 """of products: the interpreter's know no bf16"""
 

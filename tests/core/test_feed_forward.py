@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from sampled import DEVICE
 from torch import Tensor
 
 from pixeltui.core import PixelCNNLoss
 from pixeltui.core.gpu import feed_forward, use
 
 pytestmark = pytest.mark.usefixtures("kernels_on")
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALVES = (torch.float16, torch.bfloat16) if DEVICE == "cuda" else (torch.float16,)
 """the interpreter's products know no bf16"""
 SMALL = use.ProductTile(32, 16, 16, 1, 2)
