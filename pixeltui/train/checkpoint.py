@@ -206,10 +206,11 @@ class CheckpointStore:
         return path, load(path)
 
     def newest_whole(self) -> Loaded | None:
-        """The newest checkpoint that is whole; damaged ones are set aside. None where the run never had one.
+        """The newest checkpoint that is whole and fits the run; others are set aside. None where the run never had one.
 
         Mends what a death in a save left: temporary files, and a `last` or `best` that still names the one before.
-        Raises UserError where all are damaged: to start over silently would lose what they held.
+        Raises UserError where all are damaged: to start over silently would lose what they held. Where none fits it is
+        the run that has changed, and not one is set aside.
         """
         if self._folder.is_symlink():
             raise UserError(
@@ -218,13 +219,23 @@ class CheckpointStore:
             )
         remove_leftovers(self._folder)
         candidates = self._by_age()
+        misfits: dict[Path, str] = {}
         for path in candidates:
             if not os.path.lexists(path):
                 continue  # set aside under another of its names
             loaded = self._whole(path)
-            if loaded is not None:
+            if loaded is not None and (misfit := self._misfit(loaded)):
+                misfits[path] = misfit
+            elif loaded is not None:
+                for odd, misfit in misfits.items():
+                    self._set_aside(odd, damaged(odd, misfit))
                 self._mend_names(path, best=loaded[1].pop(BEST_MARK, False) is True)
                 return loaded
+        if misfits:
+            raise UserError(
+                f"no checkpoint of run {printable(self._run.name)} fits it: {next(iter(misfits.values()))}; none was "
+                "changed: put the run's config.toml and meta.json back as they were"
+            )
         if candidates or any(self._folder.glob(f"*{DAMAGED_SUFFIX}")):
             raise UserError(
                 f"every checkpoint of run {printable(self._run.name)} is damaged: look into {self._folder}, or train "
@@ -235,7 +246,11 @@ class CheckpointStore:
     def best_whole(self) -> Loaded | None:
         """The best checkpoint, or None where there is none, it is damaged or the run was moved."""
         path = self._folder / f"best{SUFFIX}"
-        return self._whole(path) if path.exists() and self._run.is_in_place() else None
+        loaded = self._whole(path) if path.exists() and self._run.is_in_place() else None
+        if loaded is not None and (misfit := self._misfit(loaded)):
+            self._set_aside(path, damaged(path, misfit))
+            return None
+        return loaded
 
     def _by_age(self) -> list[Path]:
         """Files to resume from, newest first: by step, then `last` and `best` where they are files of their own."""
@@ -256,22 +271,30 @@ class CheckpointStore:
 
     def _whole(self, path: Path) -> Loaded | None:
         try:
-            loaded = load(path)
-            with named(path):
-                self._check(loaded)
-            return loaded
+            return load(path)
         except DamagedCheckpoint as error:
-            aside = path.with_name(path.name + DAMAGED_SUFFIX)
-            try:
-                for other in self._aliases(path):
-                    other.unlink()
-                path.rename(aside)
-                self._on_damaged(f"{error}; set aside as {aside.name}")
-            except OSError as failure:
-                self._on_damaged(f"{error}; passed over, for it cannot be set aside: {failure.strerror}")
+            self._set_aside(path, error)
         except UserError as error:
             self._on_damaged(f"{error}; passed over")
         return None
+
+    def _misfit(self, loaded: Loaded) -> str:
+        """Why the run cannot go on from it, or ""."""
+        try:
+            self._check(loaded)
+        except DamagedCheckpoint as error:
+            return str(error)
+        return ""
+
+    def _set_aside(self, path: Path, error: DamagedCheckpoint) -> None:
+        aside = path.with_name(path.name + DAMAGED_SUFFIX)
+        try:
+            for other in self._aliases(path):
+                other.unlink()
+            path.rename(aside)
+            self._on_damaged(f"{error}; set aside as {aside.name}")
+        except OSError as failure:
+            self._on_damaged(f"{error}; passed over, for it cannot be set aside: {failure.strerror}")
 
     def _aliases(self, path: Path) -> Iterator[Path]:
         """Other names of the same file."""

@@ -54,6 +54,7 @@ class Saver:
         self._pending: Pending | None = None
         self._outdated = False
         """whether what is saved of the step is not what was to be saved anew"""
+        self._data_checksum = run.data_checksum()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.checkpoints = CheckpointStore(
             run,
@@ -199,7 +200,7 @@ class Saver:
         """Whether it is one of this run's. Raises DamagedCheckpoint."""
         tensors, tree = loaded
         config, own = state.check_tree(tree), self._updater.tensors()
-        if self._run.data_checksum() not in (None, tree["data"]["checksum"]):
+        if self._data_checksum not in (None, tree["data"]["checksum"]):
             raise DamagedCheckpoint("it was trained on other data than the run")
         tree["config"] = as_dict(config)
         for prefix in ("model", "ema"):

@@ -107,6 +107,19 @@ def test_a_checkpoint_of_another_run_is_set_aside(run: RunDir, tiny_train: Train
     assert "resumed at step 4" in output
 
 
+def test_checkpoints_none_of_which_fits_stay_as_they_are(run: RunDir, capsys) -> None:
+    """It is the run's config that somebody changed, and will put back."""
+    names = {path.name for path in run.checkpoints_dir.iterdir()}
+    config = run.config_path.read_text()
+    run.config_path.write_text(config.replace("channels = 8", "channels = 16"))
+    assert resume(run, "train.steps=6") == 1
+    assert "no checkpoint of run run fits it: its model does not fit the model: model/" in capsys.readouterr().err
+    assert {path.name for path in run.checkpoints_dir.iterdir()} == names
+    run.config_path.write_text(config)
+    assert resume(run, "train.steps=6") == 0
+    assert "resumed at step 4" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("change", [{"data": None}, {"progress": {}}, {"config": {"model": {"channels": 16}}}], ids=str)
 def test_a_checkpoint_that_cannot_be_sampled_is_named(change: dict, run: RunDir, tmp_path: Path, capsys) -> None:
     best = run.checkpoints_dir / "best.safetensors"
