@@ -26,14 +26,18 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
     """Starts the processes, shows their run until it ends or the console is left. Returns the exit status."""
     run = _run_to_be(request)
     console = not args.no_ui and has_terminal()
+    signals = Signals()
+    signals.install()
     with tempfile.TemporaryFile() as said:
         torchrun = _start(args, request, run, said, shown=not console)
         if not console:
-            return _wait(torchrun, run, said, debug=args.debug)
+            return _wait(torchrun, run, signals, said, debug=args.debug)
         options.say(f"starting {args.processes} processes")
-        while not run.is_locked():
+        while not run.is_locked() or signals.stopped_by is not None:
             if torchrun.poll() is not None:
-                raise UserError(_last_words(said, debug=args.debug))
+                return _ended(torchrun, signals, said, debug=args.debug)
+            if signals.take() and signals.stopped_by is not None:
+                torchrun.terminate()
             time.sleep(POLL_SECONDS)
         status = open_console(args, session=AttachedSession(RunDir.open(run.path)))
         if torchrun.poll() is None and run.is_locked():
@@ -72,10 +76,8 @@ def _start(
     )
 
 
-def _wait(torchrun: "subprocess.Popen[bytes]", run: RunDir, said: IO[bytes], *, debug: bool) -> int:
+def _wait(torchrun: "subprocess.Popen[bytes]", run: RunDir, signals: Signals, said: IO[bytes], *, debug: bool) -> int:
     """Until training ends; signals become commands to the run, so that all processes stop at one step."""
-    signals = Signals()
-    signals.install()
     while torchrun.poll() is None:
         for command in signals.take():
             if not run.is_locked():
@@ -85,6 +87,10 @@ def _wait(torchrun: "subprocess.Popen[bytes]", run: RunDir, said: IO[bytes], *, 
             else:
                 control.post(run.control_dir, command)
         time.sleep(POLL_SECONDS)
+    return _ended(torchrun, signals, said, debug=debug)
+
+
+def _ended(torchrun: "subprocess.Popen[bytes]", signals: Signals, said: IO[bytes], *, debug: bool) -> int:
     if signals.stopped_by is not None:
         return 128 + signals.stopped_by
     if torchrun.returncode:

@@ -121,6 +121,26 @@ def test_sigterm_ends_a_console_whose_terminal_reads_nothing(tiny_npz: Path, tmp
     assert "--resume one" in (run / "log.txt").read_text()
 
 
+def test_ctrl_c_while_processes_start_ends_them(tiny_npz: Path, tmp_path: Path) -> None:
+    pid, terminal = start([*words(tiny_npz, tmp_path, "train.steps=1000000"), "--processes", "2"])
+    read_until(terminal, lambda seen: b"starting 2 processes" in seen)
+    os.write(terminal, b"\x03")
+    assert ended(pid) == 128 + signal.SIGINT
+    os.close(terminal)
+    mentions = str(tmp_path).encode()
+    left = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if mentions in content(path)]
+    for number in left:
+        os.kill(int(number), signal.SIGKILL)
+    assert not left
+
+
+def content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def test_sigterm_ends_the_browser_too(tmp_path: Path) -> None:
     pid, terminal = start(["--runs-dir", str(tmp_path)])
     read_until(terminal, lambda seen: b"no runs yet" in seen)
