@@ -8,7 +8,7 @@ import torch
 
 from pixeltui import registry
 from pixeltui.config import Data
-from pixeltui.data.images import MAX_SIDE, as_levels
+from pixeltui.data.images import MAX_SIDE, SPARSE, as_levels
 from pixeltui.data.sets import Arrays, DataSet, Expected, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
 from pixeltui.errors import UsageError, UserError, did_you_mean, printable
@@ -127,7 +127,7 @@ def _scaled(source: Source, levels: int) -> Source | None:
     """With levels for their greys; None where others are among them."""
     splits: dict[str, Any] = {}
     for name, (pixels, labels) in _given(source).items():
-        images = as_levels(pixels, levels)
+        images = as_levels(pixels, levels, within=int(levels <= SPARSE))  # of more, every value is near to one
         if images is None:
             return None
         splits[name] = Arrays(images, labels)

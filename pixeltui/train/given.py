@@ -9,13 +9,11 @@ from torch import Tensor
 
 from pixeltui.data import DataSet
 from pixeltui.data import load as load_data
-from pixeltui.data.images import FORMATS, MAX_SIDE, as_levels, decode
+from pixeltui.data.images import FORMATS, MAX_SIDE, SPARSE, as_levels, decode
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.train.load import LoadedModel
 
 SPLITS = ("train", "val", "test")
-SPARSE = 64
-"""of more levels so many values are greys that a few levels can all be some by chance"""
 
 
 class GivenImages:

@@ -14,6 +14,7 @@ from pixeltui.config import Data
 from pixeltui.data import Arrays, Expected, load
 from pixeltui.data.sets import checksum
 from pixeltui.errors import UserError
+from pixeltui.greys import greys
 
 
 def test_digits():
@@ -67,6 +68,19 @@ def test_greys_of_the_levels_that_are_wanted(tmp_path):
     assert everything.unique().tolist() == list(range(17))
     with pytest.raises(UserError, match=r"value 255 in train, but data\.levels is 9: .*set data\.levels to 0"):
         load(Data(name=str(tmp_path / "grey.npz"), levels=9))
+
+
+@pytest.mark.parametrize("levels", [86, 128, 200])
+def test_images_of_all_greys_are_not_those_of_fewer_levels(levels: int, tmp_path):
+    every = np.arange(256, dtype=np.uint8).repeat(2).reshape(8, 8, 8)
+    for name, images in (("all", every), ("some", np.frombuffer(greys(levels), np.uint8)[every % levels])):
+        np.savez(tmp_path / f"{name}.npz", images=images)
+    for wanted in ({"expected": Expected(levels=levels, classes=())}, {}):
+        config = Data(name=str(tmp_path / "all.npz"), levels=0 if wanted else levels)
+        with pytest.raises(UserError, match=f"value 255 in train, but .* {levels}: values go from 0"):
+            load(config, **wanted)
+        data = load(msgspec.structs.replace(config, name=str(tmp_path / "some.npz")), **wanted)
+        assert data.levels == levels
 
 
 def test_levels_that_a_model_expects_are_not_told_as_those_of_the_config(tmp_path):
