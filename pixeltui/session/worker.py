@@ -312,9 +312,10 @@ def _resumed_config(run: RunDir, new: Sequence[str]) -> Config:
 
 def _lasting(request: TrainRequest, config: Config) -> list[str]:
     """What was set on a resume, with paths that hold from every folder."""
-    path = f"data.name={_anywhere(config).data.name}"
+    data = _anywhere(config).data
+    places = {"data.name": data.name, "data.root": data.root}
     set_now = request.overrides if request.resume is not None else ()
-    return [path if _key(override) == "data.name" else override for override in set_now]
+    return [f"{key}={places[key]}" if (key := _key(override)) in places else override for override in set_now]
 
 
 def _anywhere(config: Config) -> Config:
@@ -323,10 +324,11 @@ def _anywhere(config: Config) -> Config:
 
     from pixeltui.registry import DATASETS
 
-    if config.data.name in DATASETS:
-        return config
-    absolute = str(Path(config.data.name).expanduser().resolve())
-    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, name=absolute))
+    data = config.data
+    places = {} if data.root.startswith("~") else {"root": str(Path(data.root).absolute())}
+    if data.name not in DATASETS:
+        places["name"] = str(Path(data.name).expanduser().resolve())
+    return msgspec.structs.replace(config, data=msgspec.structs.replace(data, **places))
 
 
 def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:

@@ -182,6 +182,19 @@ def test_data_that_were_moved_are_said_where_they_are_and_others_are_refused(
     )
 
 
+def test_folders_of_data_hold_from_wherever_the_run_goes_on(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tiny_train(*sets("train.steps=2", "data.root=here"), "--name", "run") == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    assert run.config().data.root == str(tmp_path / "here")
+    assert resume(run, "train.steps=3", "data.root=there") == 0
+    assert run.config(resumed=True).data.root == str(tmp_path / "there")
+    assert resume(run, "train.steps=4", "data.root=~/there") == 0
+    assert run.config(resumed=True).data.root == "~/there", "the home of whoever goes on"
+
+
 def test_values_that_a_config_may_not_have_any_more_open(run: RunDir) -> None:
     """What of a new run is refused may stand in an older one: its checkpoints are not damaged."""
     path = run.checkpoints_dir / "step-00000004.safetensors"
