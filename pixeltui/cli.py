@@ -89,14 +89,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _await_training() -> dict[signal.Signals, Any]:
-    """Until there is a run to save, a stop ends the process without a word, and SLURM's warning does nothing.
+    """Until there is a run to save, a stop ends the process without a word; SLURM's warning, and the wish to see where
+    it hangs, do nothing.
 
     Returns the handlers before.
     """
     handlers: dict[signal.Signals, Any] = {
         number: lambda number, frame: os._exit(128 + number) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    handlers[signal.SIGUSR1] = lambda number, frame: None  # unlike SIG_IGN, no child inherits it
+    for number in (signal.SIGUSR1, signal.SIGQUIT):
+        handlers[number] = lambda number, frame: None  # unlike SIG_IGN, no child inherits it
     return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
 
