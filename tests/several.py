@@ -1,14 +1,21 @@
 """Training processes that tests start: what their run says, and which of them is which."""
 
+import contextlib
+import os
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.store.rundir import RunDir
+
+Start = Callable[..., subprocess.Popen]
 
 
 def settings(*overrides: str) -> list[str]:
@@ -49,3 +56,28 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen, seconds
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def launched(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts `pixeltui --no-ui train` in two processes; what still runs at the end is killed with its children."""
+    started: list[subprocess.Popen] = []
+
+    def begin(*words: str, launcher: tuple[str, ...] = (), new: bool = True, through: bool = False) -> subprocess.Popen:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *launcher]
+        command = [sys.executable, *([] if through else torchrun), "-m", "pixeltui", "--no-ui"]
+        command += ["--runs-dir", str(tmp_path / "runs"), "train", *(["--processes", "2"] if through else [])]
+        command += [*(tiny_arguments(tiny_npz) if new else []), *words]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    try:
+        yield begin
+    finally:
+        for process in started:
+            for pid in [process.pid, *descendants(process.pid)] if process.poll() is None else []:
+                os.kill(pid, signal.SIGKILL)
+            process.communicate()

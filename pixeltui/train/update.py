@@ -73,11 +73,14 @@ class Updater:
         self._norm_buffers = [b for name, b in model.named_buffers() if name in lasting and b.numel()]
         # Whether the first step has to be tried. A forward pass with BatchNorm already waits for the other processes.
         self._untried = processes.count > 1 and not self.has_batch_norm
+        self._unordered = processes.count > 2
 
     def update(self, step: int, lr: float) -> None:
         """Takes the weights from `step` to `step + 1`; leaves them where loss or gradient is not finite."""
         if self._untried:
             self._try_together(step)
+        if self._unordered:
+            self._order_exchange(step)
         began = time.perf_counter()
         images, labels = self.batch(step)
         self.waited += time.perf_counter() - began
@@ -181,6 +184,21 @@ class Updater:
                     raise torch.OutOfMemoryError("not even one image fits")
                 self.accumulate = min(2 * self.accumulate, self._smallest_share)
         self._untried = False
+
+    def _order_exchange(self, step: int) -> None:
+        """Before the first step of three processes or more, also of those that go on: a step whose gradients come to
+        nothing.
+
+        DistributedDataParallel lays them out anew after the first exchange, and where one lies decides in which order
+        it is added up: without, the first step after a resume would be rounded otherwise than in a run that was never
+        stopped.
+        """
+        buffers = [buffer.clone() for buffer in self._norm_buffers]
+        self._gradients(*self.batch(step), step)
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(self._norm_buffers, buffers, strict=True):
+            buffer.copy_(before)
+        self._unordered = False
 
     def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
         """Gradients of the mean loss of the whole batch, in every process; returns that loss, fp32 []."""

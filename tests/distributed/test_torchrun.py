@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from several import descendants, found, losses, of_rank, run_of, settings, wait_for
+from several import Start, found, launched, losses, of_rank, run_of, settings, wait_for
 from tiny import tiny_arguments
 
 from pixeltui import events
@@ -28,30 +28,12 @@ HARD = (
     "train.accumulate=3",
 )
 SELDOM = ("train.eval_every=50", "train.checkpoint_every=50")
-Start = Callable[..., subprocess.Popen]
 
 
 @pytest.fixture
 def start(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts `pixeltui --no-ui train` in two processes; what still runs at the end is killed with its children."""
-    started: list[subprocess.Popen] = []
-
-    def begin(*words: str, launcher: tuple[str, ...] = (), new: bool = True, through: bool = False) -> subprocess.Popen:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *launcher]
-        command = [sys.executable, *([] if through else torchrun), "-m", "pixeltui", "--no-ui"]
-        command += ["--runs-dir", str(tmp_path / "runs"), "train", *(["--processes", "2"] if through else [])]
-        command += [*(tiny_arguments(tiny_npz) if new else []), *words]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        for pid in [process.pid, *descendants(process.pid)] if process.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
-        process.communicate()
+    with launched(tiny_npz, tmp_path) as begin:
+        yield begin
 
 
 def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
