@@ -9,6 +9,10 @@ def several() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
+def by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 

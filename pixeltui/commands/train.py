@@ -64,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
         return open_console(args, request=request)
     signals = Signals(stop_on_hangup=args.on_hangup == "stop")
     signals.install()
+    if launch.several():
+        signals.end_at_once()
     with worker.prepared(request, _load_data) as job:
+        signals.install()
         if not job.processes.writes:
             return _follow(job, signals)
         from pixeltui.session.headless import make_display

@@ -23,10 +23,12 @@ class Signals:
     """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A second SIGINT ends at once.
 
     SIGHUP is passed over: a dropped connection never ends a run, unless `stop_on_hangup` says so and nohup does not.
+    From torchrun, which gets it from the terminal in spite of nohup, it says that the processes are to be killed soon.
     """
 
     def __init__(self, *, stop_on_hangup: bool = False) -> None:
-        self.stop_on_hangup = stop_on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+        heeded = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+        self.stop_on_hangup = (stop_on_hangup and heeded) or launch.by_torchrun()
         self.stopped_by: signal.Signals | None = None
         self._commands: deque[AnyCommand] = deque()
 
@@ -34,6 +36,11 @@ class Signals:
         for number in (*STOP_SIGNALS, signal.SIGUSR1):
             signal.signal(number, self._receive)
         signal.signal(signal.SIGHUP, self._receive if self.stop_on_hangup else signal.SIG_IGN)
+
+    def end_at_once(self) -> None:
+        """Until they are installed again: processes that wait for one another run no handler of Python's."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:

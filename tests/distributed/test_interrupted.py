@@ -1,14 +1,20 @@
 """Several processes that are stopped, or wait for one another, at awkward times."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from several import Start, found, launched, run_of, settings
+from several import Start, found, launched, losses, run_of, settings, wait_for
 
 from pixeltui import events
+from pixeltui.store.summary import summarize
 from pixeltui.train.checkpoint import load
 
 NEVER = ("train.steps=100000", "train.eval_every=0", "train.checkpoint_every=0")
@@ -36,3 +42,45 @@ def test_three_processes_that_go_on_are_bit_for_bit_those_that_never_stopped(sta
     assert [event.step for event in found(tmp_path, events.Started)] == [0, 4]
     went_on, never_stopped = load(run.checkpoints_dir / "last.safetensors")[0], load(expected)[0]
     assert [name for name in never_stopped if not torch.equal(never_stopped[name], went_on[name])] == []
+
+
+def test_a_hang_up_of_torchrun_stops_with_a_checkpoint(start: Start, tmp_path: Path) -> None:
+    """It hands the signal on, waits for half a minute, and kills."""
+    two = start(*settings(*NEVER), "--name", "run")
+    wait_for(lambda: len(losses(tmp_path)) >= 3, two)
+    two.send_signal(signal.SIGHUP)
+    output, _ = two.communicate(timeout=120)
+    assert "stopped by SIGHUP at step" in output
+    (saved,) = found(tmp_path, events.CheckpointSaved)
+    assert saved.step == max(losses(tmp_path)) == found(tmp_path, events.StateChanged)[-1].step
+    assert summarize(run_of(tmp_path).path).state == "stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_waits_for_others_can_be_stopped(number: signal.Signals, tmp_path: Path, tiny_npz: Path) -> None:
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    words = ["--no-ui", "--runs-dir", str(tmp_path), "train", "--preset", "quick", *settings(f"data.name={tiny_npz}")]
+    waits = subprocess.Popen([sys.executable, "-c", WAITS, *words], env={**os.environ, **alone}, stdout=subprocess.PIPE)
+    assert waits.stdout is not None
+    assert waits.stdout.readline() == b"waits\n"
+    time.sleep(0.5)
+    waits.send_signal(number)
+    try:
+        assert waits.wait(30) == -number
+    finally:
+        waits.kill()
+        waits.communicate()
+    assert list(tmp_path.glob("quick*")) == []
+
+
+WAITS = """
+import sys
+from pixeltui.cli import main
+from pixeltui.train import processes
+meet = processes.rendezvous
+def rendezvous(*arguments, **options):
+    print("waits", flush=True)
+    return meet(*arguments, **options)
+processes.rendezvous = rendezvous
+sys.exit(main())
+"""
