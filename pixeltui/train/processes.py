@@ -25,6 +25,7 @@ from pixeltui.events import AnyCommand
 from pixeltui.train.batch_norm import SharedBatchNorm2d
 
 T = TypeVar("T")
+LOST = "another of the run's processes has ended; its own last line says why"
 LONGEST_WAIT = datetime.timedelta(hours=2)
 """for another process: it may be loading data, or writing to a slow disk"""
 
@@ -205,5 +206,9 @@ def joined(device: torch.device) -> Iterator[Processes]:
         ) from None
     try:
         yield ManyProcesses()
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        raise ToldElsewhere(1) if rank else UserError(LOST) from None
     finally:
         dist.destroy_process_group()

@@ -29,7 +29,7 @@ from pixeltui.train.precision import (
     pick_threads,
     set_up,
 )
-from pixeltui.train.processes import ALONE, AgreedInbox, Inbox, Processes, is_lost
+from pixeltui.train.processes import ALONE, LOST, AgreedInbox, Inbox, Processes, is_lost
 from pixeltui.train.report import Clock, Reporter, Sink
 from pixeltui.train.saving import Saver
 from pixeltui.train.scoring import Scorer
@@ -134,8 +134,7 @@ class Trainer:
         except RuntimeError as error:
             if not is_lost(error):
                 raise
-            reason = "another of the run's processes has ended; its own last line says why"
-            return Outcome("failed", self.progress.step, reason)
+            return Outcome("failed", self.progress.step, LOST)
 
     def _train(self) -> None:
         progress, config = self.progress, self.config

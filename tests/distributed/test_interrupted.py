@@ -84,3 +84,24 @@ def rendezvous(*arguments, **options):
 processes.rendezvous = rendezvous
 sys.exit(main())
 """
+
+
+def test_the_end_of_another_process_before_training_is_told(start: Start, tmp_path: Path, tiny_npz: Path) -> None:
+    script = tmp_path / "short.py"
+    script.write_text(ENDS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    words = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", "--preset", "quick", *settings()]
+    done = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "pixeltui: another of the run's processes has ended; its own last line says why" in done.stderr
+    assert "pixeltui: unexpected" not in done.stderr
+
+
+ENDS = """
+import os, sys
+from pixeltui.cli import main
+from pixeltui.session import worker
+if os.environ["RANK"] == "1":
+    worker._load = lambda *_: os._exit(9)
+sys.exit(main())
+"""
