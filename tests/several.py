@@ -64,7 +64,8 @@ def launched(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen] = []
 
     def begin(*words: str, launcher: tuple[str, ...] = (), new: bool = True, through: bool = False) -> subprocess.Popen:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *launcher]
+        alone = [] if any(word.startswith("--rdzv") for word in launcher) else ["--standalone"]
+        torchrun = ["-m", "torch.distributed.run", *alone, "--nproc-per-node=2", *launcher]
         command = [sys.executable, *([] if through else torchrun), "-m", "pixeltui", "--no-ui"]
         command += ["--runs-dir", str(tmp_path / "runs"), "train", *(["--processes", "2"] if through else [])]
         command += [*(tiny_arguments(tiny_npz) if new else []), *words]

@@ -19,12 +19,13 @@ from pixeltui.config import Config, ConfigError, dump_config, load_config, total
 from pixeltui.errors import UsageError, UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved
 from pixeltui.session.recorder import Recorder
+from pixeltui.session.restarts import run_of_this_start
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
 from pixeltui.store.files import remove_leftovers
 from pixeltui.store.frames import FrameWriter
-from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name, run_paths
+from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
 
 if TYPE_CHECKING:
     from pixeltui.data import DataSet
@@ -164,19 +165,22 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
 
     Where torchrun started several processes, in all of them: the first makes the run and holds its lock.
     """
+    from pixeltui.train.alike import check_alike
     from pixeltui.train.precision import pick_device
     from pixeltui.train.processes import ToldElsewhere, joined
 
     try:
         config = request.resolve()
     except UserError as error:
-        raise ToldElsewhere(error.exit_status) if launch.rank() else error from None
+        # Another machine may lack what the first one has: its first process says so there.
+        raise ToldElsewhere(error.exit_status) if launch.local_rank() else error from None
     device = pick_device(config.train.device)  # a device that is not there is told before data are loaded
     with joined(device) as processes, contextlib.ExitStack() as stack:
         data = processes.in_turn(lambda: _load(request, config, load_data))
-        claimed = processes.each(lambda: _claim(request, config, data, stack) if processes.writes else None)
-        run, resume = cast("tuple[RunDir, bool]", processes.agree(claimed))
-        yield Job(_anywhere(config), data, run, resume, processes, _lasting(request, config))
+        check_alike(processes, config, data)
+        claimed = processes.each(lambda: _claim(request, config, data, stack, processes) if processes.writes else None)
+        run, resume, config = cast("tuple[RunDir, bool, Config]", processes.agree(claimed))
+        yield Job(config, data, run, resume, processes, _lasting(request, config))
 
 
 def _load(request: TrainRequest, config: Config, load_data: LoadData) -> "DataSet":
@@ -190,12 +194,18 @@ def _load(request: TrainRequest, config: Config, load_data: LoadData) -> "DataSe
         raise UserError(f"{error}; where they are elsewhere now, add --set data.name=PATH") from None
 
 
-def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contextlib.ExitStack) -> tuple[RunDir, bool]:
-    """The run, locked until `stack` closes, and whether it goes on from a checkpoint."""
+def _claim(
+    request: TrainRequest, config: Config, data: "DataSet", stack: contextlib.ExitStack, processes: "Processes"
+) -> tuple[RunDir, bool, Config]:
+    """The run, locked until `stack` closes, whether it goes on from a checkpoint, and the config to train it with."""
+    config = _anywhere(config)
     if request.resume is not None:
         run: RunDir | None = find_run(request.runs_dir, request.resume)
+    elif launch.attempt():
+        run = run_of_this_start(request.runs_dir, request.name, config, processes.start)
+        config = config if run is None else run.config(resumed=True)
     else:
-        run = _of_this_job(request) if launch.attempt() else None
+        run = None
     if run is not None:
         stack.enter_context(run.lock())
         _check_data(run, data, request.overrides)
@@ -204,15 +214,15 @@ def _claim(request: TrainRequest, config: Config, data: "DataSet", stack: contex
         control.discard(run.control_dir)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
-        return run, True
+        return run, True, config
     run = RunDir.create(
         request.runs_dir,
         request.name or new_run_name(config.preset, data.name),
-        config_toml=dump_config(_anywhere(config)),
-        meta=_meta(config, data, request.command),
+        config_toml=dump_config(config),
+        meta={**_meta(config, data, request.command), "start": processes.start},
     )
     stack.enter_context(run.lock())
-    return run, False
+    return run, False, config
 
 
 def _check_data(run: RunDir, data: "DataSet", overrides: Sequence[str]) -> None:
@@ -239,18 +249,6 @@ def _check_steps(run: RunDir, config: Config, data: "DataSet") -> None:
         raise UsageError(
             f"run {run.name} has done {done} steps, more than the {wanted} that {key} asks for: set it higher"
         )
-
-
-def _of_this_job(request: TrainRequest) -> RunDir | None:
-    """The run that torchrun's processes trained before they were started again: the newest, as the name of a job may
-    have been given to others before."""
-    found = []
-    for path in run_paths(request.runs_dir):
-        with contextlib.suppress(UserError):
-            meta = RunDir(path).meta()
-            if meta.get("job") == launch.job_id() and request.name in (None, path.name):
-                found.append((meta.get("created", 0), path))
-    return RunDir.open(max(found)[1]) if found else None
 
 
 def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[str], None]) -> "Outcome":

@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import inspect
 import pickle
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -50,6 +51,8 @@ class Processes:
     rank = 0
     count = 1
     local_rank = 0
+    start = ""
+    """the same whenever one torchrun starts them, and another of another torchrun's; "" where that is not known"""
 
     @property
     def writes(self) -> bool:
@@ -97,7 +100,8 @@ ALONE = Processes()
 class ManyProcesses(Processes):
     """Those of torch's default process group."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: str) -> None:
+        self.start = start
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
         self.local_rank = launch.local_rank()
 
@@ -196,6 +200,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     try:
         # torchrun keeps its store when it starts processes again: addresses of the dead must not be found in it.
         store, rank, count = next(rendezvous("env://", timeout=LONGEST_WAIT))
+        start = store.compare_set("pixeltui/start", "", secrets.token_hex(8)).decode()
         own = PrefixStore(f"pixeltui/{launch.attempt()}", store)
         dist.init_process_group(backend, store=own, rank=rank, world_size=count, timeout=LONGEST_WAIT)
     except (ValueError, RuntimeError, dist.DistError) as error:
@@ -205,7 +210,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
             "LOCAL_RANK, MASTER_ADDR and MASTER_PORT"
         ) from None
     try:
-        yield ManyProcesses()
+        yield ManyProcesses(start)
     except RuntimeError as error:
         if not is_lost(error):
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from several import Start, found, launched, losses, run_of, settings, wait_for
+from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.store.summary import summarize
@@ -105,3 +106,45 @@ if os.environ["RANK"] == "1":
     worker._load = lambda *_: os._exit(9)
 sys.exit(main())
 """
+
+
+def test_an_id_of_torchrun_that_is_used_again_leaves_the_run_before_alone(start: Start, tmp_path: Path) -> None:
+    """The name is taken, so processes end and are started again: not to go on with what another job trained."""
+    again = ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--rdzv-id=large", "--max-restarts=1")
+    words = [*settings("train.checkpoint_every=0", "train.eval_every=0"), "--name", "run"]
+    first = start(*words, "--set", "train.steps=4", launcher=again)
+    _, errors = first.communicate(timeout=240)
+    assert first.returncode == 0, errors
+    before = sorted(path.name for path in run_of(tmp_path).checkpoints_dir.iterdir())
+    second = start(*words, "--set", "train.steps=8", "--set", "model.channels=16", launcher=again)
+    _, errors = second.communicate(timeout=240)
+    assert second.returncode == 1
+    assert errors.count("there is a run 'run' already") == 2
+    assert sorted(path.name for path in run_of(tmp_path).checkpoints_dir.iterdir()) == before
+    assert len(found(tmp_path, events.Started)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "told"),
+    [
+        ("train.lr", "0.5", "process 1 was started with another train.lr than process 0"),
+        ("data.name", "digits", "the data set digits of process 1 is not that of process 0"),
+    ],
+)
+def test_processes_that_were_started_differently_are_refused(
+    key: str, other: str, told: str, tmp_path: Path, tiny_npz: Path
+) -> None:
+    """As by hand on two machines: each would train another model, and nobody would notice."""
+    script = tmp_path / "different.py"
+    script.write_text(
+        "import os, sys\n"
+        "from pixeltui.cli import main\n"
+        f"other = ['--set', '{key}={other}'] if os.environ['RANK'] == '1' else []\n"
+        "sys.exit(main([*sys.argv[1:], *other]))\n"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    words = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *tiny_arguments(tiny_npz), *settings()]
+    done = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count(told) == 1
+    assert not (tmp_path / "runs").exists()
