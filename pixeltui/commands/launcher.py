@@ -58,7 +58,7 @@ def _start(
     args: argparse.Namespace, request: TrainRequest, run: RunDir, said: IO[bytes], *, shown: bool
 ) -> "subprocess.Popen[bytes]":
     """torchrun, in a session of its own: what happens to this terminal is none of its business."""
-    words = ["--no-ui", "--runs-dir", str(run.path.parent), *["--debug"] * args.debug, "train"]
+    words = ["--no-ui", "--runs-dir", str(request.runs_dir), *["--debug"] * args.debug, "train"]
     for flag, value in (("--config", request.config), ("--preset", request.preset), ("--resume", request.resume)):
         words += [flag, str(value)] if value is not None else []
     for override in request.overrides:

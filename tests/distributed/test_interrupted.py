@@ -148,3 +148,11 @@ def test_processes_that_were_started_differently_are_refused(
     assert done.returncode == 1
     assert done.stderr.count(told) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_several_processes_name_the_folder_of_runs_where_one_would(tmp_path: Path, tiny_npz: Path) -> None:
+    words = [*tiny_arguments(tiny_npz), *settings("train.steps=2", "sample.every=2"), "--name", "run"]
+    command = [sys.executable, "-m", "pixeltui", "--no-ui", "train", "--processes", "2", *words]
+    plain = {name: value for name, value in os.environ.items() if name != "PIXELTUI_RUNS_DIR"}
+    done = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.endswith("more of them: pixeltui sample run --show\n")
