@@ -80,7 +80,7 @@ class Job:
     @property
     def sets_lr(self) -> bool:
         """Not once more where torchrun starts the processes again: it may have been set while they trained."""
-        return not launch.attempt() and any(_key(override) == "train.lr" for override in self.overrides)
+        return not self.processes.again and any(_key(override) == "train.lr" for override in self.overrides)
 
     def keep_overrides(self) -> None:
         if self.overrides and self.processes.writes:
@@ -201,7 +201,7 @@ def _claim(
     config = _anywhere(config)
     if request.resume is not None:
         run: RunDir | None = find_run(request.runs_dir, request.resume)
-    elif launch.attempt():
+    elif processes.again:
         run = run_of_this_start(request.runs_dir, request.name, config, processes.start)
         config = config if run is None else run.config(resumed=True)
     else:

@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,6 +23,7 @@ from pixeltui import launch
 from pixeltui.errors import UserError
 from pixeltui.events import AnyCommand
 from pixeltui.train.batch_norm import SharedBatchNorm2d
+from pixeltui.train.meeting import meet
 
 T = TypeVar("T")
 LOST = "another of the run's processes has ended; its own last line says why"
@@ -53,6 +53,11 @@ class Processes:
     local_rank = 0
     start = ""
     """the same whenever one torchrun starts them, and another of another torchrun's; "" where that is not known"""
+
+    @property
+    def again(self) -> bool:
+        """Whether torchrun had started them before."""
+        return launch.attempt() > 0
 
     @property
     def writes(self) -> bool:
@@ -100,10 +105,16 @@ ALONE = Processes()
 class ManyProcesses(Processes):
     """Those of torch's default process group."""
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, start: str, meetings: int) -> None:
+        """meetings: before this one, as the first process knows."""
         self.start = start
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
+        self._again = self.agree(meetings > 0 or launch.attempt() > 0)
         self.local_rank = launch.local_rank()
+
+    @property
+    def again(self) -> bool:
+        return self._again
 
     def agree(self, value: T) -> T:
         box = [value]
@@ -198,10 +209,9 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        # torchrun keeps its store when it starts processes again: addresses of the dead must not be found in it.
         store, rank, count = next(rendezvous("env://", timeout=LONGEST_WAIT))
         start = store.compare_set("pixeltui/start", "", secrets.token_hex(8)).decode()
-        own = PrefixStore(f"pixeltui/{launch.attempt()}", store)
+        own, meetings = meet(store, rank, count, LONGEST_WAIT)
         dist.init_process_group(backend, store=own, rank=rank, world_size=count, timeout=LONGEST_WAIT)
     except (ValueError, RuntimeError, dist.DistError) as error:
         reason = str(error).split("\n", 1)[0]
@@ -210,7 +220,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
             "LOCAL_RANK, MASTER_ADDR and MASTER_PORT"
         ) from None
     try:
-        yield ManyProcesses(start)
+        yield ManyProcesses(start, meetings)
     except RuntimeError as error:
         if not is_lost(error):
             raise

@@ -1,22 +1,27 @@
 """Several processes that are stopped, or wait for one another, at awkward times."""
 
+import datetime
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from several import Start, found, launched, losses, run_of, settings, wait_for
+from several import Start, descendants, found, launched, losses, run_of, settings, wait_for
 from tiny import tiny_arguments
+from torch.distributed import DistStoreError, HashStore
 
 from pixeltui import events
 from pixeltui.store.summary import summarize
 from pixeltui.train.checkpoint import load
+from pixeltui.train.meeting import meet
 
 NEVER = ("train.steps=100000", "train.eval_every=0", "train.checkpoint_every=0")
 
@@ -156,3 +161,49 @@ def test_several_processes_name_the_folder_of_runs_where_one_would(tmp_path: Pat
     plain = {name: value for name, value in os.environ.items() if name != "PIXELTUI_RUNS_DIR"}
     done = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.endswith("more of them: pixeltui sample run --show\n")
+
+
+def test_a_process_that_dies_on_one_of_two_machines_is_started_again_on_both(start: Start, tmp_path: Path) -> None:
+    """Each torchrun counts its own restarts: the one whose process died one, the other none."""
+    with socket.create_server(("localhost", 0)) as free:
+        where = f"--rdzv-endpoint=localhost:{free.getsockname()[1]}"
+    several = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", where, "--rdzv-id=large", "--max-restarts=2")
+    config = tmp_path / "mine.toml"
+    config.write_text("train.steps = 120\ntrain.checkpoint_every = 5\ntrain.eval_every = 0\n")
+    words = [*settings(), "--config", str(config), "--name", "run"]
+    both = [start(*words, launcher=several) for _ in range(2)]
+    wait_for(lambda: found(tmp_path, events.CheckpointSaved), both[0])
+    config.write_text("train.steps = 5000\n")  # for the next run: this one keeps its own
+    victim = next(pid for torchrun in both for pid in descendants(torchrun.pid) if b"RANK=1" in variables(pid))
+    os.kill(victim, signal.SIGKILL)
+    for torchrun in both:
+        _, errors = torchrun.communicate(timeout=240)
+        assert torchrun.returncode == 0, errors
+    assert [event.resumed for event in found(tmp_path, events.Started)] == [False, True]
+    assert found(tmp_path, events.Started)[1].step >= 5
+    assert (summarize(run_of(tmp_path).path).state, max(losses(tmp_path))) == ("finished", 120)
+
+
+def variables(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def test_processes_meet_in_a_store_that_remembers_those_before() -> None:
+    store, wait = HashStore(), datetime.timedelta(seconds=30)
+
+    def met(late: int) -> list[tuple[str, int]]:
+        def arrive(rank: int) -> tuple[str, int]:
+            time.sleep(0.3 * (rank == late))
+            place, meetings = meet(store, rank, 3, wait)
+            place.set(str(rank), "here")
+            return place.get("0").decode(), meetings
+
+        with ThreadPoolExecutor(3) as threads:
+            return list(threads.map(arrive, range(3)))
+
+    for before, late in enumerate((1, 0, 2)):
+        all_ = met(late)
+        assert [word for word, _ in all_] == ["here"] * 3
+        assert all_[0][1] == before
+    with pytest.raises(DistStoreError, match="not all 3 came"):
+        meet(store, 1, 3, datetime.timedelta(seconds=0.2))
