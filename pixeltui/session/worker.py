@@ -6,7 +6,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -15,11 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pixeltui import __version__, launch
-from pixeltui.config import Config, ConfigError, dump_config, load_config, total_steps
+from pixeltui.config import Config, dump_config, load_config
 from pixeltui.errors import UsageError, UserError
-from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved
+from pixeltui.events import AnyCommand, Notice
 from pixeltui.session.recorder import Recorder
-from pixeltui.session.restarts import run_of_this_start
+from pixeltui.session.resuming import (
+    all_overrides,
+    check_data,
+    check_steps,
+    key_of,
+    lasting,
+    resumed_config,
+    run_of_this_start,
+)
+from pixeltui.session.sinks import RecordingSink, Silent, Watcher
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
@@ -32,9 +40,6 @@ if TYPE_CHECKING:
     from pixeltui.train.processes import Processes
     from pixeltui.train.trainer import Outcome
 
-FIXED = ("data", "model", "preset")
-MOVABLE = ("data.name", "data.root")
-"""where the data lie, which may change; what they are may not"""
 OLD_SECONDS = 3600.0
 """of a temporary file that no process is still writing"""
 
@@ -62,7 +67,7 @@ class TrainRequest:
         if self.config or self.preset or self.name:
             raise UsageError("--resume takes the run's own config: leave --config, --preset and --name out")
         run = find_run(self.runs_dir, self.resume)
-        return _resumed_config(run, self.overrides)
+        return resumed_config(run, self.overrides)
 
 
 @dataclass(frozen=True)
@@ -80,83 +85,17 @@ class Job:
     @property
     def sets_lr(self) -> bool:
         """Not once more where torchrun starts the processes again: it may have been set while they trained."""
-        return not self.processes.again and any(_key(override) == "train.lr" for override in self.overrides)
+        return not self.processes.again and any(key_of(override) == "train.lr" for override in self.overrides)
 
     def keep_overrides(self) -> None:
         if self.overrides and self.processes.writes:
-            self.run.update_meta(overrides=_all_overrides(self.run, self.overrides))
-
-
-class Watcher(Protocol):
-    """Sees what the log has got already; neither call blocks or raises."""
-
-    def show(self, event: AnyEvent) -> None: ...
-
-    def show_frame(self, frame: Frame) -> None: ...
+            self.run.update_meta(overrides=all_overrides(self.run, self.overrides))
 
 
 class Commands(Protocol):
     """Gives the commands that came since the last call."""
 
     def take(self) -> Sequence[AnyCommand]: ...
-
-
-class RecordingSink:
-    """The trainer's sink: the log first, then whoever watches."""
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        watcher: Watcher,
-        tensorboard: TensorBoardWriter | None = None,
-        frames: FrameWriter | None = None,
-    ) -> None:
-        """frames: where consoles of other processes look for the samples in progress."""
-        self._recorder = recorder
-        self._watcher = watcher
-        self._tensorboard = tensorboard
-        self._frames = frames
-        self._lock = threading.Lock()
-
-    def emit(self, event: AnyEvent) -> None:
-        with self._lock:  # the watchdog's thread reports too
-            self._recorder.emit(event)
-            self._watcher.show(event)
-            if self._tensorboard is not None:
-                self._tensorboard.emit(event)
-        if self._frames is not None and isinstance(event, SampleSaved):
-            self._frames.remove()
-
-    def frame(self, frame: Frame) -> None:
-        self._watcher.show_frame(frame)
-        if self._frames is not None:
-            self._frames.write(frame)
-
-    def sync(self) -> None:
-        with self._lock:
-            handle = self._recorder.flush()
-        if handle < 0:
-            return
-        # Not under the lock: a slow disk holds up whoever saves, not the steps.
-        try:
-            os.fsync(handle)
-        except OSError:
-            pass  # the recorder tells of a disk that takes nothing
-        finally:
-            os.close(handle)
-
-
-class Silent:
-    """The sink of a process that is not the run's one writer."""
-
-    def emit(self, event: AnyEvent) -> None:
-        pass
-
-    def frame(self, frame: Frame) -> None:
-        pass
-
-    def sync(self) -> None:
-        pass
 
 
 @contextlib.contextmanager
@@ -180,7 +119,8 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
         check_alike(processes, config, data)
         claimed = processes.each(lambda: _claim(request, config, data, stack, processes) if processes.writes else None)
         run, resume, config = cast("tuple[RunDir, bool, Config]", processes.agree(claimed))
-        yield Job(config, data, run, resume, processes, _lasting(request, config))
+        set_now = lasting(request.overrides, config.data) if request.resume is not None else ()
+        yield Job(config, data, run, resume, processes, set_now)
 
 
 def _load(request: TrainRequest, config: Config, load_data: LoadData) -> "DataSet":
@@ -208,9 +148,9 @@ def _claim(
         run = None
     if run is not None:
         stack.enter_context(run.lock())
-        _check_data(run, data, request.overrides)
+        check_data(run, data, request.overrides)
         if request.resume is not None and request.overrides:
-            _check_steps(run, config, data)
+            check_steps(run, config, data)
         control.discard(run.control_dir)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
@@ -223,32 +163,6 @@ def _claim(
     )
     stack.enter_context(run.lock())
     return run, False, config
-
-
-def _check_data(run: RunDir, data: "DataSet", overrides: Sequence[str]) -> None:
-    """Whether they are those that the run began with; its checkpoints know too, but there may be none yet."""
-    from pixeltui.train.failure import other_data
-
-    if run.data_checksum() in (None, data.checksum):
-        return
-    for override in overrides:
-        if _key(override) in MOVABLE:
-            raise UsageError(f"--set {override}: a run keeps its data and model, and these are other images or labels")
-    raise UserError(other_data(run.name, data.name))
-
-
-def _check_steps(run: RunDir, config: Config, data: "DataSet") -> None:
-    """Whether the config has the run go on, or end where it is."""
-    from pixeltui.data.batches import steps_per_epoch
-    from pixeltui.train.checkpoint import CheckpointStore
-
-    done = next(iter(CheckpointStore(run).steps()), 0)
-    wanted = total_steps(config.train, steps_per_epoch(len(data.train), config.train.batch_size))
-    if wanted < done:
-        key = "train.steps" if config.train.steps else "train.epochs"
-        raise UsageError(
-            f"run {run.name} has done {done} steps, more than the {wanted} that {key} asks for: set it higher"
-        )
 
 
 def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[str], None]) -> "Outcome":
@@ -286,34 +200,6 @@ def _watchdog(run: RunDir, sink: RecordingSink | Silent, stack: contextlib.ExitS
         sink.emit(Notice(t=time.time(), level="warning", kind="stuck", message=message))
 
     return Watchdog(stuck)
-
-
-def _all_overrides(run: RunDir, new: Sequence[str]) -> list[str]:
-    before = run.meta().get("overrides", [])
-    return [*before, *new] if before[len(before) - len(new) :] != list(new) else before
-
-
-def _key(override: str) -> str:
-    return ".".join(part.strip() for part in override.partition("=")[0].split("."))
-
-
-def _resumed_config(run: RunDir, new: Sequence[str]) -> Config:
-    for override in new:
-        if _key(override).split(".")[0] in FIXED and _key(override) not in MOVABLE:
-            raise UsageError(f"--set {override}: a run keeps its data and model; start a new run for others")
-    run.config()  # whether there is one that can be read
-    try:
-        return load_config(run.config_path, overrides=_all_overrides(run, new))
-    except ConfigError as error:
-        raise ConfigError(f"run {run.name} cannot go on with its config:\n{error}") from None
-
-
-def _lasting(request: TrainRequest, config: Config) -> list[str]:
-    """What was set on a resume, with paths that hold from every folder."""
-    data = _anywhere(config).data
-    places = {"data.name": data.name, "data.root": data.root}
-    set_now = request.overrides if request.resume is not None else ()
-    return [f"{key}={places[key]}" if (key := _key(override)) in places else override for override in set_now]
 
 
 def _anywhere(config: Config) -> Config:

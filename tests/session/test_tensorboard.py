@@ -12,7 +12,7 @@ from pixeltui import events
 from pixeltui.session import tensorboard
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.tensorboard import TensorBoardWriter
-from pixeltui.session.worker import RecordingSink
+from pixeltui.session.sinks import RecordingSink
 from pixeltui.store.rundir import RunDir
 
 accumulator = pytest.importorskip(
