@@ -8,7 +8,7 @@ from pathlib import Path
 from signal import Signals as Signal
 from typing import ClassVar, Final, Literal, NamedTuple
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.events import Event, InputEvent
@@ -36,6 +36,7 @@ from pixeltui.ui.screens.dialogs import Ask, Choice, Help
 from pixeltui.ui.screens.inspect import InspectScreen
 from pixeltui.ui.screens.sampling import SamplingScreen
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.type_ahead import TypeAheadApp
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.palette import depth_filters, textual_theme
 
@@ -66,7 +67,7 @@ class Pace(NamedTuple):
         return cls(max(curves, SLOW_SECONDS), max(images, SLOW_IMAGE_SECONDS), SLOW_SECONDS, SLOW_SECONDS)
 
 
-class Console(App[Exit], inherit_bindings=False):
+class Console(TypeAheadApp[Exit], inherit_bindings=False):
     """Opens on a new training (`request`), on a run (`session`), or on the run browser."""
 
     TITLE = "pixeltui"

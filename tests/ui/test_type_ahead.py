@@ -1,0 +1,91 @@
+"""Several keys in one read, as a slow line delivers them."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+from driving import until
+from textual.events import Key, Paste
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from pixeltui.ui.app import Console
+from pixeltui.ui.screens.browser import BrowserScreen
+from pixeltui.ui.screens.dialogs import Help
+from pixeltui.ui.screens.new_run import NewRun
+from pixeltui.ui.widgets.run_table import RunTable
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[[Callable[[Console, Pilot], Coroutine[None, None, None]]], None]:  # type: ignore[type-arg]
+    """Runs a script on a browser of four directories, whose names are all that it knows of them."""
+    for name in ("bad-1", "bad-2", "good-1", "good-2"):
+        (tmp_path / name).mkdir()
+
+    def drive(script: Callable[[Console, Pilot], Coroutine[None, None, None]]) -> None:  # type: ignore[type-arg]
+        async def go() -> None:
+            app = Console(tmp_path)
+            async with app.run_test(size=(100, 30)) as pilot:
+                await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and names(app))
+                await script(app, pilot)
+
+        asyncio.run(go())
+
+    return drive
+
+
+def names(app: Console) -> list[str]:
+    return [run.name for run in app.screen.query_one(RunTable).rows]
+
+
+def type_at_once(app: Console, keys: str) -> None:
+    named = {"/": "slash", "\r": "enter", "\x1b": "escape", "?": "question_mark"}
+    for key in keys:
+        app.post_message(Key(named.get(key, key), key))
+
+
+def test_words_behind_the_slash_are_the_filter_and_no_keys(browse) -> None:  # type: ignore[no-untyped-def]
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        type_at_once(app, "/good\rj")
+        await until(pilot, lambda: len(names(app)) == 2 and app.screen.query_one(RunTable).cursor_row == 1, 20)
+        assert app.is_running, "d is a letter here"
+        assert app.screen.query_one("#filter", Input).value == "good"
+
+    browse(script)
+
+
+def test_the_letter_behind_o_is_a_column(browse) -> None:  # type: ignore[no-untyped-def]
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        type_at_once(app, "oN")
+        await until(pilot, lambda: names(app)[0] == "good-2")
+        assert isinstance(app.screen, BrowserScreen)
+
+    browse(script)
+
+
+def test_keys_reach_the_screen_that_a_key_opened(browse) -> None:  # type: ignore[no-untyped-def]
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        type_at_once(app, "Nabc")
+        app.post_message(Paste("-def"))
+        await until(pilot, lambda: isinstance(app.screen, NewRun) and typed(app.screen).endswith("abc-def"))
+        type_at_once(app, "\x1b??\x1b?")
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen | Help))
+        await until(pilot, lambda: isinstance(app.screen, Help))
+
+    browse(script)
+
+
+def typed(screen: NewRun) -> str:
+    return screen.focused.value if isinstance(screen.focused, Input) else ""
+
+
+def test_a_key_whose_widget_goes_with_it_holds_no_other_back(browse) -> None:  # type: ignore[no-untyped-def]
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        app.post_message(Key("N", "N"))
+        await until(pilot, lambda: isinstance(app.screen, NewRun) and app.screen.focused)
+        await app.screen.focused.remove()  # type: ignore[union-attr]
+        type_at_once(app, "\x1b/good")
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and len(names(app)) == 2, seconds=10)
+
+    browse(script)
