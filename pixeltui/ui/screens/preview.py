@@ -1,4 +1,4 @@
-"""What the run under the cursor looks like: curves, the newest samples, config, and its note."""
+"""What the run under the cursor looks like: why it ended badly, its note, curves, the newest samples, config."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
+from pixeltui.ui.colors import theme_for
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import ConfigPane
@@ -61,7 +62,7 @@ class Preview(Vertical):
     @work(thread=True, exclusive=True)
     def _read(self, run: RunSummary | None) -> None:
         watch: Watch | None = None
-        note = ""
+        note = why = ""
         if run is not None:
             try:
                 opened = RunDir.open(Path(run.path))
@@ -69,17 +70,19 @@ class Preview(Vertical):
                 watch = Watch(AttachedSession(opened, read_only=True), whole=False)
                 watch.poll()
                 watch.prepare()
-            except UserError:
-                watch = None
+                why = _why(watch)
+            except UserError as error:
+                watch, why = None, str(error)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._show, watch, note)
+            self.app.call_from_thread(self._show, watch, why, note)
 
-    def _show(self, watch: Watch | None, note: str) -> None:
+    def _show(self, watch: Watch | None, why: str, note: str) -> None:
         if not self.is_mounted or len(self.query("#note, #curves, #samples, #config")) < 4:
             return  # the console closes
         line = self.query_one("#note", Static)
-        line.display = bool(note)
-        line.update(Text(printable(note)))
+        line.display = bool(why or note)
+        told = Text(printable(why), theme_for(self.app.current_theme.dark).bad)
+        line.update(Text("\n" * bool(why and note)).join([told, Text(printable(note))]))
         curves, samples = self.query_one(CurvesPane), self.query_one(SamplesPane)
         if watch is None:
             curves.show(Curves())
@@ -90,6 +93,15 @@ class Preview(Vertical):
         sheets = [(sample.step, sample.path) for sample in watch.view.samples]
         samples.show_run(watch.run, watch.shape, sheets, None)
         self.query_one(ConfigPane).show(watch.config)
+
+
+def _why(watch: Watch) -> str:
+    """What ended a run that did not end well."""
+    if watch.state == "failed":
+        return f"failed: {watch.view.reason}" if watch.view.reason else ""
+    if watch.state == "crashed":
+        return f"crashed: its process ended at step {watch.view.step} or later and left no word; R resumes it"
+    return ""
 
 
 def _changed(run: RunSummary) -> int:

@@ -1,0 +1,50 @@
+"""What the browser tells of a run before it is opened."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from driving import until
+from textual.widgets import Static
+
+from pixeltui.ui.app import Console
+from pixeltui.ui.screens.browser import BrowserScreen
+from pixeltui.ui.widgets.run_table import RunTable
+
+
+def said(app: Console) -> str:
+    line = app.screen.query_one("#preview #note", Static)
+    return str(line.render()) if line.display else ""
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (
+            {"type": "state", "t": 9e8, "step": 4, "state": "failed", "reason": "the disk \x1b[2Jis full"},
+            "failed: the disk",
+        ),
+        (
+            {"type": "state", "t": 9e8, "step": 4, "state": "training", "reason": ""},
+            "crashed: its process ended at step",
+        ),
+        (None, "meta.json: No such file"),
+    ],
+)
+def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | None, words: str) -> None:  # type: ignore[type-arg]
+    run = runs_copy / "done"
+    if ending is None:
+        (run / "meta.json").unlink()
+    else:
+        with (run / "events.jsonl").open("a") as log:
+            log.write(json.dumps(ending) + "\n")
+
+    async def go() -> None:
+        app = Console(runs_copy)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
+            await until(pilot, lambda: words in said(app), 20)
+            assert "\x1b" not in said(app)
+
+    asyncio.run(go())
