@@ -12,6 +12,8 @@ from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.widgets.run_table import RunTable
 
+LONG = "a-name-that-is-as-long-as-those-that-a-script-makes-lr0."
+
 
 def said(app: Console) -> str:
     line = app.screen.query_one("#preview #note", Static)
@@ -46,5 +48,26 @@ def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | None, w
             await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
             await until(pilot, lambda: words in said(app), 20)
             assert "\x1b" not in said(app)
+
+    asyncio.run(go())
+
+
+def test_names_that_begin_alike_are_told_apart_and_tags_have_what_is_left(runs_copy: Path) -> None:
+    (runs_copy / "done").rename(runs_copy / f"{LONG}1")
+    (runs_copy / f"{LONG}2").mkdir()
+    meta = json.loads((runs_copy / f"{LONG}1" / "meta.json").read_text())
+    tags = [f"a-tag-{number}" for number in range(8)]
+    (runs_copy / f"{LONG}1" / "meta.json").write_text(json.dumps({**meta, "tags": tags}))
+
+    async def go() -> None:
+        app = Console(runs_copy)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
+            table = app.screen.query_one(RunTable)
+            text = "\n".join(table.render_line(y).text for y in range(table.size.height))
+            assert "lr0.1 " in text
+            assert "lr0.2 " in text
+            await pilot.resize_terminal(250, 40)
+            await until(pilot, lambda: " ".join(tags) in "".join(table.render_line(y).text for y in range(4)), 20)
 
     asyncio.run(go())

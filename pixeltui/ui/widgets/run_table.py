@@ -20,6 +20,7 @@ from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import in_scope
 from pixeltui.ui.run_list import COLUMNS, NARROWEST_NAME, Column, fitting
 from pixeltui.ui.status import STATE_COLORS, STATE_MARKS
+from pixeltui.ui.widgets.differences import ends
 
 MUTED = ("data", "preset", "age", "step", "size", "img/s")
 WHEEL = 3
@@ -161,7 +162,12 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         return mix(theme.accent, theme.surface, 0.3) if self.has_focus else theme.panel
 
     def _width(self, column: Column) -> int:
-        return self._name_width if column.name == "name" else column.width
+        if column.name == "name":
+            return self._name_width
+        if column.name != "tags":
+            return column.width
+        others = sum(self._width(other) + 2 for other in self.columns if other is not column)
+        return max(column.width, self.size.width - 3 - others - 2)  # the last: all that is left
 
     def cells(self, run: RunSummary, theme: Theme, under: str) -> list[tuple[str, Style]]:
         """The texts of a row, each as wide as its column, and their styles."""
@@ -174,6 +180,8 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
                 text, color = f"{STATE_MARKS[run.state]} {text}", theme.resolve(STATE_COLORS[run.state])
             elif column.name == "tags":
                 color = theme.resolve("series2")
+            elif column.name == "name":
+                text = ends(text, self._name_width)
             found.append((_fit(text, self._width(column), right=column.right) + "  ", color))
         bold, colourless = {"name", "val"}, current_depth() == "none"
         names = ["", *(column.name for column in self.columns)]
