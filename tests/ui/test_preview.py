@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from driving import until
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen
+from pixeltui.ui.screens.dialogs import Prompt
 from pixeltui.ui.widgets.run_table import RunTable
 
 LONG = "a-name-that-is-as-long-as-those-that-a-script-makes-lr0."
@@ -69,5 +70,21 @@ def test_names_that_begin_alike_are_told_apart_and_tags_have_what_is_left(runs_c
             assert "lr0.2 " in text
             await pilot.resize_terminal(250, 40)
             await until(pilot, lambda: " ".join(tags) in "".join(table.render_line(y).text for y in range(4)), 20)
+
+    asyncio.run(go())
+
+
+def test_a_tag_that_is_typed_comes_behind_those_that_are_there(runs_copy: Path) -> None:
+    path = runs_copy / "done" / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tags": ["one"]}))
+
+    async def go() -> None:
+        app = Console(runs_copy)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
+            await pilot.press("number_sign")
+            await until(pilot, lambda: isinstance(app.screen, Prompt) and app.screen.query_one(Input).has_focus)
+            await pilot.press(*"two", "enter")
+            await until(pilot, lambda: json.loads(path.read_text())["tags"] == ["one", "two"], 20)
 
     asyncio.run(go())

@@ -68,15 +68,24 @@ class Prompt(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
 
     def __init__(
-        self, title: str, value: str = "", *, hint: str = "", check: Callable[[str], str] | None = None
+        self,
+        title: str,
+        value: str = "",
+        *,
+        hint: str = "",
+        check: Callable[[str], str] | None = None,
+        goes_on: bool = False,
     ) -> None:
+        """goes_on: what is typed comes behind the value, not in its place."""
         super().__init__()
+        self._goes_on = goes_on
         self._title, self._value, self._hint, self._check = title, value, hint, check
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = Text(printable(self._title))
-            yield Line(self._value, compact=True)
+            box.border_subtitle = "enter · esc"
+            yield Line(self._value, compact=True, select_on_focus=not self._goes_on)
             yield Static(Text(self._hint), classes="hint")
 
     def on_mount(self) -> None:

@@ -118,7 +118,10 @@ class RunActions(SizedScreen):
                 if text is not None:
                     self._change(lambda: run.update_meta(tags=list(dict.fromkeys(text.split()))))
 
-            self.app.push_screen(Prompt("Tags", old, hint="words, separated by spaces", check=_wrong_tags), tag)
+            hint = "words, separated by spaces"
+            self.app.push_screen(
+                Prompt("Tags", f"{old} " if old else "", hint=hint, check=_wrong_tags, goes_on=True), tag
+            )
 
     def action_note(self) -> None:
         if run := self._run():
@@ -127,7 +130,7 @@ class RunActions(SizedScreen):
                 if text is not None:
                     self._change(lambda: run.update_meta(note=text))
 
-            self.app.push_screen(Prompt("Note", str(run.meta().get("note", ""))), write)
+            self.app.push_screen(Prompt("Note", str(run.meta().get("note", "")), goes_on=True), write)
 
     def action_delete(self) -> None:
         summary = self._under_cursor()
