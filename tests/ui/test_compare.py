@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.bars import KeyBar
-from pixeltui.ui.screens.compare import CompareScreen, shortened
+from pixeltui.ui.screens.compare import CompareScreen, Sheet, shortened
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Help
 from pixeltui.ui.widgets.differences import Differences
@@ -103,5 +103,32 @@ def test_what_differs_between_six_runs_can_be_read(compared: tuple[Console, list
         await until(pilot, lambda: any("…" in text for text in texts()))
         await pilot.resize_terminal(250, 40)
         await until(pilot, lambda: not any("…" in text for text in texts()))
+
+    drive(app, script)
+
+
+def test_six_runs_beside_each_other_at_one_scale_and_none_cut_off(compared: tuple[Console, list[Path]]) -> None:
+    app, paths = compared
+    paths = [path.rename(path.with_name(f"{i}-is-at-both-ends-of-its-name-{i}")) for i, path in enumerate(paths)]
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = await shown(app, pilot, paths)
+        table, sheets = screen.query_one(Differences), list(screen.query(Sheet))
+        await until(pilot, lambda: all(sheet.gallery.pictures and sheet.border_title for sheet in sheets))
+        for columns, rows in ((120, 40), (131, 40), (80, 24)):
+            await pilot.resize_terminal(columns, rows)
+            await until(pilot, lambda c=columns: screen.size.width == c and table.size.width < c)
+            await pilot.pause(0.3)
+            assert len({sheet.outer_size.width for sheet in sheets}) > 1 or columns == 80
+            await until(pilot, lambda: len({sheet.gallery.shown_scale for sheet in sheets}) == 1, 20)
+            for number, sheet in enumerate(sheets):
+                title = str(sheet.border_title)
+                assert title.count("…") == 1
+                assert title.endswith(str(number)), "what tells it from the others"
+                assert len(title) <= sheet.outer_size.width - 2
+            width = sum(column.get_render_width(table) for column in table.columns.values())
+            assert (width > table.size.width) == bool(table.border_subtitle)
+            assert bool(table.border_subtitle) == (columns == 80)
+        assert "of 6 runs" in str(table.border_subtitle)
 
     drive(app, script)

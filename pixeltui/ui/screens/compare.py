@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from rich.text import Text
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import DescendantFocus
+from textual.message import Message
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
@@ -33,6 +34,29 @@ if TYPE_CHECKING:
 FIGURES = ("state", "epoch", "step", "best val bits/dim", "test bits/dim", "images/s", "parameters")
 
 
+class Sheet(SamplesPane):
+    """The samples of one of the compared runs."""
+
+    class Fitted(Message):
+        """Its images have another size."""
+
+    def __init__(self, run_name: str, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._run_name = run_name
+        self.set_classes("sheet")
+
+    @property
+    def size_of_images(self) -> tuple[int, int] | None:
+        pictures = self.gallery.pictures
+        return (pictures[0].width, pictures[0].height) if pictures else None
+
+    def _refit(self) -> None:
+        super()._refit()
+        self.border_title = Text(printable(ends(self._run_name, max(self.outer_size.width - 2, 1))))
+        if not self._zoomed:
+            self.post_message(self.Fitted())
+
+
 class CompareScreen(SizedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare")]
 
@@ -51,7 +75,7 @@ class CompareScreen(SizedScreen):
             yield Differences(id="keys")
             with Vertical(id="sheets", classes="pane"), Horizontal():
                 for i in range(len(self._watches)):
-                    yield SamplesPane(id=f"samples{i}")
+                    yield Sheet(self._names[i], id=f"samples{i}")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -59,11 +83,7 @@ class CompareScreen(SizedScreen):
         self.query_one(Differences).border_title = "What differs"
         self.query_one("#sheets").border_title = "Samples"
         for i in range(len(self._watches)):
-            pane = self.query_one(f"#samples{i}", SamplesPane)
-            pane.border_title = Text(printable(self._names[i]))
-            pane.remove_class("pane")
-            pane.add_class("sheet")
-            pane.gallery.shows_cursor = False
+            self.query_one(f"#samples{i}", Sheet).gallery.shows_cursor = False
         self.query_one(CurvesPane).main.focus()
         self._read()
 
@@ -84,7 +104,7 @@ class CompareScreen(SizedScreen):
         self.query_one(Differences).show(short, self._rows())
         for i, watch in enumerate(self._watches):
             sheets = [(sample.step, sample.path) for sample in watch.view.samples]
-            self.query_one(f"#samples{i}", SamplesPane).show_run(watch.run, watch.shape, sheets, None)
+            self.query_one(f"#samples{i}", Sheet).show_run(watch.run, watch.shape, sheets, None)
 
     def _rows(self) -> list[list[str]]:
         columns = []
@@ -109,6 +129,16 @@ class CompareScreen(SizedScreen):
             if any(value != values[0] for value in values):
                 rows.append([key, *(_value(value) for value in values)])
         return rows
+
+    @on(Sheet.Fitted)
+    def _at_one_scale(self) -> None:
+        """Images of one size are as large in each run, whatever a cell more or less would allow."""
+        for size in {sheet.size_of_images for sheet in self.query(Sheet)} - {None}:
+            alike = [sheet.gallery for sheet in self.query(Sheet) if sheet.size_of_images == size]
+            scale = min(gallery.shown_scale for gallery in alike)
+            for gallery in alike:
+                if gallery.shown_scale > scale:
+                    gallery.set_scale(scale)
 
     @property
     def scopes(self) -> list[Scope]:
