@@ -1,6 +1,7 @@
 """The pictures of the sampling screen: what is being drawn, what was kept before, where the bits of an image are."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ class Easel:
         """what is kept of the original: 1"""
         self.busy = False
         self.columns: int | None = None
+        self.row_names: list[str] = []
+        """temperatures of a sweep"""
         self._id = 0
         self._edge: list[int] = []
         self._pictures: list[Picture] = []
@@ -45,6 +48,7 @@ class Easel:
         if others:
             self._pictures = before + places
             self.columns = wish.count if len(wish.temperatures) > 1 else None
+            self.row_names = temperature_names(wish.temperatures) if self.columns else []
         return others
 
     def uncover(self, mask: bytes, edge: list[int]) -> None:
@@ -61,7 +65,7 @@ class Easel:
                 kept[3 * i : 3 * i + 3] = bytes([(1 + (i % width + i // width) % 2) * 255 // 5] * 3)
         pictures = (rgb, found.name or "original"), (self._edged(bytes(kept)), "kept")
         self._pictures = [Picture(image, width, height, name) for image, name in pictures]
-        self.columns = None
+        self.columns, self.row_names = None, []
 
     def _edged(self, rgb: bytes) -> bytes:
         marked = bytearray(rgb)
@@ -74,6 +78,8 @@ class Easel:
         self.busy = not rows.done
         new = rows.id != self._id or self.rows is None or rows.shape != self.rows.shape
         self.rows, self._id, self.columns = rows, rows.id, rows.columns
+        firsts = rows.names[:: rows.columns] if rows.columns else []
+        self.row_names = [name.partition(" ")[0] for name in firsts]
         height, width = rows.shape[2:]
         images = to_rgb(rows.pixels, rows.shape, rows.levels)
         self._pictures = [
@@ -133,6 +139,7 @@ class Earlier:
         self.index = 0
         self.pictures: list[Picture] = []
         self.columns: int | None = None
+        self.row_names: list[str] = []
         self._run: RunDir | None = None
         self._shape: ImageShape | None = None
         self._settings: dict[str, Any] = {}
@@ -166,6 +173,7 @@ class Earlier:
         several = self._settings.get("temperatures")
         whole = isinstance(several, list) and several and len(self.pictures) % len(several) == 0
         self.columns = len(self.pictures) // len(several) if whole and isinstance(several, list) else None
+        self.row_names = temperature_names(several) if self.columns and isinstance(several, list) else []
 
     @property
     def note(self) -> str:
@@ -201,6 +209,11 @@ class Earlier:
         place = index - max(len(self.pictures) - len(labels), 0)
         label = labels[place] if 0 <= place < len(labels) else None
         return label if isinstance(label, int) and 0 <= label < len(draft.classes) else None
+
+
+def temperature_names(temperatures: Iterable[object]) -> list[str]:
+    """As a sweep names its images."""
+    return [f"T{one:g}" if isinstance(one, int | float) and abs(one) < 1e6 else "" for one in temperatures]
 
 
 class HeatMap:

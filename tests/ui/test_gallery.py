@@ -179,3 +179,34 @@ def test_tile_sizes() -> None:
         assert found.shown_scale == 1
 
     show(gallery(3), check, (90, 40))
+
+
+def test_rows_of_a_sweep_are_named_at_their_left_while_they_are_rows() -> None:
+    """Under small tiles there is no room for temperature and class."""
+    found = Gallery([Picture(noise(8, 8, i), 8, 8, f"T0.{7 + i // 10} {i % 10}") for i in range(30)])
+    found.most_columns, found.row_names = 10, ["T0.7", "T0.8", "T0.9"]
+
+    async def check(pilot: Pilot[None], app: Bench) -> None:
+        for width, scale in ((60, -1), (80, 0), (120, 1)):
+            await pilot.resize_terminal(width, 30)
+            await pilot.pause()
+            found.fit()
+            await pilot.pause()
+            assert (found.columns, found.shown_scale) == (10, scale)
+            tiles, names = list(app.query(ImageTile)), list(app.query(".row-name"))
+            assert [tile.label for tile in tiles] == [str(i % 10) for i in range(30)]
+            assert [str(name.render()) for name in names] == found.row_names
+            for name, tile in zip(names, tiles[::10], strict=True):
+                assert name.region.right < tile.region.x + 1
+                assert tile.region.y < name.region.y < tile.region.bottom - 1
+                assert found.region.contains_region(tile.region)
+        found.set_scale(2)
+        await pilot.pause()
+        assert not app.query(".row-name"), "they do not fit side by side any more"
+        assert app.query(ImageTile).first().label == "T0.7 0"
+        found.most_columns, found.row_names = None, []
+        found.set_pictures([Picture(noise(8, 8), 8, 8, "3")])
+        await pilot.pause()
+        assert not app.query(".row-name")
+
+    show(found, check, (60, 30))

@@ -97,6 +97,13 @@ def test_images_appear_and_are_kept_with_what_produced_them(runs_copy: Path) -> 
         rows = screen.easels["draw"].rows
         assert rows is not None
         assert rows.shape[0] == 12, "four temperatures, three classes"
+        assert screen.gallery.row_names == ["T0.7", "T0.8", "T0.9", "T1"]
+        assert [picture.label for picture in screen.gallery.pictures][3:5] == ["T0.8 0", "T0.8 1"]
+        await pilot.press("w")
+        await until(pilot, lambda: screen.kept and Path(screen.kept) != path)
+        await pilot.press("3")
+        await until(pilot, lambda: screen.mode == "earlier" and len(screen.gallery.pictures) == 12)
+        assert screen.gallery.row_names == ["T0.7", "T0.8", "T0.9", "T1"], "of what was kept too"
 
     on_screen(runs_copy, script)
 

@@ -36,9 +36,14 @@ class Canvas(Vertical):
         tabs = "  ".join(f"▸ {title}" if one == mode else title for one, title in TITLES.items())
         self.border_title = "Bits per pixel · ← → other images · esc back" if of_bits else tabs
 
-    def hang(self, mode: Mode, pictures: Sequence[Picture], columns: int | None, *, note: str, fit: bool) -> None:
-        """columns: of pictures that belong side by side. fit: to the window, unless somebody has zoomed."""
-        self.gallery.most_columns, self.gallery.empty = columns, EMPTY[mode]
+    def hang(
+        self, mode: Mode, pictures: Sequence[Picture], columns: int | None, rows: Sequence[str], *, note: str, fit: bool
+    ) -> None:
+        """columns: of pictures that belong side by side. rows: names of their rows.
+
+        fit: to the window, unless somebody has zoomed.
+        """
+        self.gallery.most_columns, self.gallery.row_names, self.gallery.empty = columns, rows, EMPTY[mode]
         self.gallery.set_pictures(pictures)
         if fit:
             self.refit()

@@ -125,15 +125,17 @@ class SamplingScreen(StudioScreen):
     def show(self, *, fit: bool = False) -> None:
         """The pictures of this mode, or of the heat map over it."""
         columns: int | None = 2
+        rows: list[str] = []
         if self.heat is not None:
             pictures, note = self.heat.pictures(), self.heat.note
         elif self.mode == "earlier":
             pictures, columns, note = self.earlier.pictures, self.earlier.columns, self.earlier.note
+            rows = self.earlier.row_names
         else:
             easel = self.easels[self.mode]
-            pictures, columns = easel.pictures(), easel.columns
+            pictures, columns, rows = easel.pictures(), easel.columns, easel.row_names
             note = self.completing.note if self.mode == "complete" else ""
-        self.canvas.hang(self.mode, pictures, columns, note=note.partition(" · ")[0], fit=fit)
+        self.canvas.hang(self.mode, pictures, columns, rows, note=note.partition(" · ")[0], fit=fit)
         self._noted = note
         self._show_title()
 

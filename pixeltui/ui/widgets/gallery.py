@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -11,7 +12,9 @@ from textual.containers import Container
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Static
 
+from pixeltui.errors import printable
 from pixeltui.ui.colors import Depth, theme_for
 from pixeltui.ui.widgets.images import MAX_SCALE, MIN_SCALE, ImageTile
 from pixeltui.ui.widgets.pixels import cell_size, largest_scale
@@ -59,6 +62,7 @@ class Gallery(Widget, can_focus=True):
     Gallery { width: 1fr; height: 1fr; overflow: hidden; }
     Gallery > #tiles { width: 1fr; height: 1fr; overflow: hidden; }
     Gallery ImageTile { position: absolute; }
+    Gallery .row-name { position: absolute; width: auto; height: 1; color: $text-muted; }
     """
 
     class Highlighted(Message):
@@ -97,7 +101,10 @@ class Gallery(Widget, can_focus=True):
         self.shows_cursor = True
         self.most_columns: int | None = None
         """images that belong in one row, where some do"""
+        self.row_names: Sequence[str] = ()
+        """of these rows, to their left; the labels of their images may begin with them"""
         self._tiles: list[ImageTile] = []
+        self._names: list[Static] = []
 
     def compose(self) -> ComposeResult:
         yield Container(id="tiles")
@@ -147,7 +154,7 @@ class Gallery(Widget, can_focus=True):
         smallest = -1 if self.most_columns else 0 if self.pictures[0].width > 16 else 1
         for scale in range(MAX_SCALE, smallest - 1, -1):
             cells = cell_size(self.pictures[0].width, self.pictures[0].height, scale)
-            across = min(width // (cells[0] + 2), self.most_columns or count)
+            across = min((width - self._gutter) // (cells[0] + 2), self.most_columns or count)
             if self.most_columns and across < self.most_columns:
                 continue
             if across * (height // (cells[1] + 2)) >= count:
@@ -219,7 +226,9 @@ class Gallery(Widget, can_focus=True):
         fits = largest_scale(first.width, first.height, width - 2, height - 2)
         self.shown_scale = min(self.scale, fits)
         cells = cell_size(first.width, first.height, self.shown_scale)
-        self.columns, self.rows = max(1, width // (cells[0] + 2)), max(1, height // (cells[1] + 2))
+        self.columns, self.rows = max(1, (width - self._gutter) // (cells[0] + 2)), max(1, height // (cells[1] + 2))
+        if self.most_columns and self.columns < self.most_columns:
+            self.columns = max(1, width // (cells[0] + 2))  # rows are no rows here
         self.columns = min(self.columns, self.most_columns or self.columns)
         start = self.page * self.page_size
         self._show_tiles(self.pictures[start : start + self.page_size], width)
@@ -232,15 +241,37 @@ class Gallery(Widget, can_focus=True):
         for tile in self._tiles[len(pictures) :]:
             tile.remove()
         del self._tiles[len(pictures) :]
-        margin = 0
+        names = self.row_names if self.most_columns and self.columns == self.most_columns else ()
+        gutter = self._gutter if names else 0
+        shift, first = 0, self.page * self.rows
         for place, (tile, picture) in enumerate(zip(self._tiles, pictures, strict=True)):
             tile.show(picture.rgb, picture.width, picture.height, self.shown_scale, picture.rows_done)
-            tile.label = picture.label
+            row = place // self.columns
+            name = names[first + row] if first + row < len(names) else ""
+            tile.label = picture.label.removeprefix(name).lstrip() if name else picture.label
             columns, rows = tile.cells[0] + 2, tile.cells[1] + 2
-            margin = max(0, width - columns * min(self.columns, len(self.pictures))) // 2
-            tile.styles.offset = (margin + place % self.columns * columns, place // self.columns * rows)
+            shift = max(0, width - gutter - columns * min(self.columns, len(self.pictures))) // 2
+            tile.styles.offset = (shift + gutter + place % self.columns * columns, row * rows)
+        self._show_names(names[first : first + self.rows] if pictures else (), shift)
         if new:
             container.mount_all(new)
+
+    @property
+    def _gutter(self) -> int:
+        """Cells for the names of rows."""
+        return max((cell_len(name) for name in self.row_names), default=-1) + 1
+
+    def _show_names(self, names: Sequence[str], left: int) -> None:
+        """Each beside the middle of its row."""
+        for old in self._names[len(names) :]:
+            old.remove()
+        new = [Static(classes="row-name", markup=False) for _ in names[len(self._names) :]]
+        self._names = [*self._names[: len(names)], *new]
+        height = self._tiles[0].cells[1] if self._tiles else 0
+        for row, (line, name) in enumerate(zip(self._names, names, strict=True)):
+            line.update(printable(name))
+            line.styles.offset = (left, row * (height + 2) + (height + 1) // 2)
+        self.query_one("#tiles").mount_all(new)
 
     def _mark(self) -> None:
         place = self.index - self.page * self.page_size
