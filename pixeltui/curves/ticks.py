@@ -138,11 +138,14 @@ def x_ticks(low: float, high: float, width: int, kind: XKind) -> tuple[list[floa
 
 
 def y_ticks(low: float, high: float, height: int, log: bool) -> tuple[list[float], list[str]]:
-    """Ticks of a vertical axis of `height` cells, at most one every 2.2 cells, and their labels."""
+    """Ticks of a vertical axis of `height` cells, at most one every 2.2 cells, and their labels.
+
+    Closer ones where there would be no two: one alone gives no scale.
+    """
+    place = log_ticks if log else linear_ticks
     count = max(2, height * 5 // 11)
-    if log:
-        ticks = log_ticks(low, high, count)
-        wide = high / low >= 3
-        return ticks, format_log_ticks(ticks) if wide else format_ticks(ticks)
-    ticks = linear_ticks(low, high, count)
-    return ticks, format_ticks(ticks)
+    ticks = place(low, high, count)
+    while len(ticks) < 2 and low < high and count < height:
+        count += 1
+        ticks = place(low, high, count)
+    return ticks, format_log_ticks(ticks) if log and high / low >= 3 else format_ticks(ticks)

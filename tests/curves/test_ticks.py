@@ -71,3 +71,11 @@ def test_values(value: float, text: str) -> None:
 
 def test_steps_have_no_fractions() -> None:
     assert ticks.x_ticks(0, 3, 100, "step")[0] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("low", "high", "height"), [(1.6, 3.75, 5), (1.7, 7.9, 5), (2.1, 3.9, 4), (0.6, 3.4, 5)])
+@pytest.mark.parametrize("log", [False, True])
+def test_an_axis_has_two_ticks_or_more_at_least_a_row_apart(low: float, high: float, height: int, log: bool) -> None:
+    found, labels = ticks.y_ticks(low, high, height, log)
+    assert 2 <= len(found) <= height
+    assert len(set(labels)) == len(found)
