@@ -88,3 +88,20 @@ def test_a_tag_that_is_typed_comes_behind_those_that_are_there(runs_copy: Path) 
             await until(pilot, lambda: json.loads(path.read_text())["tags"] == ["one", "two"], 20)
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize(("count", "heights"), [(3, (22, 13, 40)), (100, (16, 10, 24))])
+def test_few_runs_leave_their_room_to_the_preview(tmp_path: Path, count: int, heights: tuple[int, ...]) -> None:
+    for number in range(count):
+        (tmp_path / f"run-{number}").mkdir()
+
+    async def go() -> None:
+        app = Console(tmp_path)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
+            for size, height in zip(((120, 40), (80, 24), (120, 70)), heights, strict=True):
+                await pilot.resize_terminal(*size)
+                await until(pilot, lambda h=height: app.screen.query_one("#preview").outer_size.height == h, 20)
+                assert app.screen.query_one(RunTable).outer_size.height == size[1] - 2 - height
+
+    asyncio.run(go())

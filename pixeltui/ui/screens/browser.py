@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 2.0
 AGE_SECONDS = 60.0
 MOST_COMPARED = 6
+OTHER_LINES = 5
+"""of the screen and its table: title, keys, header, borders"""
 NO_RUNS = (
     "no runs yet",
     "",
@@ -92,6 +94,7 @@ class BrowserScreen(RunActions):
             self._runs, self._loaded = runs, True
             self.app.marked &= {run.path for run in runs}
             self._fill()
+            self._share_out()
         else:
             self.query_one(Preview).want(self.current)  # its note may have changed
 
@@ -113,6 +116,17 @@ class BrowserScreen(RunActions):
         self._show_count(len(shown))
         self.query_one(Preview).display = bool(self._runs)
         self.query_one(Preview).want(self.current)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._share_out)
+
+    def _share_out(self) -> None:
+        """What the rows of few runs leave free goes to the preview."""
+        preview = self.query_one(Preview)
+        least = preview.styles.base.height
+        free = self.size.height - OTHER_LINES - len(self._runs)
+        if least is not None:
+            preview.styles.height = max(round(least.value), free)
 
     def _show_count(self, shown: int) -> None:
         live = sum(run.state in RUNNING for run in self._runs)
