@@ -37,7 +37,7 @@ class AnyHead(IncrementalHead):
         self.head = copy.deepcopy(head).eval()
 
     def begin(self, features: Tensor) -> None:
-        self.features = features
+        self.features = features.to(next(self.head.parameters(), features).dtype)
         self.earlier = torch.empty(len(features), 0, dtype=torch.int64, device=features.device)
 
     def log_probs(self, channel: int) -> Tensor:
