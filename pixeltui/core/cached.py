@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from pixeltui.core.full_fp32 import full_fp32
+from pixeltui.core.full_fp32 import drawing
 from pixeltui.core.gpu.launches import MixtureKernel
 from pixeltui.core.gpu.pixels import GpuPixels
 from pixeltui.core.native.compiled import NativeSteps
@@ -115,7 +115,7 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
         self.begin()
         self.taken = max(drawn[0] - self.rows_above, 0) if drawn and self.rows_above is not None else 0
         for row in range(images.shape[2]):
-            with torch.no_grad(), full_fp32(images.device):
+            with drawing(images.device):
                 if row in drawn:
                     if row > self.taken:
                         self.fill(self.taken, row)

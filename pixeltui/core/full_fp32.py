@@ -26,6 +26,14 @@ def full_fp32(device: torch.device) -> Iterator[None]:
             _off.leave()
 
 
+@contextlib.contextmanager
+def drawing(device: torch.device) -> Iterator[None]:
+    """A context for sampling: full_fp32, no gradients, and no inference mode, whose tensors could not be written to
+    outside of it: a stream may be asked for in one mode and read in another."""
+    with torch.inference_mode(False), torch.no_grad(), full_fp32(device):
+        yield
+
+
 class _Off:
     """torch's switches are the process's: the first of several threads turns them off, the last puts them back."""
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
-from pixeltui.core.full_fp32 import full_fp32
+from pixeltui.core.full_fp32 import drawing
 from pixeltui.core.parts import scale_levels
 from pixeltui.core.samplers import cached_sampler
 
@@ -90,14 +90,14 @@ def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
     the modes that it was in; torch's global random generator is not touched. Raises ValueError at once for settings
     that cannot be.
     """
-    with torch.no_grad(), full_fp32(next(model.parameters()).device):
+    with drawing(next(model.parameters()).device):
         sampler = fast_sampler(model, settings)
-    if sampler is None:
+        if sampler is not None:
+            return sampler.stream()
         copied = copy.deepcopy(model)
         if settings.dtype is not None:
             copied.trunk.to(settings.dtype)
         return _stream(copied, _checked(model, settings), _cropped_features)
-    return sampler.stream()
 
 
 def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSampler[Any] | None:
@@ -110,14 +110,15 @@ def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSamp
 
 def naive_sample_stream(model: "ConditionalPixelCNN", batch_size: int, **options: Any) -> Rows:
     """The same by one full forward of the trunk for each pixel: the method that others are measured against."""
-    return _stream(model, _checked(model, Settings(batch_size, **options)), _full_features)
+    with drawing(next(model.parameters()).device):
+        return _stream(model, _checked(model, Settings(batch_size, **options)), _full_features)
 
 
 def _stream(model: "ConditionalPixelCNN", request: Request, features_at: "FeaturesAt") -> Rows:
     height = request.images.shape[2]
     for row in range(height):
         if row in request.rows:
-            with torch.no_grad(), full_fp32(request.images.device), evaluating(model):
+            with drawing(request.images.device), evaluating(model):
                 _draw_row(model, request, row, features_at)
         yield request.images.clone(), row + 1
 
