@@ -46,6 +46,13 @@ DATASETS = {
 }
 
 
+def part(names: dict[str, str], name: str, kind: str) -> Any:
+    """What one of the tables above has by a name. Raises ValueError, which lists the names that there are."""
+    if name not in names:
+        raise ValueError(f"expected {kind} to be one of {', '.join(names)}, got {name!r}")
+    return resolve(names[name])
+
+
 def resolve(target: str) -> Any:
     """The object at "package.module:name"."""
     module, _, name = target.partition(":")

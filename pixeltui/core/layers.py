@@ -19,13 +19,13 @@ from pixeltui.core.fused import rms_norm
 
 def make_norm(name: str, channels: int) -> nn.Module:
     """The norm that the config calls `name`."""
-    norm: nn.Module = registry.resolve(registry.NORMS[name])(channels)
+    norm: nn.Module = registry.part(registry.NORMS, name, "norm")(channels)
     return norm
 
 
 def make_gate(name: str) -> Callable[[Tensor], Tensor]:
     """The gate that the config calls `name`: [B, n D, H, W] to [B, D, H, W]; see `gate_inputs`."""
-    gate: Callable[[Tensor], Tensor] = registry.resolve(registry.GATES[name])
+    gate: Callable[[Tensor], Tensor] = registry.part(registry.GATES, name, "gate")
     return gate
 
 

@@ -3,7 +3,7 @@
 Shapes: images [B, C, H, W], D features, L levels, labels int64 [B].
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import index
 from typing import Any
 
@@ -75,17 +75,17 @@ class ConditionalPixelCNN(nn.Module):
         In evaluation mode fp32 is computed in full (core.full_fp32), unless autocast is on.
         Raises ValueError for a wrong shape or dtype, and, where they lie on the CPU, levels and labels out of range.
         """
-        if self.training or torch.is_autocast_enabled(x.device.type) or torch.compiler.is_compiling():
-            return self._forward(x, labels)
-        with full_fp32(x.device):
-            return self._forward(x, labels)
-
-    def _forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         scaled = self._scaled(x)
-        if self.training and self._seeded not in (None, len(x)):
-            raise ValueError(f"expected the {self._seeded} images that seed_images was told of, got {len(x)}")
-        dtype = next(self.parameters()).dtype
-        features: Tensor = self.trunk(scaled.to(dtype), self.label_index(labels, len(x), x.device))
+        if self.training or torch.is_autocast_enabled(x.device.type) or torch.compiler.is_compiling():
+            return self._forward(scaled, labels)
+        with full_fp32(x.device):
+            return self._forward(scaled, labels)
+
+    def _forward(self, scaled: Tensor, labels: Tensor | None) -> Tensor:
+        batch = len(scaled)
+        if self.training and self._seeded not in (None, batch):
+            raise ValueError(f"expected the {self._seeded} images that seed_images was told of, got {batch}")
+        features: Tensor = self.trunk(scaled.to(self._dtype()), self.label_index(labels, batch, scaled.device))
         params: Tensor = self.head(features, scaled)
         return params
 
@@ -151,7 +151,8 @@ class ConditionalPixelCNN(nn.Module):
             return None
         if labels is None:
             return torch.full((batch,), self.num_classes, dtype=torch.int64, device=device)
-        if labels.shape != (batch,) or labels.is_floating_point() or labels.dtype == torch.bool:
+        whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.dtype == torch.bool)
+        if not whole or labels.shape != (batch,):
             raise ValueError(f"expected labels int64 [{batch}], got {_describe(labels)}")
         labels = labels.long()
         if _on_cpu(labels) and batch and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
@@ -162,9 +163,16 @@ class ConditionalPixelCNN(nn.Module):
             labels = torch.where(draws < self.label_dropout, self.num_classes, labels)
         return labels
 
+    def _dtype(self) -> torch.dtype:
+        """Of the weights, which the copies that nn.DataParallel makes have as attributes: they have no parameters."""
+        weight = next(self.parameters(), None)
+        if weight is None:
+            weight = next(one for part in self.modules() for one in vars(part)["_former_parameters"].values())
+        return weight.dtype
+
     def _scaled(self, x: Tensor) -> Tensor:
         """x in [-1, 1], checked; fp32 where it was uint8."""
-        if x.shape[1:] != self.image_shape or x.ndim != 4:
+        if not isinstance(x, Tensor) or x.shape[1:] != self.image_shape or x.ndim != 4:
             raise ValueError(f"expected images [B, {', '.join(map(str, self.image_shape))}], got {_describe(x)}")
         if x.is_floating_point():
             return x
@@ -180,7 +188,7 @@ def build_model(
 ) -> ConditionalPixelCNN:
     """The model that a config, or its `model` table, describes, with fresh weights from torch's global generator.
 
-    image_shape: (C, H, W). Raises ValueError where shape, levels or classes cannot be.
+    image_shape: (C, H, W). Raises ValueError where shape, levels, classes or the names of parts cannot be.
     """
     model = config.model if isinstance(config, Config) else config
     if not isinstance(model, Model):
@@ -192,10 +200,13 @@ def build_model(
         raise ValueError(f"expected 2 to 256 levels, got {levels}")
     if _whole(num_classes) < 0:
         raise ValueError(f"expected 0 or more classes, got {num_classes}")
+    for after in model.attention.after:
+        if not 1 <= after <= model.blocks:
+            raise ValueError(f"expected attention after blocks from 1 to {model.blocks}, got {after}")
     classes = num_classes if model.conditional else 0
-    trunk: Trunk = _part(registry.ARCHITECTURES, model.architecture, "architecture")(shape[0], classes, model)
+    trunk: Trunk = registry.part(registry.ARCHITECTURES, model.architecture, "architecture")(shape[0], classes, model)
     of_head = msgspec.structs.replace(model, linear_skip=trunk.linear)
-    head: Head = _part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, of_head)
+    head: Head = registry.part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, of_head)
     return ConditionalPixelCNN(trunk, head, shape, levels, classes, model.label_dropout)
 
 
@@ -207,17 +218,12 @@ def _whole(number: Any) -> int:
         return -1
 
 
-def _part(names: dict[str, str], name: str, kind: str) -> Callable[..., Any]:
-    if name not in names:
-        raise ValueError(f"expected {kind} to be one of {', '.join(names)}, got {name!r}")
-    part: Callable[..., Any] = registry.resolve(names[name])
-    return part
-
-
 def _on_cpu(x: Tensor) -> bool:
     """Whether a look at the values neither waits for a device nor breaks a compiled graph."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def _describe(x: Tensor) -> str:
+def _describe(x: object) -> str:
+    if not isinstance(x, Tensor):
+        return f"{type(x).__name__}, which is no tensor"
     return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
