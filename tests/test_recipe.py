@@ -97,7 +97,7 @@ PARTS = ("model.head=step", "model.architecture=one_layer", "model.norm=halve", 
 
 
 def test_they_are_trained_scored_and_sampled_by_the_commands(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = [*TINY, *PARTS, "train.steps=40", "train.lr=0.1", "train.ema_decay=0.5"]
     words = [word for override in overrides for word in ("--set", override)]
@@ -109,6 +109,12 @@ def test_they_are_trained_scored_and_sampled_by_the_commands(
     out = tmp_path / "a.npz"
     assert main(["--runs-dir", str(tmp_path), "sample", "a", "-n", "6", "--out", str(out)]) == 0
     assert np.load(out)["images"].shape == (6, 4, 5, 1)
+    monkeypatch.delitem(registry.HEADS, "step")
+    capsys.readouterr()
+    assert main(["--runs-dir", str(tmp_path), "sample", "a", "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "expected head to be one of categorical, dmol, got 'step'; a part of your own has to be registered" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_chart_is_in_the_report_and_in_the_console(

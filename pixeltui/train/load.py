@@ -56,7 +56,13 @@ def load_model(
     shape = tuple(data["image_shape"])
     if _largest_size(config) > max(HARMLESS, 64 * sum(tensor.numel() for tensor in tensors.values())):
         _check_outline(path, config, data, prefix, tensors)
-    model = build_model(config, shape, data["levels"], len(data["classes"]))
+    try:
+        model = build_model(config, shape, data["levels"], len(data["classes"]))
+    except ValueError as error:
+        raise UserError(
+            f"{printable(path)}: no model can be built of its config: {printable(error)}; a part of your own has to be "
+            "registered first, see examples/own_head.py"
+        ) from None
     with named(path):
         state.load_module(prefix, model, tensors)
     model.to(device).eval()
