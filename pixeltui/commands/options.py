@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pixeltui.store.rundir import RunDir
 
 
+MOST_IMAGES = 2**20
+"""drawn by one command, as sample.count: their levels and labels are all in memory"""
+
+
 def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
     """An argparse type: a finite float in a range."""
 
@@ -34,12 +38,14 @@ def number(*, over: float = -math.inf, least: float = -math.inf, most: float = m
     return parse
 
 
-def whole(*, least: int) -> Callable[[str], int]:
-    """An argparse type: an int of at least `least`."""
+def whole(*, least: int, most: int | None = None) -> Callable[[str], int]:
+    """An argparse type: an int in a range."""
 
     def parse(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:
             raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        if most is not None and int(text) > most:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at most {most}, got {text}")
         return int(text)
 
     return parse
@@ -106,7 +112,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images") -> None:
     """None: the run's own [sample] config."""
-    parser.add_argument("-n", "--count", type=whole(least=1), metavar="N", help=count)
+    parser.add_argument("-n", "--count", type=whole(least=1, most=MOST_IMAGES), metavar="N", help=count)
     parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
     add_drawing(parser)
     add_precision(parser)

@@ -14,6 +14,8 @@ from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.train.load import LoadedModel
 
 SPLITS = ("train", "val", "test")
+WHITE = 128
+"""grey of a mask from which on a pixel is kept"""
 
 
 class GivenImages:
@@ -108,7 +110,8 @@ def _to_levels(pixels: NDArray[np.uint8], levels: int, path: Path) -> NDArray[np
 
 
 def read_mask(path: Path, height: int, width: int) -> Tensor:
-    """bool [H, W], True where the mask is white (128 and more) and the pixel is kept. Raises UserError."""
+    """bool [H, W], True where the mask is white and the pixel is kept. Raises UserError, also of one that is neither
+    all black nor white anywhere, as of 0 and 1."""
     if not path.is_file():
         raise UserError(f"no mask {printable(path)}: expected an image, white where pixels are kept")
     pixels = decode([str(path)])[0]
@@ -117,4 +120,10 @@ def read_mask(path: Path, height: int, width: int) -> Tensor:
             f"mask {printable(path)} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {width}x{height}: "
             "it needs a pixel for each of theirs"
         )
-    return torch.from_numpy(pixels.mean(axis=2) >= 128)
+    white = pixels.mean(axis=2) >= WHITE
+    if pixels.any() and not white.any():
+        raise UserError(
+            f"mask {printable(path)} has no white pixel, its brightest value is {pixels.max()}: expected 255 where "
+            "pixels are kept and 0 elsewhere"
+        )
+    return torch.from_numpy(white)

@@ -167,6 +167,7 @@ def test_images_of_the_data_have_their_own_class(finished_runs: Path, tmp_path: 
         (["colour.png"], 1, "is in colour, the model draws grey"),
         (["between.png"], 1, "between the 4 levels"),
         (["test:0", "--mask", "large.png"], 1, "is 9x8, the images are 5x6"),
+        (["test:0", "--mask", "ones.png"], 1, "no white pixel, its brightest value is 1: expected 255"),
         (["text.png"], 1, "not an image that can be read"),
     ],
 )
@@ -182,6 +183,7 @@ def test_mistakes_are_one_line(
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "large.png", np.zeros((8, 9)))
     picture(tmp_path / "huge.png", np.zeros((200, 300)))
+    picture(tmp_path / "ones.png", np.eye(6, 5))
     picture(tmp_path / "between.png", np.full((6, 5), 100))
     picture(tmp_path / "colour.png", np.arange(90).reshape(6, 5, 3))
     (tmp_path / "text.png").write_text("hello")
@@ -191,6 +193,14 @@ def test_mistakes_are_one_line(
     assert message in said.err
     assert len(said.err.splitlines()) == 1
     assert said.out == ""
+
+
+@pytest.mark.parametrize("words", [("sample",), ("sweep", "--temperatures", "1"), ("complete", "test:0")])
+def test_more_images_than_memory_holds_are_refused_at_once(words: tuple[str, ...], finished_runs: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(finished_runs, words[0], "done", *words[1:], "-n", str(10**12))
+    assert stopped.value.code == 2
+    assert "expected a whole number of at most 1048576, got 1000000000000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("temperatures", ["0.7,x", "0", "1,,2", ""])
