@@ -119,7 +119,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _check_classes(data: DataSet, loaded: LoadedModel) -> None:
     if not loaded.model.num_classes:
-        raise UsageError("--classify: the model is unconditional (model.conditional = false)")
+        why = "model.conditional = false" if loaded.classes else "the run's data has no labels"
+        raise UsageError(f"--classify: the model is unconditional ({why})")
     if not data.num_classes:
         raise UsageError(f"--classify: {data.name} has no labels")
 

@@ -125,6 +125,7 @@ def test_samples_of_a_run_without_labels(colour_runs: Path, capsys: pytest.Captu
         ("done", ["--samples", "5", "--nearest", "/no/folder/a.png"], 1, "could not be written"),
         ("done", ["--samples", "5", "--fid"], 1, "pip install 'pixeltui[fid]'"),
         ("plain", ["--classify"], 2, "the model is unconditional"),
+        ("plain", ["--classify"], 2, "the run's data has no labels"),
     ],
 )
 def test_mistakes_are_one_line(
