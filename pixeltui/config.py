@@ -224,13 +224,14 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
     """The config from a TOML file, a preset and "key=value" strings; built-in default < preset < file < overrides.
 
     The preset is that of an override "preset=NAME", else `preset`, else the file's own `preset` key, else the default.
+    A string for `overrides` is one of them.
     Raises ConfigError, whose message names everything that is wrong, one line each.
     """
     problems: list[Problem] = []
     entries = toml.read_file(Path(path), problems) if path is not None else []
     if preset is not None:
         entries.append(Entry(PRESET, preset, "--preset"))
-    for override in overrides:
+    for override in [overrides] if isinstance(overrides, str) else overrides:
         entries += toml.read_override(override, Config, problems)
     layers = _preset_entries(entries, problems) + entries
     config = toml.build(Config, layers, problems)

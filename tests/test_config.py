@@ -61,6 +61,13 @@ def test_a_wrong_preset_is_told_with_its_place(value: str, wrong: str, tmp_path:
     assert str(caught.value) == f"{path}:2: {wrong}"
 
 
+def test_a_string_for_overrides_is_one_of_them() -> None:
+    assert load_config(overrides="train.steps=3") == load_config(overrides=["train.steps=3"])
+    with pytest.raises(ConfigError, match=r"did you mean 'train\.steps'") as refused:
+        load_config(overrides="train.stps=3")
+    assert len(str(refused.value).splitlines()) == 1
+
+
 def test_a_wrong_preset_among_overrides_is_told() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(preset="baselin", overrides=["preset=nonsense"])
