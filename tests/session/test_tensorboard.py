@@ -11,8 +11,8 @@ from PIL import Image
 from pixeltui import events
 from pixeltui.session import tensorboard
 from pixeltui.session.recorder import Recorder
-from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.sinks import RecordingSink
+from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.store.rundir import RunDir
 
 accumulator = pytest.importorskip(
