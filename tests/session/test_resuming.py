@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pixeltui.session.restarts import run_of_this_start
+from pixeltui.session.resuming import run_of_this_start
 
 from pixeltui.config import dump_config, load_config
 from pixeltui.store.rundir import RunDir
