@@ -1,6 +1,7 @@
 """Muon with a change: what likelihood.py's key `muon` names."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +23,12 @@ ROWS_DECAY = 0.95
 
 
 def change(optimizer: MuonAdamW, name: str) -> None:
-    """fp32: products in it; dense: kernels for each feature are AdamW's; others: see CHANGED."""
+    """fp32: products in it; kept: kernels are not decayed; dense: kernels for each feature are AdamW's; others: see
+    CHANGED."""
     if name == "fp32":
         optimizer.dtype = torch.float32
+    elif name == "kept":
+        optimizer.param_groups[-1]["weight_decay"] = 0.0
     elif name == "dense":
         kernels = optimizer.param_groups[-1]["params"]
         optimizer.param_groups[0]["params"].extend(kernel for kernel in kernels if kernel.shape[1] == 1)
@@ -36,10 +40,10 @@ def change(optimizer: MuonAdamW, name: str) -> None:
 class Polar(MuonAdamW):
     """The five steps that, together, bring singular values closest to 1 (Amsel et al. 2025, Polar Express)."""
 
-    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
+    def _update(self, kernels: list[Tensor], *options: Any) -> None:
         muon.orthogonal = polar_express
         try:
-            super()._update(kernels, gradients, lr, found_inf)
+            super()._update(kernels, *options)
         finally:
             muon.orthogonal = orthogonal
 
@@ -55,20 +59,12 @@ def polar_express(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Decayed(MuonAdamW):
-    """With weight decay of the kernels: 0.1 of the learning rate of Muon."""
-
-    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
-        torch._foreach_mul_(kernels, 1 - 0.1 * lr)
-        super()._update(kernels, gradients, lr, found_inf)
-
-
 class NorMuon(MuonAdamW):
     """The rows of an update in proportion to one over their root mean square over time (Li et al. 2025, NorMuon)."""
 
     base: Callable[..., Tensor] = staticmethod(orthogonal)
 
-    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
+    def _update(self, kernels: list[Tensor], *options: Any) -> None:
         def normed(matrices: Tensor, dtype: torch.dtype) -> Tensor:
             update = type(self).base(matrices, dtype)
             squares = update.square().mean(dim=2, keepdim=True)
@@ -83,7 +79,7 @@ class NorMuon(MuonAdamW):
 
         muon.orthogonal = normed
         try:
-            super()._update(kernels, gradients, lr, found_inf)
+            super()._update(kernels, *options)
         finally:
             muon.orthogonal = orthogonal
 
@@ -92,4 +88,4 @@ class PolarNorMuon(NorMuon):
     base = staticmethod(polar_express)
 
 
-CHANGED = {"decay": Decayed, "polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}
+CHANGED = {"polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}

@@ -20,8 +20,9 @@ MOMENTUM = 0.95
 class MuonAdamW(torch.optim.AdamW):
     """AdamW, fused, with parameters [out, in, rows, columns] of `kernels` updated by Muon as matrices [out, the rest].
 
-    The kernels' learning rate is `ratio` times the group's `lr`, so that one schedule moves both; they are not decayed.
-    Their updates, not their momenta, are computed in `dtype`.
+    The kernels' learning rate is `ratio` times the group's `lr`, so that one schedule moves both; a step takes that
+    times `weight_decay` of them (Liu et al. 2025, section 2.2). Their updates, not their momenta, are computed in
+    `dtype`.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class MuonAdamW(torch.optim.AdamW):
         groups: list[dict[str, Any]],
         *,
         ratio: float,
+        weight_decay: float,
         dtype: torch.dtype = torch.float32,
         **adamw: Any,
     ) -> None:
-        super().__init__([*groups, {"params": list(kernels), "weight_decay": 0.0}], fused=True, **adamw)
+        super().__init__([*groups, {"params": list(kernels), "weight_decay": weight_decay}], fused=True, **adamw)
         self.ratio = ratio
         self.dtype = dtype
 
@@ -42,6 +44,7 @@ class MuonAdamW(torch.optim.AdamW):
         """One update of all parameters that have a gradient; of none where `found_inf` is 1."""
         assert closure is None
         group = self.param_groups[-1]
+        lr = group["lr"] * self.ratio
         kernels = [kernel for kernel in group["params"] if kernel.grad is not None]
         gradients = [kernel.grad for kernel in kernels]
         for kernel in kernels:
@@ -53,9 +56,11 @@ class MuonAdamW(torch.optim.AdamW):
             kernel.grad = gradient
             by_shape[tuple(kernel.shape)].append((kernel, gradient))
         for pairs in by_shape.values():
-            self._update([k for k, _ in pairs], [g for _, g in pairs], group["lr"] * self.ratio, found_inf)
+            self._update([k for k, _ in pairs], [g for _, g in pairs], lr, group["weight_decay"], found_inf)
 
-    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, found_inf: Tensor | None) -> None:
+    def _update(
+        self, kernels: list[Tensor], gradients: list[Tensor], lr: float, weight_decay: float, found_inf: Tensor | None
+    ) -> None:
         """Kernels of one shape, as a batch of matrices."""
         for kernel in kernels:
             if not self.state[kernel]:
@@ -67,9 +72,12 @@ class MuonAdamW(torch.optim.AdamW):
         update = orthogonal(gradient.lerp(after, MOMENTUM).flatten(2), self.dtype).view_as(gradient)
         rows, columns = kernels[0].shape[0], kernels[0][0].numel()
         update = update * (lr * max(1.0, rows / columns) ** 0.5)
+        kept: float | Tensor = 1 - lr * weight_decay
         if found_inf is not None:
             bad = found_inf > 0
+            kept = torch.where(bad, 1.0, kept)
             update, after = torch.where(bad, 0.0, update), torch.where(bad, before, after)
+        torch._foreach_mul_(kernels, kept)
         torch._foreach_sub_(kernels, list(update.to(kernels[0].dtype).unbind(0)))
         torch._foreach_copy_(momenta, list(after.unbind(0)))
 

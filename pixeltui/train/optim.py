@@ -65,7 +65,13 @@ def make_optimizer(model: nn.Module, train: Train, dtype: torch.dtype = torch.fl
     if own:
         products = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32  # fp16 underflows
         return MuonAdamW(
-            kernels, groups, ratio=train.muon_lr / train.lr, dtype=products, lr=train.lr, betas=train.betas
+            kernels,
+            groups,
+            ratio=train.muon_lr / train.lr,
+            weight_decay=train.weight_decay,
+            dtype=products,
+            lr=train.lr,
+            betas=train.betas,
         )
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, fused=True)
 

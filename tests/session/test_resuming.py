@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from pixeltui.session.resuming import run_of_this_start
 
 from pixeltui.config import dump_config, load_config
+from pixeltui.session.resuming import run_of_this_start
 from pixeltui.store.rundir import RunDir
 
 

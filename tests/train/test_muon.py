@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixeltui.config import load_config
+from pixeltui.config import Train, load_config
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.train import state
 from pixeltui.train.muon import MuonAdamW, orthogonal
 from pixeltui.train.optim import make_optimizer
 
-TRAIN = load_config(overrides=["train.lr=0.01", "train.muon_lr=0.05", "train.weight_decay=0"]).train
+RATES = ("train.lr=0.01", "train.muon_lr=0.05")
+TRAIN, DECAYED = (load_config(overrides=[*RATES, f"train.weight_decay={share}"]).train for share in (0, 0.1))
 
 
 def small() -> ConditionalPixelCNN:
@@ -91,9 +92,31 @@ def test_products_are_in_bf16_where_those_of_the_network_are() -> None:
         assert all(tensor.dtype == torch.float32 for tensor in state.optimizer_tensors(optimizer).values())
 
 
-def test_a_step_that_is_not_finite_leaves_weights_and_state() -> None:
+@pytest.mark.parametrize("found_inf", [False, True])
+def test_kernels_lose_their_learning_rate_times_the_decay(found_inf: bool) -> None:
+    """Beside the update, which is the same; whether an infinite gradient is looked for or not."""
+    after = []
+    for train in (TRAIN, DECAYED):
+        model = small()
+        before = weights(model)
+        optimizer = make_optimizer(model, train)
+        if found_inf:
+            optimizer.found_inf = torch.zeros(())  # type: ignore[attr-defined]
+            optimizer.grad_scale = None  # type: ignore[attr-defined]
+        gradients(model, 1)
+        optimizer.step()
+        after.append(weights(model))
+    kept, decayed = after
+    for name, parameter in model.named_parameters():
+        lr = TRAIN.muon_lr if parameter.ndim == 4 and name.startswith("trunk.blocks.") else TRAIN.lr
+        lost = before[name] * lr * 0.1 if parameter.ndim >= 2 else torch.zeros_like(parameter)
+        torch.testing.assert_close(kept[name] - decayed[name], lost, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("train", [TRAIN, DECAYED], ids=["kept", "decayed"])
+def test_a_step_that_is_not_finite_leaves_weights_and_state(train: Train) -> None:
     model = small()
-    optimizer = make_optimizer(model, TRAIN)
+    optimizer = make_optimizer(model, train)
     gradients(model, 1)
     optimizer.step()
     before, moments = weights(model), {n: t.clone() for n, t in state.optimizer_tensors(optimizer).items()}
