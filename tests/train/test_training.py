@@ -1,8 +1,6 @@
 """The loop on a tiny model: what it learns, repeats, resumes, obeys and survives."""
 
-import copy
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +10,9 @@ import torch
 from harness import ListSink, start
 
 from pixeltui import events
-from pixeltui.cli import main
 from pixeltui.config import Config
-from pixeltui.core import build_model
-from pixeltui.data import load as load_data
-from pixeltui.store.rundir import RunDir
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, load
-from pixeltui.train.precision import Precision
-from pixeltui.train.processes import Processes
+from pixeltui.train.checkpoint import load
 from pixeltui.train.trainer import BAD_STEPS_IN_A_ROW, BAD_STEPS_OF_FP16, Trainer
-from pixeltui.train.update import Updater
 
 Make = Callable[..., Config]
 
@@ -132,14 +123,6 @@ def test_stopped_anywhere_and_resumed_is_bit_for_bit_the_same(tiny_config: Make,
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_micro_batches_give_the_same_training(tiny_config: Make, tmp_path: Path) -> None:
-    draws = ("model.dropout=0.2", "model.label_dropout=0.5", "data.augmentations.random_crop=1")
-    common = ("train.steps=6", "train.precision=fp32", *draws)
-    _, whole, _ = start(tiny_config(*common), tmp_path / "a")
-    _, parts, _ = start(tiny_config(*common, "train.accumulate=4"), tmp_path / "b")
-    assert list(parts.losses().values()) == pytest.approx(list(whole.losses().values()), abs=1e-5)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -200,76 +183,6 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     assert ("lr", False) in acknowledged
     assert [e.peak_lr for e in (*sink.of(events.Started), *sink.of(events.Notice))] == [config.train.lr, 1e-4]
     assert ("checkpoint", True) in acknowledged
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(trainer: Trainer, step: int) -> None:
-    update = trainer.updater.update
-
-    def killed(number: int, lr: float) -> None:
-        if number == step:
-            raise Killed
-        update(number, lr)
-
-    trainer.updater.update = killed  # type: ignore[method-assign]
-
-
-def test_a_learning_rate_that_was_set_outlives_a_kill(tiny_config: Make, tmp_path: Path) -> None:
-    """Though the step at which it was set had been saved already."""
-    keys = ("train.steps=8", "train.checkpoint_every=2", "train.schedule=constant", "train.eval_every=0")
-    config = tiny_config(*keys)
-    script = {4: [events.SaveCheckpoint(), events.SetLearningRate(lr=1e-4)]}
-    with pytest.raises(Killed):
-        start(config, tmp_path, script=script, prepare=lambda trainer: kill_at(trainer, 5))
-    _, sink, _ = start(config, tmp_path, resume=True)
-    assert {e.step: e.lr for e in sink.of(events.Step)} == dict.fromkeys((5, 6, 7, 8), 1e-4)
-
-
-def test_a_learning_rate_that_could_not_be_saved_is_saved_later(
-    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Though there is a checkpoint of the step, as it was before."""
-    full = iter([False, True])
-
-    def save(self: CheckpointStore, *arguments: Any, original: Any = CheckpointStore.save, **options: Any) -> Path:
-        if next(full, False):
-            raise CheckpointNotSaved("no room")
-        return original(self, *arguments, **options)
-
-    monkeypatch.setattr(CheckpointStore, "save", save)
-    config = tiny_config("train.steps=8", "train.checkpoint_every=0", "train.eval_every=0")
-    script = {4: [events.SaveCheckpoint(), events.SetLearningRate(lr=1e-4), events.Stop()]}
-    outcome, sink, _ = start(config, tmp_path, script=script)
-    assert outcome.state == "stopped"
-    assert any("no room" in notice.message for notice in sink.of(events.Notice))
-    tree = load(tmp_path / "run" / "checkpoints" / "last.safetensors")[1]
-    assert tree["progress"]["lr"] == 1e-4
-
-
-def test_a_learning_rate_asked_for_on_resuming_is_taken(tiny_config: Make, tmp_path: Path) -> None:
-    """Though the config has had it all along, and another was set meanwhile."""
-    keys = ("train.steps=4", "train.schedule=constant", "train.eval_every=0")
-    lr = tiny_config(*keys).train.lr
-    start(tiny_config(*keys), tmp_path, script={1: [events.SetLearningRate(lr=1e-4)], 2: [events.Stop()]})
-    for words, expected in (([], 1e-4), (["--set", f"train.lr={lr}"], lr)):
-        shutil.copytree(tmp_path / "run", tmp_path / "runs" / f"copy{len(words)}")
-        command = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", "--resume", f"copy{len(words)}", *words]
-        assert main(command) == 0
-        found = RunDir.open(tmp_path / "runs" / f"copy{len(words)}").read_events()[0]
-        assert [e.lr for e in found if isinstance(e, events.Step)][-2:] == [expected, expected]
-
-
-def test_a_learning_rate_asked_for_on_resuming_outlives_a_kill(tiny_config: Make, tmp_path: Path) -> None:
-    keys = ("train.steps=8", "train.schedule=constant", "train.eval_every=0", "train.checkpoint_every=0")
-    config = tiny_config(*keys)
-    start(config, tmp_path, script={2: [events.SetLearningRate(lr=1e-4), events.Stop()]})
-    with pytest.raises(Killed):
-        start(config, tmp_path, resume=True, sets_lr=True, prepare=lambda trainer: kill_at(trainer, 5))
-    _, sink, _ = start(config, tmp_path, resume=True)
-    assert {e.lr for e in sink.of(events.Step)} == {config.train.lr}
 
 
 def test_a_save_that_is_due_waits_for_a_good_step(tiny_config: Make, tmp_path: Path) -> None:
@@ -369,29 +282,3 @@ def test_resume_refuses_other_data(tiny_config: Make, tmp_path: Path) -> None:
     other = tiny_config("train.steps=4", "data.split_seed=5")
     with pytest.raises(Exception, match="not the one that run run trains on"):
         start(other, tmp_path, resume=True)
-
-
-class OneOf(Processes):
-    def __init__(self, rank: int, count: int) -> None:
-        self.rank, self.count = rank, count
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "count", "accumulate"), [(48, 8, 4), (64, 6, 8), (64, 3, 16), (25, 2, 5), (9, 4, 9), (16, 1, 4)]
-)
-def test_processes_share_each_micro_batch_and_none_has_more_to_do(
-    tiny_config: Make, batch_size: int, count: int, accumulate: int
-) -> None:
-    config = tiny_config(f"train.batch_size={batch_size}")
-    data = load_data(config.data)
-    model = build_model(config, data.image_shape, data.levels, data.num_classes)
-    parts = []
-    for rank in range(count):
-        updater = Updater(config, model, copy.deepcopy(model), data, Precision("fp32", torch.device("cpu")))
-        updater.processes, updater.accumulate = OneOf(rank, count), accumulate
-        parts.append(updater._parts)
-        assert updater.share_size == pytest.approx(batch_size / count, abs=2)
-    together = [sorted(place for part in each for place in part) for each in zip(*parts, strict=True)]
-    assert [place for each in together for place in each] == list(range(batch_size))
-    assert len(together) == min(accumulate, batch_size // count)
-    assert max(map(len, together)) - min(map(len, together)) <= 1
