@@ -18,7 +18,7 @@ def runs(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("diverged")
     for name, lr in (("far", "3e3"), ("lost", "1e10")):
         words = [*tiny_arguments(tiny_npz), "--name", name]
-        for one in ("train.steps=4", f"train.lr={lr}", f"train.muon_lr={lr}"):
+        for one in ("train.steps=4", f"train.lr={lr}", f"train.muon_lr={lr}", "train.weight_decay=0"):
             words += ["--set", one]
         main(["--no-ui", "--runs-dir", str(folder), "train", *words])
     return folder
