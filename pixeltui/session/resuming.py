@@ -77,7 +77,7 @@ def run_of_this_start(runs_dir: Path, name: str | None, config: Config, start: s
     """The newest run that processes trained before torchrun started them again.
 
     A job before may have had the same --rdzv-id: its runs have another `start`, and are none of these processes',
-    unless they are of the very same config.
+    unless they are of the very same config. A process alone does not know its `start`.
     """
     found = []
     for path in run_paths(runs_dir):
@@ -86,6 +86,6 @@ def run_of_this_start(runs_dir: Path, name: str | None, config: Config, start: s
             meta = run.meta()
             if meta.get("job") != launch.job_id() or name not in (None, path.name):
                 continue
-            if (start and meta.get("start") == start) or run.config() == config:
+            if not start or meta.get("start") == start or run.config() == config:
                 found.append((meta.get("created", 0), path))
     return RunDir.open(max(found)[1]) if found else None

@@ -143,7 +143,7 @@ def _claim(
         run: RunDir | None = find_run(request.runs_dir, request.resume)
     elif processes.again:
         run = run_of_this_start(request.runs_dir, request.name, config, processes.start)
-        config = config if run is None else run.config(resumed=True)
+        config = run.config(resumed=True) if run is not None and processes.start else config
     else:
         run = None
     if run is not None:
