@@ -158,9 +158,7 @@ class Updater:
                     raise
             # Not in the handler: there the exception still holds the tensors of the step that did not fit.
             self._recorded.forget()
-            self.optimizer.zero_grad(set_to_none=True)
-            for buffer, before in zip(self._norm_buffers, buffers, strict=True):
-                buffer.copy_(before)
+            self._forget(buffers)
             torch.cuda.empty_cache()
             self.accumulate = min(2 * self.accumulate, len(images))
 
@@ -195,10 +193,14 @@ class Updater:
         """
         buffers = [buffer.clone() for buffer in self._norm_buffers]
         self._gradients(*self.batch(step), step)
+        self._forget(buffers)
+        self._unordered = False
+
+    def _forget(self, buffers: list[Tensor]) -> None:
+        """Gradients there are; buffers become what they were."""
         self.optimizer.zero_grad(set_to_none=True)
         for buffer, before in zip(self._norm_buffers, buffers, strict=True):
             buffer.copy_(before)
-        self._unordered = False
 
     def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
         """Gradients of the mean loss of the whole batch, in every process; returns that loss, fp32 []."""
