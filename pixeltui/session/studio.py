@@ -17,7 +17,7 @@ from pixeltui.errors import printable
 from pixeltui.session import wishes
 from pixeltui.session.wishes import AnyAnswer, AnyWish, Draw, Find, Inspect, Keep, Refused, Rows, Score, Stop
 
-NICE: Final = 15
+NICE: Final = 10
 AnyWishType = TypeVar("AnyWishType", Draw, Find, Score, Inspect, Keep, Stop)
 
 
@@ -57,14 +57,14 @@ class Studio:
         return self._last_id
 
     def be_gentle(self) -> None:
-        """A run trains on this machine: it comes first, from now on."""
+        """A run trains on this machine: it comes first from now on, but for the import of torch, which is awaited."""
         if not self._gentle:
             self._gentle = True
             self._renice()
 
     def _renice(self) -> None:
         pid = self.pid
-        if self._gentle and pid is not None:
+        if self._gentle and self._answered and pid is not None:
             # By its group, which it is alone in: on Linux the process alone would mean its main thread.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PGRP, pid, max(NICE, os.getpriority(os.PRIO_PGRP, pid)))
@@ -104,7 +104,6 @@ class Studio:
             start_new_session=True,  # ctrl+c in the terminal is not for it; a group of its own
         )
         self._process, self._answered = process, False
-        self._renice()
         threading.Thread(target=self._write, args=(process, self._wishes), daemon=True).start()
         threading.Thread(target=self._read, args=(process, self._generation, story), daemon=True).start()
 
@@ -121,7 +120,9 @@ class Studio:
             with contextlib.suppress(OSError, ValueError, msgspec.DecodeError):
                 while (answer := wishes.read_answer(process.stdout)) is not None:  # type: ignore[arg-type]
                     self._answers.append((generation, answer))
-                    self._answered |= not isinstance(answer, wishes.Progress)
+                    if not self._answered and not isinstance(answer, wishes.Progress):
+                        self._answered = True
+                        self._renice()
             process.kill()
             status = process.wait()
             story.seek(max(0, story.tell() - 4000))

@@ -141,7 +141,7 @@ def test_an_error_in_training_is_shown_with_what_to_do(tmp_path: Path) -> None:
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
         screen = screen_of(app)
         await until(pilot, lambda: screen.watched.state == "failed")
-        await until(pilot, lambda: any("no[red].npz" in str(line) for line in screen.query_one(LogPane).lines))
+        await until(pilot, lambda: "no[red].npz" in "".join(line.text for line in screen.query_one(LogPane).lines))
         await pilot.press("q")
         assert app.return_value == "quit"
 

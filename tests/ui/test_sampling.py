@@ -199,7 +199,7 @@ def test_a_run_that_trains_elsewhere_comes_first(runs_copy: Path) -> None:
             await until(pilot, lambda: drawn(screen), 120)
             pid = screen.app.studio.pid
             assert pid is not None
-            await until(pilot, lambda: os.getpriority(os.PRIO_PROCESS, pid) >= 15)
+            await until(pilot, lambda: os.getpriority(os.PRIO_PROCESS, pid) >= 10)
             await pilot.press("n")
             await until(pilot, lambda: drawn(screen), 120)
 
@@ -332,7 +332,7 @@ def test_drawing_beside_a_training_in_this_process(tiny_npz: Path, tmp_path: Pat
         await until(pilot, lambda: drawn(screen), 60)
         pid = app.studio.pid
         assert pid is not None
-        await until(pilot, lambda: os.getpriority(os.PRIO_PROCESS, pid) >= 15)
+        await until(pilot, lambda: os.getpriority(os.PRIO_PROCESS, pid) >= 10)
         before = training.watched.view.step
         await pilot.press("escape")
         assert app.screen is training
