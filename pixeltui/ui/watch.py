@@ -30,6 +30,8 @@ class Fold:
         self.lines: deque[tuple[str, str]] = deque(maxlen=MOST_LINES)
         """(level, text)"""
         self.lines_seen = 0
+        self._told = ""
+        """by the newest notice"""
 
     def add(self, events: list[AnyEvent], *, told: bool = True) -> bool:
         """Whether points went away from the curves. told: whether these events have lines."""
@@ -43,15 +45,17 @@ class Fold:
     def _log(self, event: AnyEvent) -> None:
         total = self.view.started.total_steps if self.view.started else 0
         text = describe(event, total)
-        level: str = event.level if isinstance(event, Notice) else "info"
+        level = "info"
         match event:
             case StateChanged(state=state, reason=reason) if not text:
-                text = f"{state}{f': {reason}' if reason not in ('', 'started', 'resumed') else ''}"
+                text = f"{state}{f': {reason}' if reason not in ('', 'started', 'resumed', self._told) else ''}"
                 level = "error" if state == "failed" else "state"
             case Acknowledged(ok=False):
                 text, level = f"{event.command} refused: {event.message}", "warning"
             case Started():
                 level = "state"
+            case Notice():
+                level, self._told = event.level, event.message
             case _:
                 pass
         if text:

@@ -134,6 +134,10 @@ def test_detaching_leaves_training_alone(console: Callable[..., Console]) -> Non
     drive(app, script)
 
 
+def log(screen: TrainingScreen) -> str:
+    return "".join(line.text for line in screen.query_one(LogPane).lines)
+
+
 def test_an_error_in_training_is_shown_with_what_to_do(tmp_path: Path) -> None:
     request = TrainRequest(runs_dir=tmp_path, preset="quick", overrides=(f"data.name={tmp_path}/no[red].npz",))
     app = Console(tmp_path, request=request)
@@ -141,7 +145,8 @@ def test_an_error_in_training_is_shown_with_what_to_do(tmp_path: Path) -> None:
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
         screen = screen_of(app)
         await until(pilot, lambda: screen.watched.state == "failed")
-        await until(pilot, lambda: "no[red].npz" in "".join(line.text for line in screen.query_one(LogPane).lines))
+        await until(pilot, lambda: log(screen).endswith("failed"))
+        assert log(screen).count("no[red].npz") == 1
         await pilot.press("q")
         assert app.return_value == "quit"
 
