@@ -38,7 +38,7 @@ from pixeltui.train.optim import Ema, lr_at
 from pixeltui.train.precision import pick_device, pick_precision, set_up
 from pixeltui.train.update import Updater
 
-SCALED = ["model.blocks=6", "train.batch_size=8", "train.ema_decay=0.995"]
+SCALED = ["model.blocks=6", "train.batch_size=8", "train.ema_decay=0.99"]
 SCALED_DECAY = "train.weight_decay=0.1"
 """of presets with Muon: their steps are a fifteenth of the preset's"""
 SCALED_CHANNELS = {"depthwise": 80, "single_stack": 48}
@@ -147,7 +147,7 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
     precision = pick_precision(config.train.precision, device)
     updater = Updater(config, model, copy.deepcopy(model), data, precision)
     if isinstance(updater.optimizer, muon.MuonAdamW):
-        change(updater.optimizer, tries.muon)
+        change(updater.optimizer, model, tries.muon)
     muon.MOMENTUM = float(tries.momentum or MOMENTUM)
     averages = {float(decay): Ema(model, copy.deepcopy(model)) for decay in tries.averages.split(",") if decay}
     images = data.val if split == "val" else data.test

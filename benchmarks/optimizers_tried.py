@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixeltui.train import muon
 from pixeltui.train.muon import MuonAdamW, orthogonal
@@ -22,19 +22,42 @@ SAFETY = 1.01
 ROWS_DECAY = 0.95
 
 
-def change(optimizer: MuonAdamW, name: str) -> None:
-    """fp32: products in it; kept: kernels are not decayed; dense: kernels for each feature are AdamW's; others: see
-    CHANGED."""
-    if name == "fp32":
+PARTS = {
+    "first": ("trunk.first.", "trunk.vertical_first.", "trunk.horizontal_first."),
+    "skip": ("trunk.near.",),
+    "blocks": ("trunk.blocks.",),
+    "attention": ("trunk.attention.",),
+    "hidden": ("head.hidden.",),
+    "out": ("head.out.",),
+    "near": ("head.near.",),
+}
+"""kernels by name"""
+
+
+def change(optimizer: MuonAdamW, model: nn.Module, name: str) -> None:
+    """fp32: products in it; kept: kernels are not decayed; dense: kernels for each feature are AdamW's; with:PARTS,
+    without:PARTS: kernels that are Muon's beside the others, or AdamW's; others: see CHANGED."""
+    changed, _, parts = name.partition(":")
+    if parts:
+        beginnings = tuple(beginning for part in parts.split(",") for beginning in PARTS[part])
+        kernels = [p for name, p in model.named_parameters() if p.ndim == 4 and name.startswith(beginnings)]
+        move(optimizer, kernels, to=-1 if changed == "with" else 0)
+    elif name == "fp32":
         optimizer.dtype = torch.float32
     elif name == "kept":
         optimizer.param_groups[-1]["weight_decay"] = 0.0
     elif name == "dense":
-        kernels = optimizer.param_groups[-1]["params"]
-        optimizer.param_groups[0]["params"].extend(kernel for kernel in kernels if kernel.shape[1] == 1)
-        optimizer.param_groups[-1]["params"] = [kernel for kernel in kernels if kernel.shape[1] > 1]
+        move(optimizer, [kernel for kernel in optimizer.param_groups[-1]["params"] if kernel.shape[1] == 1], to=0)
     elif name:
         optimizer.__class__ = CHANGED[name]
+
+
+def move(optimizer: MuonAdamW, parameters: list[nn.Parameter], to: int) -> None:
+    """To the group of that number: 0 AdamW's that is decayed, -1 Muon's."""
+    moved = {id(parameter) for parameter in parameters}
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in moved]
+    optimizer.param_groups[to]["params"].extend(parameters)
 
 
 class Polar(MuonAdamW):
@@ -88,4 +111,14 @@ class PolarNorMuon(NorMuon):
     base = staticmethod(polar_express)
 
 
-CHANGED = {"polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}
+class Spectral(MuonAdamW):
+    """1x1 kernels times sqrt(rows / columns) where that is below 1, too (Yang et al. 2023)."""
+
+    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, *options: Any) -> None:
+        rows, columns = kernels[0].shape[0], kernels[0][0].numel()
+        if kernels[0][0, 0].numel() == 1 and columns > rows:
+            lr *= (rows / columns) ** 0.5
+        super()._update(kernels, gradients, lr, *options)
+
+
+CHANGED = {"spectral": Spectral, "polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}

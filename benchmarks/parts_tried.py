@@ -58,6 +58,9 @@ def register() -> None:
         "depthwise_both": "DepthwiseBoth",
         "depthwise_inside_quarter": "DepthwiseInsideQuarter",
         "depthwise_dilated": "DepthwiseDilated",
+        "depthwise_white": "White",
+        "depthwise_white_start": "WhiteStart",
+        "depthwise_white_skip": "WhiteSkip",
     }.items():
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
@@ -259,6 +262,78 @@ class FirstOfPlaces(MaskedConv2d):
     def forward(self, x: Tensor) -> Tensor:
         features = super().forward(x)
         return features + (self.row[:, : x.shape[2], None] + self.column[:, None, : x.shape[3]]).to(features.dtype)
+
+
+class White(DepthwiseStack):
+    """The first kernel is learnt as one of pixels made white (LeCun et al. 1998, Efficient BackProp, section 4.3)."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.first = ConvOfWhite(image_channels, model.channels, model.first_kernel)
+
+    def packed(self, dtype: torch.dtype) -> None:
+        return None
+
+
+class WhiteSkip(White):
+    """The linear skip too."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        self.near = LinearSkipOfWhite(image_channels, model)
+
+
+class WhiteStart(DepthwiseStack):
+    """The first kernel starts as random functions of pixels made white."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        white = ConvOfWhite(image_channels, model.channels, model.first_kernel)
+        with torch.no_grad():
+            self.first.weight.copy_(white.kernel())
+            self.first.bias.zero_()
+
+
+class ConvOfWhite(MaskedConv2d):
+    """Of type A; its weight times Σ^-1/2 is the kernel, Σ being how the pixels that it sees hang together."""
+
+    BESIDE = 0.95
+    """correlation of neighbouring pixels of a photograph; its powers are those of pixels further apart"""
+    WITHIN = 0.92
+    """of the channels of a pixel"""
+    white: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__("A", in_channels, out_channels, kernel_size)
+        init_conv_(self)
+        places = self.mask.nonzero().double()
+        pixels = self.BESIDE ** torch.cdist(places, places)
+        within = torch.full((in_channels, in_channels), self.WITHIN, dtype=torch.float64).fill_diagonal_(1)
+        values, vectors = torch.linalg.eigh(torch.kron(within, pixels))
+        live = self.mask.bool().expand(in_channels, -1, -1).flatten()
+        white = torch.zeros(len(live), len(live))
+        white[live[:, None] & live] = ((vectors / values.sqrt()) @ vectors.T).float().flatten()
+        self.register_buffer("white", white, persistent=False)
+
+    def kernel(self) -> Tensor:
+        with fp32(self.weight.device):
+            return (self.weight.flatten(1) @ self.white).view_as(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.kernel_size // 2
+        return F.conv2d(F.pad(x, (half, half, half, 0)), self.kernel().to(x.dtype), self.bias)
+
+
+class LinearSkipOfWhite(nn.Module):
+    def __init__(self, image_channels: int, model: Model) -> None:
+        super().__init__()
+        self.conv = ConvOfWhite(image_channels, model.linear_skip, model.first_kernel)
+
+    def forward(self, above: Tensor, left: Tensor, features: Tensor) -> Tensor:
+        with fp32(above.device):
+            # the image again, but for its last pixel, which nothing sees
+            rows = torch.cat([above[:, :, 1:], F.pad(left[:, :, -1:, 1:], (0, 1))], dim=2)
+            return torch.cat([features.float(), self.conv(rows.float())], dim=1)
 
 
 class DepthwiseTimes(DepthwiseStack):

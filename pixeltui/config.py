@@ -125,7 +125,9 @@ class Train(Table, frozen=True, kw_only=True):
     ] = False
     optimizer: Annotated[
         Literal["adam", "adamw", "muon"],
-        Meta(description="muon (for the blocks' kernels, adamw for the rest), adamw (decoupled decay) or adam (L2)"),
+        Meta(
+            description="muon (of kernels that give features, adamw of the rest), adamw (decoupled decay) or adam (L2)"
+        ),
     ] = "muon"
     lr: Annotated[float, Meta(gt=0, description="peak learning rate of adam and adamw")] = 2e-3
     muon_lr: Annotated[

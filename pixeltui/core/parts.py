@@ -72,6 +72,10 @@ class Head(nn.Module, ABC):
         self.image_channels = image_channels
         self.levels = levels
 
+    def hidden_kernels(self) -> list[Tensor]:
+        """[C', C, rows, columns]: those that give features, not parameters. Muon updates them, as the trunk's."""
+        return []
+
     @abstractmethod
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
         """Parameters [B, P, H, W] of the distribution, given the image x, scaled, [B, C, H, W]."""

@@ -1,4 +1,4 @@
-"""Muon for the kernels of a model's blocks, AdamW for everything else, as one optimizer with one state.
+"""Muon for the kernels that give features, AdamW for everything else, as one optimizer with one state.
 
 Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": the momentum of a matrix, made nearly
 orthogonal by five Newton-Schulz steps, is the update. torch.optim.Muon takes matrices only, came with torch 2.9 and

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.config import Train
+from pixeltui.core import ConditionalPixelCNN
 from pixeltui.train.muon import MuonAdamW
 
 
@@ -49,15 +50,16 @@ def _floats(model: nn.Module) -> list[Tensor]:
 
 
 def make_optimizer(model: nn.Module, train: Train, dtype: torch.dtype = torch.float32) -> torch.optim.Optimizer:
-    """Adam, AdamW or Muon, fused. AdamW decays matrices and kernels, not biases and gains; Muon takes the kernels of
-    the trunk's blocks, AdamW the rest. dtype: that of the network's products; Muon's are in it where it is bf16.
+    """Adam, AdamW or Muon, fused. AdamW decays matrices and kernels, not biases and gains. Muon takes the kernels that
+    give features, of the trunk and inside the head, AdamW the rest. dtype: that of the network's products, which Muon's
+    are in where it is bf16.
     """
     if train.optimizer == "adam":
         return torch.optim.Adam(
             model.parameters(), lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True
         )
-    kernels = [p for name, p in model.named_parameters() if p.ndim == 4 and name.startswith("trunk.blocks.")]
-    own = {id(p) for p in kernels} if train.optimizer == "muon" else set()
+    kernels = _kernels_of_features(model) if train.optimizer == "muon" else []
+    own = {id(p) for p in kernels}
     decayed = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in own]
     kept = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": kept, "weight_decay": 0.0}]
@@ -74,6 +76,12 @@ def make_optimizer(model: nn.Module, train: Train, dtype: torch.dtype = torch.fl
             betas=train.betas,
         )
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, fused=True)
+
+
+def _kernels_of_features(model: nn.Module) -> list[Tensor]:
+    if not isinstance(model, ConditionalPixelCNN):
+        return []
+    return [*(p for p in model.trunk.parameters() if p.ndim == 4), *model.head.hidden_kernels()]
 
 
 def moments_of(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, tuple[str, ...]]]:

@@ -39,6 +39,9 @@ TRUNKS = (
     "depthwise_inside_quarter",
     "depthwise_both",
     "depthwise_dilated",
+    "depthwise_white",
+    "depthwise_white_start",
+    "depthwise_white_skip",
 )
 
 

@@ -23,6 +23,10 @@ def small() -> ConditionalPixelCNN:
     return build_model(load_config(overrides=keys), (3, 5, 4), 16, 2)
 
 
+def of_muon(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim == 4 and name not in ("head.out.weight", "head.near.weight")
+
+
 def gradients(model: ConditionalPixelCNN, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(16, (2, 3, 5, 4), generator=generator, dtype=torch.uint8)
@@ -49,7 +53,7 @@ def test_orthogonal_keeps_singular_vectors_and_evens_out_singular_values(dtype: 
         assert float(diagonal.max()) < 1.3
 
 
-def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under_adamw() -> None:
+def test_kernels_that_give_features_move_by_orthogonal_matrices_and_the_rest_as_under_adamw() -> None:
     model = small()
     twin = copy.deepcopy(model)
     optimizer = make_optimizer(model, TRAIN)
@@ -62,7 +66,7 @@ def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under
     adamw.step()
     kernels = 0
     for name, parameter in model.named_parameters():
-        if parameter.ndim == 4 and name.startswith("trunk.blocks."):
+        if of_muon(name, parameter):
             kernels += 1
             moved = (before[name] - parameter.detach()).flatten(1)
             scale = 0.05 * max(1.0, moved.shape[0] / moved.shape[1]) ** 0.5
@@ -72,7 +76,21 @@ def test_kernels_of_the_blocks_move_by_orthogonal_matrices_and_the_rest_as_under
             torch.testing.assert_close(moved, wanted, atol=1e-3, rtol=0)
         else:
             assert torch.equal(parameter, twin.get_parameter(name)), name
-    assert kernels == 9  # five a block, but for the last block's vertical stack
+    # Five a block, but for the last block's vertical stack; two at the start, two of the linear skip, one in the head.
+    assert kernels == 14
+
+
+def test_what_makes_logits_is_adamws() -> None:
+    for keys in (["model.channel_autoregressive=false"], []):
+        model = build_model(
+            load_config(overrides=["model.head=categorical", "model.blocks=1", "model.channels=8", *keys])
+        )
+        optimizer = make_optimizer(model, TRAIN)
+        assert isinstance(optimizer, MuonAdamW)
+        own = {id(parameter) for parameter in optimizer.param_groups[-1]["params"]}
+        others = {name for name, p in model.named_parameters() if p.ndim == 4 and id(p) not in own}
+        assert others
+        assert all(name.endswith("out.weight") and name.startswith("head.") for name in others)
 
 
 def test_products_are_in_bf16_where_those_of_the_network_are() -> None:
@@ -108,7 +126,7 @@ def test_kernels_lose_their_learning_rate_times_the_decay(found_inf: bool) -> No
         after.append(weights(model))
     kept, decayed = after
     for name, parameter in model.named_parameters():
-        lr = TRAIN.muon_lr if parameter.ndim == 4 and name.startswith("trunk.blocks.") else TRAIN.lr
+        lr = TRAIN.muon_lr if of_muon(name, parameter) else TRAIN.lr
         lost = before[name] * lr * 0.1 if parameter.ndim >= 2 else torch.zeros_like(parameter)
         torch.testing.assert_close(kept[name] - decayed[name], lost, atol=1e-6, rtol=1e-4)
 

@@ -32,6 +32,10 @@ class CategoricalHead(Head):
             self.hidden = MaskedConv2d("B", channels, hidden, 1)
             self.out = MaskedConv2d("B", hidden, image_channels * levels, 1)
 
+    def hidden_kernels(self) -> list[Tensor]:
+        nets = [net for net in self.channel_nets if isinstance(net, ChannelNet)]
+        return [conv.weight for net in nets for conv in (net.first, net.hidden)] if nets else [self.hidden.weight]
+
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
         if not self.in_order:
             return self._independent(features)

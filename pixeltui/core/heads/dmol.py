@@ -71,6 +71,9 @@ class LogisticMixtureHead(Head):
             if self.near is not None:
                 self.near.weight.zero_()
 
+    def hidden_kernels(self) -> list[Tensor]:
+        return [self.hidden.weight]
+
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
         return self._params(features)
 
