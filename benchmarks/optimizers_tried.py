@@ -111,14 +111,4 @@ class PolarNorMuon(NorMuon):
     base = staticmethod(polar_express)
 
 
-class Spectral(MuonAdamW):
-    """1x1 kernels times sqrt(rows / columns) where that is below 1, too (Yang et al. 2023)."""
-
-    def _update(self, kernels: list[Tensor], gradients: list[Tensor], lr: float, *options: Any) -> None:
-        rows, columns = kernels[0].shape[0], kernels[0][0].numel()
-        if kernels[0][0, 0].numel() == 1 and columns > rows:
-            lr *= (rows / columns) ** 0.5
-        super()._update(kernels, gradients, lr, *options)
-
-
-CHANGED = {"spectral": Spectral, "polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}
+CHANGED = {"polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}

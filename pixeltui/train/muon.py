@@ -21,8 +21,8 @@ class MuonAdamW(torch.optim.AdamW):
     """AdamW, fused, with parameters [out, in, rows, columns] of `kernels` updated by Muon as matrices [out, the rest].
 
     The kernels' learning rate is `ratio` times the group's `lr`, so that one schedule moves both; a step takes that
-    times `weight_decay` of them (Liu et al. 2025, section 2.2). Their updates, not their momenta, are computed in
-    `dtype`.
+    times `weight_decay` of them (Liu et al. 2025, section 2.2). Updates are of a size sqrt(out / the rest) (Yang et al.
+    2023, condition 1), and computed in `dtype`, not so the momenta.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class MuonAdamW(torch.optim.AdamW):
         after = before.lerp(gradient, 1 - MOMENTUM)
         update = orthogonal(gradient.lerp(after, MOMENTUM).flatten(2), self.dtype).view_as(gradient)
         rows, columns = kernels[0].shape[0], kernels[0][0].numel()
-        update = update * (lr * max(1.0, rows / columns) ** 0.5)
+        update = update * (lr * (rows / columns) ** 0.5)
         kept: float | Tensor = 1 - lr * weight_decay
         if found_inf is not None:
             bad = found_inf > 0

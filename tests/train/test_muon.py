@@ -69,7 +69,7 @@ def test_kernels_that_give_features_move_by_orthogonal_matrices_and_the_rest_as_
         if of_muon(name, parameter):
             kernels += 1
             moved = (before[name] - parameter.detach()).flatten(1)
-            scale = 0.05 * max(1.0, moved.shape[0] / moved.shape[1]) ** 0.5
+            scale = 0.05 * (moved.shape[0] / moved.shape[1]) ** 0.5
             assert parameter.grad is not None
             wanted = orthogonal(parameter.grad.flatten(1)[None])[0] * scale
             # five steps magnify what is small by 3.4 each, rounding too
@@ -104,7 +104,8 @@ def test_products_are_in_bf16_where_those_of_the_network_are() -> None:
         name = "trunk.blocks.0.vertical_conv.weight"
         kernel = model.get_parameter(name)
         assert kernel.grad is not None
-        moved = (before[name] - kernel.detach()).flatten(1) / 0.05
+        moved = (before[name] - kernel.detach()).flatten(1)
+        moved /= 0.05 * (moved.shape[0] / moved.shape[1]) ** 0.5
         error = (moved - orthogonal(kernel.grad.flatten(1)[None])[0]).abs().max()
         assert least <= float(error) < most
         assert all(tensor.dtype == torch.float32 for tensor in state.optimizer_tensors(optimizer).values())
