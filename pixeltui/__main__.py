@@ -1,8 +1,6 @@
 """`python -m pixeltui`, which is also what torchrun starts."""
 
-import sys
-
-from pixeltui.cli import main
+from pixeltui.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -8,9 +8,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from pixeltui import __version__
+from pixeltui import __version__, launch
 from pixeltui.commands import options
 from pixeltui.errors import UserError, printable_lines
 
@@ -88,6 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def run() -> NoReturn:
+    """The program. One of several processes ends without the interpreter's clean-up: threads of torch's that still let
+    go of what they exchanged can abort it then, and torchrun takes a run that has finished for failed."""
+    status = main()
+    if launch.several():
+        os._exit(status)
+    sys.exit(status)
+
+
 def _await_training() -> dict[signal.Signals, Any]:
     """Until there is a run to save, a stop ends the process without a word; SLURM's warning, and the wish to see where
     it hangs, do nothing.
@@ -140,4 +149,4 @@ def _failed(message: str, status: int, debug: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

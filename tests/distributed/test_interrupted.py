@@ -50,6 +50,16 @@ def test_three_processes_that_go_on_are_bit_for_bit_those_that_never_stopped(sta
     assert [name for name in never_stopped if not torch.equal(never_stopped[name], went_on[name])] == []
 
 
+@pytest.mark.parametrize(("count", "status"), [("2", 0), ("1", -signal.SIGABRT)])
+def test_one_of_several_processes_ends_before_anything_can_abort_it(count: str, status: int, tmp_path: Path) -> None:
+    """As threads of torch's may, once in a while, while the interpreter cleans up."""
+    code = "import atexit, os; from pixeltui.cli import run; atexit.register(os.abort); run()"
+    command = [sys.executable, "-c", code, "--runs-dir", str(tmp_path), "runs", "list"]
+    done = subprocess.run(command, env={**os.environ, "WORLD_SIZE": count}, capture_output=True, check=False)
+    assert done.returncode == status
+    assert done.stdout.startswith(b"no runs in")
+
+
 def test_a_hang_up_of_torchrun_stops_with_a_checkpoint(start: Start, tmp_path: Path) -> None:
     """It hands the signal on, waits for half a minute, and kills."""
     two = start(*settings(*NEVER), "--name", "run")
