@@ -139,7 +139,8 @@ class Budget:
 
 
 def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: str, curve: bool) -> dict[str, Any]:
-    """Trains for so long; bits/dim of EMA and raw weights on the split, with the standard error of the first."""
+    """Trains for so long; bits/dim of EMA and raw weights on the split, with the standard error of the first, and of
+    the EMA on as many images that were trained on."""
     torch.manual_seed(config.train.seed)
     device = data.train.images.device
     set_up(deterministic=False)
@@ -174,6 +175,7 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
         "bits_per_dim": round(mean, 4),
         "bits_per_dim_se": round(error, 4),
         "raw_bits_per_dim": round(bits_per_dim(model, images)[0], 4),
+        "train_bits_per_dim": round(bits_per_dim(updater.average, data.train.spread(len(images)))[0], 4),
         "parameters": sum(p.numel() for p in model.parameters()),
         "gflop_per_image": round(forward_gflop(updater.average, data), 4),
         "images_seen": step * size,

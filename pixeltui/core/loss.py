@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Score = Callable[[Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -51,16 +53,20 @@ class PixelCNNLoss(nn.Module):
     def forward(self, model: nn.Module | Tensor, x: Tensor, labels: Tensor | None = None) -> Loss:
         """model: one, or its parameters [B, P, H, W] for x. x: uint8 [B, C, H, W]. labels: int64 [B], None for p(x)."""
         if isinstance(model, nn.Module):
-            return Loss(-_scorer(model)(model(x, labels), x).mean())
+            return self._mean(_scorer(model), model(x, labels), x)
         if self._score is None:
             raise ValueError(
                 "to score a model's output: PixelCNNLoss(model)(output, x), or PixelCNNLoss()(model, x, labels)"
             )
-        return Loss(-self._score(model, x).mean())
+        return self._mean(self._score, model, x)
+
+    @staticmethod
+    def _mean(score: Score, params: Tensor, x: Tensor) -> Loss:
+        return Loss(-score(params, x).mean() / x.shape[1])
 
 
-def _scorer(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """`score` of the model itself, which DistributedDataParallel has inside."""
+def _scorer(model: nn.Module) -> Score:
+    """`score_pixels` of the model itself, which DistributedDataParallel has inside."""
     inner: Any = getattr(model, "module", model)
-    score: Callable[[Tensor, Tensor], Tensor] = inner.score
+    score: Score = inner.score_pixels
     return score

@@ -87,6 +87,10 @@ class Head(nn.Module, ABC):
         A gradient reaches x only as the condition of later channels, never as the level that is scored.
         """
 
+    def pixel_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """[B, H, W]: log_prob summed over the channels, for a loss; a head may have a shorter way."""
+        return self.log_prob(params, x).sum(1)
+
     @abstractmethod
     def level_log_probs(self, features: Tensor, earlier: Tensor) -> Tensor:
         """[B, L]: of every level of channel c, given features [B, D] and the c channels before it, int64 [B, c]."""

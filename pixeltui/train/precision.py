@@ -17,7 +17,7 @@ SMALL = 1 << 18
 """features of a batch in a layer"""
 
 STEPS_WORTH_COMPILING = 20_000
-"""of a run: to compile takes half a minute, and saves the default 1 ms a step of 64 images on an H200"""
+"""of a run: to compile takes half a minute, and saves the default 2 ms a step of 64 images on an H200"""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 

@@ -1,4 +1,4 @@
-"""Forward pass, loss and gradients of a batch as one CUDA graph: thousands of kernels for the price of one launch.
+"""A training step, from the forward pass to the new weights, as one CUDA graph: thousands of kernels, one launch.
 
 Without it a step of up to about 64 images waits for the CPU that launches them.
 """
@@ -11,17 +11,20 @@ from torch import Tensor, nn
 
 Gradients = Callable[[Tensor, Tensor | None], Tensor]
 """From images and labels to the loss, fp32 []; leaves the gradients in the parameters"""
+Change = Callable[[Tensor], Tensor]
+"""By these gradients and that loss to new weights; returns the norm of the gradients, fp32 []"""
 WARM_UP = 3
 """batches that are computed as they are before one is recorded: cuDNN tries its algorithms in the first"""
 MOST_MEMORY = 0.4
 """of the GPU's, which what is recorded may keep for itself: evaluation and samples need some too"""
 
 
-class RecordedGradients:
-    """Computes as `gradients` does, from the fourth batch of a shape on by the graph of that one.
+class RecordedStep:
+    """Computes as `gradients` and `change` do, from the fourth batch of a shape on by the graph of that one.
 
-    What `gradients` reads beside its arguments must lie where it lay when it was recorded: weights, buffers, draws.
-    It is given anew at each call: its owner keeps this object and is to go when nobody else needs it.
+    What they read beside their arguments must lie where it lay when they were recorded: weights, moments, learning
+    rate, buffers, draws. They are given anew at each call: whose they are keeps this object and is to go when nobody
+    else needs it.
     """
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
@@ -30,15 +33,18 @@ class RecordedGradients:
         self._shape: torch.Size | None = None
         self._seen = 0
 
-    def __call__(self, gradients: Gradients, images: Tensor, labels: Tensor | None) -> Tensor:
+    def __call__(
+        self, gradients: Gradients, change: Change, images: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Loss and norm, the weights being new; None where nothing is done, and the step is to be computed as it is."""
         if images.shape != self._shape:
             self.forget()
             self._shape = images.shape
         if self.graph is None:
             if self._seen < WARM_UP or not _fits(images.device):
                 self._seen += 1
-                return gradients(images, labels)
-            self._record(gradients, images, labels)
+                return None
+            self._record(gradients, change, images, labels)
             assert self.graph is not None
         self._images.copy_(images)
         if labels is not None and self._labels is not None:
@@ -46,16 +52,17 @@ class RecordedGradients:
         self.graph.replay()
         for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = gradient
-        return self._loss.clone()
+        loss, norm = self._found
+        return loss.clone(), norm.clone()
 
     def forget(self) -> None:
         """Gives the graph's memory back."""
         self.graph = None
         self._seen = 0
         self._gradients: list[Tensor | None] = []
-        self._loss = torch.empty(())
+        self._found = (torch.empty(()), torch.empty(()))
 
-    def _record(self, gradients: Gradients, images: Tensor, labels: Tensor | None) -> None:
+    def _record(self, gradients: Gradients, change: Change, images: Tensor, labels: Tensor | None) -> None:
         self._images, self._labels = images.clone(), None if labels is None else labels.clone()
         for parameter in self.parameters:
             parameter.grad = None  # those that are made now are written anew, not added to, at each replay
@@ -65,7 +72,8 @@ class RecordedGradients:
         stream = torch.cuda.Stream(images.device)  # type: ignore[no-untyped-call]  # torch's own may be another GPU's
         recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
         with torch.cuda.device(images.device), recording:
-            self._loss = gradients(self._images, self._labels)
+            loss = gradients(self._images, self._labels)
+            self._found = loss, change(loss)
         self._gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph
 

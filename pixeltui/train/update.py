@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Mapping
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +21,7 @@ from pixeltui.train import state
 from pixeltui.train.optim import Ema, make_optimizer
 from pixeltui.train.precision import DTYPES, Precision
 from pixeltui.train.processes import ALONE, Processes
-from pixeltui.train.recorded import RecordedGradients
+from pixeltui.train.recorded import RecordedStep
 
 METRICS = ("loss", "grad_norm")
 
@@ -64,8 +63,10 @@ class Updater:
         self.waited = 0.0
         """seconds spent on getting batches; whoever reports them sets them to 0"""
         self._loss = PixelCNNLoss()
+        self._lr = torch.zeros((), device=device)
+        """where a recorded step reads the learning rate"""
         self._parameters = list(model.parameters())
-        self._recorded = RecordedGradients(self._parameters)
+        self._recorded = RecordedStep(self._parameters)
         self._batch_size = min(config.train.batch_size, len(data.train))
         if self._batch_size < processes.count:
             raise UserError(f"{processes.count} processes cannot share a batch of {self._batch_size} images")
@@ -86,12 +87,11 @@ class Updater:
         self.waited += time.perf_counter() - began
         torch.manual_seed(mix(self.config.train.seed, "global", step))
         buffers = [buffer.clone() for buffer in self._norm_buffers]
-        loss = self._backward_that_fits(images, labels, step, buffers)
-        norm = self._clip()
-        finite = loss.isfinite() & norm.isfinite()
+        rate = self._lr.fill_(lr) if self._records else lr
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self._apply(finite)
+            group["lr"] = rate
+        loss, norm = self._change_that_fits(images, labels, step, buffers)
+        finite = loss.isfinite() & norm.isfinite()
         for buffer, before in zip(self._norm_buffers, buffers, strict=True):
             buffer.copy_(torch.where(finite, buffer, before))
         self.optimizer.zero_grad(set_to_none=True)
@@ -144,15 +144,24 @@ class Updater:
         )
         return images, None if train.labels is None else train.labels[index]
 
-    def _backward_that_fits(self, images: Tensor, labels: Tensor | None, step: int, buffers: list[Tensor]) -> Tensor:
-        """_backward; where memory runs out, once more with micro-batches half as large. buffers: as before the step.
+    def _change_that_fits(
+        self, images: Tensor, labels: Tensor | None, step: int, buffers: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """New weights; loss and gradient norm, fp32 []. Where memory for the gradients runs out, once more with
+        micro-batches half as large. buffers: as before the step.
 
         Several processes halve together, before their first step; here the others wait for this one's gradients.
         There, and for a single image, raises OutOfMemoryError.
         """
         while True:
             try:
-                return self._backward(images, labels, step)
+                if self._records:
+                    self._make_ready(self._parts[0], step)
+                    found = self._recorded(self._of_part, self._change_recorded, images, labels)
+                    if found is not None:
+                        return found
+                loss = self._backward(images, labels, step)
+                break
             except torch.OutOfMemoryError:
                 if self.accumulate >= len(images) or self.processes.count > 1:
                     raise
@@ -161,6 +170,7 @@ class Updater:
             self._forget(buffers)
             torch.cuda.empty_cache()
             self.accumulate = min(2 * self.accumulate, len(images))
+        return loss, self._change(loss)
 
     def _try_together(self, step: int) -> None:
         """Before the first step of several processes: all halve until the step fits into the memory of each.
@@ -208,22 +218,25 @@ class Updater:
 
     def _gradients(self, images: Tensor, labels: Tensor | None, step: int, *, exchange: bool = True) -> Tensor:
         """Micro-batch by micro-batch; returns this process's part of the loss, fp32 []."""
-        if not self.model.training:
-            self.model.train()
         total = torch.zeros((), device=images.device)
         start = 0
         for places in self._parts:
             part = slice(start, start + len(places))
             start = part.stop
             own_labels = None if labels is None else labels[part]
-            self.model.seed_images([mix(self.config.train.seed, f"dropout/{place}", step) for place in places])
+            self._make_ready(places, step)
             with contextlib.ExitStack() as stack:
                 last = exchange and part.stop == len(images)
                 if isinstance(self.parallel, DistributedDataParallel) and not last:
                     stack.enter_context(self.parallel.no_sync())  # gradients are exchanged once a step
-                compute = partial(self._recorded, self._of_part) if self._records else self._of_part
-                total += compute(images[part], own_labels)
+                total += self._of_part(images[part], own_labels)
         return total
+
+    def _make_ready(self, places: range, step: int) -> None:
+        """The model, for these images of the step."""
+        if not self.model.training:
+            self.model.train()
+        self.model.seed_images([mix(self.config.train.seed, f"dropout/{place}", step) for place in places])
 
     def _of_part(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Adds a part's gradients to those there are; returns its part of the loss, fp32 []."""
@@ -241,6 +254,21 @@ class Updater:
         """Whether a step is one part on one GPU. What is to be the same in every run is not left to a recording."""
         alone = self.accumulate == 1 and self.processes.count == 1 and self.scaler is None
         return alone and self.precision.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
+
+    def _change(self, loss: Tensor) -> Tensor:
+        """New weights by the gradients there are, if these and the loss are finite; returns the norm, fp32 []."""
+        norm = self._clip()
+        self._apply(loss.isfinite() & norm.isfinite())
+        return norm
+
+    def _change_recorded(self, loss: Tensor) -> Tensor:
+        try:
+            for group in self.optimizer.param_groups:
+                group["capturable"] = True  # which fused optimizers are; torch asks while a graph is recorded
+            return self._change(loss)
+        finally:
+            for group in self.optimizer.param_groups:
+                group["capturable"] = False
 
     def _clip(self) -> Tensor:
         """Clips the gradient's L2 norm; returns it as it was before."""
@@ -279,6 +307,7 @@ class Updater:
         state.load_module("model", self.model, tensors)
         state.load_module("ema", self.average, tensors)
         state.load_optimizer(self.optimizer, tensors)
+        self._recorded.forget()
         with contextlib.suppress(KeyError):
             self.window.load(tensors["metrics/window"])
             self.epoch.load(tensors["metrics/epoch"])

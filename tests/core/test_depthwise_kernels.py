@@ -106,6 +106,7 @@ def test_other_formats_and_memory_in_another_order(either: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked by it, which hides it
 def test_a_compiled_model_has_the_same_gradients(tiny: Any) -> None:
     torch.backends.cudnn.allow_tf32 = False
     model = tiny((3, 4, 5), 8, 3, architecture="depthwise", norm="layer", gate="none").to(DEVICE)

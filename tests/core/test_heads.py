@@ -214,3 +214,27 @@ def test_log_probabilities_are_fp32_under_autocast(tiny: Tiny, head: str, channe
     assert log_prob.dtype == loss.nats_per_dim.dtype == levels.dtype == torch.float32
     torch.testing.assert_close(levels.exp().sum(1), torch.ones(2), atol=1e-4, rtol=0)
     assert float((log_prob - expected).abs().mean()) < 0.1
+
+
+@pytest.mark.parametrize("head", ["dmol", "categorical"])
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_log_prob_of_a_pixel_is_the_sum_of_its_channels(
+    head: str, in_order: bool, channels: int, tiny: Tiny
+) -> None:
+    """Its gradient too, with levels at both ends and parameters that saturate."""
+    model = tiny((channels, 5, 6), 256, head=head, channel_autoregressive=in_order)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(256, (4, channels, 5, 6), dtype=torch.uint8, generator=generator)
+    x[0], x[1] = 0, 255
+    with torch.no_grad():
+        params = model(x, torch.zeros(4, dtype=torch.long))
+        params += 3 * torch.randn(params.shape, generator=generator)
+    found, expected = params.clone().requires_grad_(), params.clone().requires_grad_()
+    pixels, sub_pixels = model.score_pixels(found, x), model.score(expected, x)
+    torch.testing.assert_close(pixels, sub_pixels.sum(1), rtol=1e-5, atol=1e-4)
+    pixels.mean().backward()
+    sub_pixels.sum(1).mean().backward()
+    assert found.grad is not None
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
+    assert PixelCNNLoss(model)(params, x).item() == pytest.approx(-sub_pixels.mean().item(), rel=1e-5)

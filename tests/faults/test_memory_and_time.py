@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from harness import start
 from tiny import tiny_arguments
+from torch import Tensor
 
 from pixeltui import events
 from pixeltui.cli import main
@@ -112,6 +115,11 @@ def test_a_resumed_run_keeps_the_micro_batches_that_fitted(tiny_config: BuildCon
     assert [notice for notice in sink.of(events.Notice) if notice.kind == "memory"] == []
 
 
+def without_halving(updater: Updater, *arguments: Any) -> tuple[Tensor, Tensor]:
+    loss = updater._backward(*arguments[:3])
+    return loss, updater._change(loss)
+
+
 @pytest.mark.parametrize(("batch_size", "room"), [(20, 3), (14, 3), (13, 6), (7, 1)])
 @pytest.mark.parametrize("later", [False, True])
 def test_what_to_try_is_a_config(
@@ -123,7 +131,7 @@ def test_what_to_try_is_a_config(
     def prepare(trainer: Trainer) -> None:
         room_for(room)(trainer)
         if later:  # as where other processes wait, so that this one cannot halve alone
-            trainer.updater._backward_that_fits = lambda *arguments: trainer.updater._backward(*arguments[:3])
+            trainer.updater._change_that_fits = partial(without_halving, trainer.updater)
 
     outcome, sink, _ = start(tiny_config(*keys), tmp_path, prepare=prepare)
     said = outcome.reason if later else next(n.message for n in sink.of(events.Notice) if n.kind == "memory")
@@ -231,7 +239,7 @@ def test_a_loss_that_turns_nan_is_not_applied_and_training_stops_at_the_last_goo
     assert f"--resume {tmp_path / 'runs' / 'run'} --set" in error, "it is not where a plain command looks"
     assert "the last good checkpoint is that of step 4;" in error
     last = load(tmp_path / "runs" / "run" / "checkpoints" / "last.safetensors")[0]
-    at_the_end = updaters[-1].tensors()
+    at_the_end = {name: tensor.cpu() for name, tensor in updaters[-1].tensors().items()}
     weights = [name for name in last if name.startswith(("model/", "optimizer/"))]
     assert all(torch.equal(last[name], at_the_end[name]) for name in weights), "none of the ten was applied"
     assert all(last[name].isfinite().all() for name in weights)

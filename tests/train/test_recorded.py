@@ -1,4 +1,4 @@
-"""A step's gradients by a recorded graph are those that the step computes as it is. Needs a GPU."""
+"""A recorded step does what the step does as it is. Needs a GPU."""
 
 import copy
 from collections.abc import Callable
@@ -34,33 +34,69 @@ def updater(config: Config, precision: str = "fp32") -> Updater:
 
 
 def losses(one: Updater, steps: int) -> list[float | None]:
+    return losses_from(one, 0, steps)
+
+
+def losses_from(one: Updater, first: int, steps: int) -> list[float | None]:
     found = []
-    for step in range(steps):
+    for step in range(first, first + steps):
         one.update(step, 1e-2)
         found.append(one.window.take()["loss"])
     return found
 
 
-@pytest.mark.parametrize("options", [(), ("model.norm=batch",), ("train.checkpoint_activations=true",)])
-def test_recorded_gradients_are_those_of_the_step_as_it_is(
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("model.norm=batch",),
+        ("train.checkpoint_activations=true",),
+        ("train.optimizer=adamw",),
+        ("train.optimizer=adam",),
+    ],
+)
+def test_a_recorded_step_is_that_which_is_computed_as_it_is(
     tiny_config: Make, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    """Augmentation, dropout and hidden labels differ from step to step, weights too, and are read by the graph."""
+    """Augmentation, dropout, hidden labels, learning rate differ from step to step, weights and moments too, and are
+    read by the graph; after steps that are not finite it goes on."""
+    set_up(deterministic=True)  # both by the same kernels: sums in another order would grow from step to step
     draws = ("model.dropout=0.3", "model.label_dropout=0.5", "data.augmentations.random_crop=1")
     config = tiny_config("train.device=cuda", *draws, *options)
     one, other = updater(config), updater(config)
     monkeypatch.setattr(Updater, "_records", property(lambda self: self is one))
-    for step in range(8):
-        found, expected = (float(each._gradients(*each.batch(step), step)) for each in (one, other))
-        assert found == pytest.approx(expected, rel=1e-5)
-        for own, ours in zip(one.model.parameters(), other.model.parameters(), strict=True):
-            torch.testing.assert_close(own.grad, ours.grad, rtol=1e-3, atol=1e-5)
-            with torch.no_grad():
-                for parameter in (own, ours):
-                    parameter.add_(ours.grad, alpha=-0.05)
-                    parameter.grad = None
+    for step in range(10):
+        for each in (one, other):
+            weights = each.model.head.out.weight
+            kept = weights.detach().clone()
+            if step == 6:
+                weights.detach().fill_(float("nan"))
+            each.update(step, 1e-3 * (1 + step % 3))
+            if step == 6:
+                weights.detach().copy_(kept)
+        assert int(one.skipped) == int(other.skipped) == (step >= 6)
+        found, expected = (each.window.take() for each in (one, other))
+        assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
+        for (name, own), ours in zip(one.model.named_parameters(), other.model.parameters(), strict=True):
+            # before BatchNorm a bias has no gradient but rounding, of which Adam makes a step
+            torch.testing.assert_close(own, ours, rtol=1e-3, atol=3e-4, msg=lambda text, name=name: f"{name}: {text}")
     assert one._recorded.graph is not None
     assert other._recorded.graph is None
+    ours = other.tensors()
+    for name, own in one.tensors().items():
+        if not name.startswith("ema/"):  # which had what was not finite
+            torch.testing.assert_close(own, ours[name], rtol=1e-2, atol=3e-4, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_moments_that_are_loaded_are_those_that_a_recorded_step_goes_on_with(tiny_config: Make) -> None:
+    config = tiny_config("train.device=cuda")
+    one, other = updater(config), updater(config)
+    losses(one, 6)
+    saved = {name: tensor.clone() for name, tensor in one.tensors().items()}
+    expected = losses_from(one, 6, 6)
+    losses(other, 6)
+    other.load(saved, {})
+    assert losses_from(other, 6, 6) == pytest.approx(expected, rel=1e-3)
 
 
 def test_steps_of_parts_are_not_recorded_and_what_was_is_forgotten(tiny_config: Make) -> None:

@@ -106,6 +106,18 @@ class LogisticMixtureHead(Head):
                     weights = F.log_softmax(own + seen, dim=1)[:, :, None]
             return torch.stack(results, dim=1)
 
+    def pixel_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Of a mixture that the channels share all at once: log Σ_k π_k Π_c p(x_c | k, earlier channels)."""
+        if not self.in_order or x.requires_grad:
+            return super().pixel_log_prob(params, x)
+        with fp32(params.device):
+            mixture = self._split(params)
+            target = scale_levels(nearest_levels(x, self.levels), self.levels)
+            means = torch.stack(self._means(mixture, target[:, :-1]), dim=2)
+            each = discretised_logistic(target[:, None], means, mixture.log_scales, self.levels).sum(2)
+            weights = F.log_softmax(mixture.logits, dim=1)[:, :, 0]
+            return torch.logsumexp(weights + each, dim=1)
+
     def level_log_probs(self, features: Tensor, earlier: Tensor) -> Tensor:
         channel = earlier.shape[1]
         params = self._params(features[:, :, None, None])
