@@ -53,6 +53,11 @@ def not_saved(progress: Progress) -> str:
     )
 
 
+def device_failed(error: Exception, progress: Progress, run: str) -> str:
+    reason = str(error).split("\n", 1)[0]
+    return f"the device failed ({reason}); {last_good(progress)}; to go on from there: pixeltui train --resume {run}"
+
+
 def last_good(progress: Progress) -> str:
     saved = progress.saved_at
     return f"the last good checkpoint is that of step {saved}" if saved >= 0 else "no checkpoint was written yet"

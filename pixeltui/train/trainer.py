@@ -16,7 +16,7 @@ from pixeltui.data.batches import steps_per_epoch
 from pixeltui.store.rundir import RunDir
 from pixeltui.telemetry import Meter
 from pixeltui.train import state
-from pixeltui.train.failure import TrainingFailed, halved, not_finite, not_saved, out_of_memory
+from pixeltui.train.failure import TrainingFailed, device_failed, halved, not_finite, not_saved, out_of_memory
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.obedience import Obedience, Orders
 from pixeltui.train.optim import lr_at
@@ -130,6 +130,10 @@ class Trainer:
             reason = out_of_memory(
                 batch_size, updater.share_size, self.progress, updater.accumulate, batch_norm=updater.has_batch_norm
             )
+            return Outcome("failed", self.progress.step, reason, known=False)
+        except torch.AcceleratorError as error:  # after which nothing more can be read from the device
+            self.saver.settle()
+            reason = device_failed(error, self.progress, self.run_dir.reference())
             return Outcome("failed", self.progress.step, reason, known=False)
         except RuntimeError as error:
             if not is_lost(error):

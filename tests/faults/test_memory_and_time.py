@@ -217,6 +217,30 @@ def test_samples_and_scores_that_do_not_fit_do_not_end_training(
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
+# -- devices -------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_that_fails_is_told_of_and_the_run_goes_on_from_its_checkpoint(
+    tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Updater, step: int, lr: float) -> None:
+        if step == 5:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nSearch for `cudaErrorLaunchFailure'")
+        original(self, step, lr)
+
+    original = Updater.update
+    words = ("train.steps=8", "train.checkpoint_every=2", "train.eval_every=0")
+    with monkeypatch.context() as patch:
+        patch.setattr(Updater, "update", fail)
+        assert tiny_train(*(w for word in words for w in ("--set", word)), "--name", "run") == 1
+    run = tmp_path / "runs" / "run"
+    said = "the device failed (CUDA error: unspecified launch failure); the last good checkpoint is that of step 4; "
+    assert f"{said}to go on from there: pixeltui train --resume {run}" in capsys.readouterr().err
+    assert summarize(run).state == "failed"
+    assert main(["--no-ui", "train", "--resume", str(run)]) == 0
+    assert summarize(run).step == 8
+
+
 # -- numbers -------------------------------------------------------------------------------------------------------
 
 
