@@ -145,7 +145,7 @@ class Train(Table, frozen=True, kw_only=True):
             description="share of matrices and kernels that a step takes off, times the learning rate (adam: L2); "
             "muon: half of it for twice the steps",
         ),
-    ] = 0.005
+    ] = 0.01
     warmup_epochs: Annotated[float, Meta(ge=0, description="epochs over which the learning rate rises from 0")] = 1.0
     schedule: Annotated[
         Literal["cosine", "constant"], Meta(description="after the warm-up: cosine to 0 at the end, or constant")
