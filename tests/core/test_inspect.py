@@ -156,7 +156,7 @@ def test_a_cache_with_other_weights(tiny: Tiny) -> None:
 
 
 def test_a_cached_head_that_forgets_the_channels_before(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pixeltui.core.heads.dmol import LogisticMixturePixel
+    from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
 
     monkeypatch.setattr(compiled, "load", lambda: "not built")
     monkeypatch.setattr(LogisticMixturePixel, "observe", lambda self, channel, levels: None)

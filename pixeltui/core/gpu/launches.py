@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pixeltui.core.gpu.use import MOST_NUMBERS, kernels, power
-from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
+from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
+from pixeltui.core.heads.logistic import WIDEST
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures
 from pixeltui.core.parts import IncrementalHead
 from pixeltui.core.rows import CausalStack, RowTrunk

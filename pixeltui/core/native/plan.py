@@ -11,7 +11,8 @@ from torch import Tensor
 from pixeltui.core.depthwise_rows import DepthwiseStackRows, DepthwiseWeights, Work
 from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.heads.categorical import ChannelNetsPixel, IndependentPixel
-from pixeltui.core.heads.dmol import WIDEST, LogisticMixturePixel
+from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
+from pixeltui.core.heads.logistic import WIDEST
 from pixeltui.core.image_rows import ImageRows
 from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, MOST_UP, CMixture
 from pixeltui.core.native.program import Steps, Unsupported
