@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from pixeltui.core.parts import fp32
+
 
 class PlanesConv2d(nn.Conv2d):
     """A 1x1 convolution, [B, D, H, W] to [B, P, H, W], as matrix products: with few images on one thread torch's own
-    of fp32 is several times as slow."""
+    is several times as slow. On a CPU in the format of its weights, whatever autocast says."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias)
@@ -22,7 +24,9 @@ class PlanesConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
-        y: Tensor = _Planes.apply(x, self.weight.flatten(1), self.bias)  # type: ignore[no-untyped-call]
+        with fp32(x.device):
+            rows = x.to(self.weight.dtype)
+            y: Tensor = _Planes.apply(rows, self.weight.flatten(1), self.bias)  # type: ignore[no-untyped-call]
         return y
 
 
@@ -48,7 +52,7 @@ class _Planes(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         rows, weight = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with fp32(grad.device):
             grad = grad.flatten(2)
             of_rows = torch.bmm(grad.mT, weight.expand(len(grad), -1, -1))
             of_weight = torch.bmm(grad, rows).sum(0)
