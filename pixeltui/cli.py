@@ -1,6 +1,7 @@
 """The command line: arguments and exit status. Each command's module is imported when that command runs."""
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -32,6 +33,8 @@ COMMANDS = {
     "bench": ("bench", "the speed of this machine, side by side with the naive method"),
     "doctor": ("doctor", "what this machine and this terminal offer"),
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""errors of an output whose disk takes no more"""
 EPILOG = """\
 a RUN is a run's name, a unique prefix of it, or its path
 exit status: 0 done; 1 failed; 2 wrong usage or config; 130, 143 stopped by SIGINT, SIGTERM after a checkpoint
@@ -79,10 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command != "train":
         for number, handler in before.items():
             signal.signal(number, handler)
+    # The console has a handler of its own, and whoever starts a program may have it ignore signals.
+    taken_back = bool(before) and args.command not in ("train", "attach", None)
+    taken_back &= signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if taken_back:
+        signal.signal(signal.SIGTERM, _terminate)
     if args.command is None and (args.no_ui or not sys.stdin.isatty() or not sys.stdout.isatty()):
         parser.print_help()
         return 0
     status = _run("console" if args.command is None else COMMANDS[args.command][0], args)
+    if taken_back:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         options.let_go(stream)
     return status
@@ -111,6 +121,15 @@ def _await_training() -> dict[signal.Signals, Any]:
     return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
 
+class Terminated(KeyboardInterrupt):
+    """By SIGTERM: what a command has begun is taken back as after an interrupt."""
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated
+
+
 def _mend_streams() -> None:
     """Opens those that `>&-` has closed: the next file that is opened would take the number of one, and get what is
     printed. What an output's locale does not have becomes a question mark."""
@@ -130,14 +149,24 @@ def _run(module: str, args: argparse.Namespace) -> int:
         sys.stdout.flush()
     except UserError as error:
         return _failed(str(error), error.exit_status, args.debug)
+    except Terminated:
+        return _failed("terminated", 143, args.debug)
     except KeyboardInterrupt:
         return _failed("interrupted", 130, args.debug)
     except BrokenPipeError:
         return 1  # the reader has gone, as in `pixeltui runs list | head`: nobody is left to tell
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None:
+            return _unexpected(error, args.debug)
+        return _failed(f"the output could not be written: {error.strerror}", 1, args.debug)
     except Exception as error:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _failed(f"unexpected {what} (--debug shows where)", 1, args.debug)
+        return _unexpected(error, args.debug)
     return status
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _failed(f"unexpected {what} (--debug shows where)", 1, debug)
 
 
 def _failed(message: str, status: int, debug: bool) -> int:

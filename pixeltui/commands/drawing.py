@@ -40,7 +40,7 @@ def check_out(args: argparse.Namespace) -> None:
     out: Path | None = args.out
     if out is None:
         return
-    if out.suffix not in (".png", ".npz"):
+    if out.suffix.lower() not in (".png", ".npz"):
         raise UsageError(f"--out {out}: expected a name that ends in .png or .npz")
     if not out.parent.is_dir():
         raise UserError(f"{out} could not be written: there is no folder {out.parent}")
@@ -121,7 +121,7 @@ def write(
     from pixeltui.data.grid import grid_png
 
     levels = loaded.data["levels"]
-    if out.suffix == ".png":
+    if out.suffix.lower() == ".png":
         sheet = images if grid is None else grid
         content = grid_png(sheet, levels=levels, names=names, columns=columns, row_names=row_names)
     else:

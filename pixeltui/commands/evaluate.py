@@ -51,5 +51,5 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(
             "--samples compares with held-out images of the run's own data: leave --data and --split train"
         )
-    if args.nearest is not None and args.nearest.suffix != ".png":
+    if args.nearest is not None and args.nearest.suffix.lower() != ".png":
         raise UsageError(f"--nearest {args.nearest}: expected a name that ends in .png")

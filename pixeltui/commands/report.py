@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.out is not None and args.out.suffix not in (".html", ".htm"):
+    if args.out is not None and args.out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {args.out}: expected a name that ends in .html")
     from pixeltui.report import comparison_page, read_story, run_page
     from pixeltui.store.files import write_atomic

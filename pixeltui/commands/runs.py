@@ -269,7 +269,7 @@ def _delete(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     run = find_run(args.runs_dir, args.run)
     out = args.out or Path(f"{run.name}.safetensors")
-    if out.suffix != ".safetensors":
+    if out.suffix.lower() != ".safetensors":
         raise UsageError(f"--out {out}: expected a name that ends in .safetensors")
     from pixeltui.train.export import export
 

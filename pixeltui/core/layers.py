@@ -41,8 +41,9 @@ class MaskedConv2d(nn.Module):
     below the centre, which the mask would set to zero, are not there: `weight` is [C', C, kernel_size // 2 + 1,
     kernel_size]. The rest of the mask multiplies the weight in `forward`; the weight itself is never written to.
 
-    The image keeps its size: `stride` and `padding`, here because nn.Conv2d has them, can be 1 and kernel_size // 2.
-    Raises ValueError for others, for another mask type, an even kernel, and a 1x1 kernel of type "A": it sees nothing.
+    The image keeps its size: `stride` and `padding`, here because nn.Conv2d has them, can be 1 and kernel_size // 2, or
+    "same"; pairs of equal numbers do too. Raises ValueError for others, for another mask type, no channels, an even
+    kernel, and a 1x1 kernel of type "A": it sees nothing.
     """
 
     mask: Tensor
@@ -52,14 +53,18 @@ class MaskedConv2d(nn.Module):
         mask_type: str,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int | None = None,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str | None = None,
         *,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if stride != 1 or padding not in (None, kernel_size // 2):
+        kernel_size, stride = _one(kernel_size), _one(stride)
+        padding = _one(padding) if isinstance(padding, tuple) else padding
+        if min(in_channels, out_channels) < 1:
+            raise ValueError(f"expected 1 channel or more, got {in_channels} and {out_channels}")
+        if stride != 1 or padding not in (None, "same", kernel_size // 2):
             raise ValueError(f"expected stride 1 and padding {kernel_size // 2}, got {stride} and {padding}")
         if mask_type not in ("A", "B"):
             raise ValueError(f"expected mask type 'A' or 'B', got {mask_type!r}")
@@ -98,6 +103,15 @@ class MaskedConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.mask_type!r}, {self.in_channels}, {self.out_channels}, {self.kernel_size}"
+
+
+def _one(size: int | tuple[int, int]) -> int:
+    """Of a pair of equal numbers."""
+    if isinstance(size, int):
+        return size
+    if len({*size}) != 1:
+        raise ValueError(f"expected as many rows as columns, got {size}")
+    return size[0]
 
 
 class DownShiftedConv2d(nn.Conv2d):

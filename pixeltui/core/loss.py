@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,12 +10,16 @@ from torch import Tensor, nn
 Score = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A batch's loss; `backward` and `item` are those of its nats/dim. All tensors fp32 [], differentiable."""
+class Loss(Tensor):
+    """A batch's nats/dim, the mean over its sub-pixels of -log p, which is minimised: fp32 [], a tensor like any other,
+    in other units too. What is computed from it is a plain tensor."""
 
-    nats_per_dim: Tensor
-    """mean over sub-pixels of -log p; what is minimised"""
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @property
+    def nats_per_dim(self) -> Tensor:
+        """The same as a plain tensor."""
+        return self.as_subclass(Tensor)
 
     @property
     def bits_per_dim(self) -> Tensor:
@@ -28,13 +31,8 @@ class Loss:
         """exp(nats/dim): the number of equally likely levels that would be as hard to guess."""
         return torch.exp(self.nats_per_dim)
 
-    def backward(self) -> None:
-        """Of nats_per_dim."""
-        self.nats_per_dim.backward()  # type: ignore[no-untyped-call]
-
-    def item(self) -> float:
-        """nats_per_dim as a number."""
-        return self.nats_per_dim.item()
+    def __format__(self, spec: str) -> str:
+        return format(self.nats_per_dim, spec)
 
 
 class PixelCNNLoss(nn.Module):
@@ -62,7 +60,7 @@ class PixelCNNLoss(nn.Module):
 
     @staticmethod
     def _mean(score: Score, params: Tensor, x: Tensor) -> Loss:
-        return Loss(-score(params, x).mean() / x.shape[1])
+        return (-score(params, x).mean() / x.shape[1]).as_subclass(Loss)
 
 
 def _scorer(model: nn.Module) -> Score:

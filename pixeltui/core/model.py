@@ -3,7 +3,7 @@
 Shapes: images [B, C, H, W], D features, L levels, labels int64 [B].
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from operator import index
 from typing import Any
@@ -196,12 +196,18 @@ class ConditionalPixelCNN(nn.Module):
 
 
 def build_model(
-    config: Config | Model, image_shape: tuple[int, int, int] = (3, 32, 32), levels: int = 256, num_classes: int = 10
+    config: Config | Model | Mapping[str, Any],
+    image_shape: tuple[int, int, int] = (3, 32, 32),
+    levels: int = 256,
+    num_classes: int = 10,
 ) -> ConditionalPixelCNN:
     """The model that a config, or its `model` table, describes, with fresh weights from torch's global generator.
 
-    image_shape: (C, H, W). Raises ValueError where shape, levels, classes or the names of parts cannot be.
+    config: also as tomllib and json read either; what is not there is as in the default. image_shape: (C, H, W).
+    Raises ValueError where shape, levels, classes, keys or the names of parts cannot be.
     """
+    if isinstance(config, Mapping):
+        config = _converted(config)
     model = config.model if isinstance(config, Config) else config
     if not isinstance(model, Model):
         raise ValueError(f"expected a Config or its model table, got {type(model).__name__}")  # noqa: TRY004
@@ -220,6 +226,17 @@ def build_model(
     of_head = msgspec.structs.replace(model, linear_skip=trunk.linear)
     head: Head = registry.part(registry.HEADS, model.head, "head")(trunk.channels, shape[0], levels, of_head)
     return ConditionalPixelCNN(trunk, head, shape, levels, classes, model.label_dropout)
+
+
+def _converted(config: Mapping[str, Any]) -> Config | Model:
+    try:
+        if isinstance(config.get("model"), Mapping):
+            return msgspec.convert(config, Config)
+        if unknown := sorted(set(config) - set(Model.__struct_fields__)):
+            raise ValueError(f"the model table has no key {unknown[0]!r}; it has {', '.join(Model.__struct_fields__)}")
+        return msgspec.convert(config, Model)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"cannot build that: {error}") from None
 
 
 def _pixel_log_prob(head: Head, params: Tensor, x: Tensor) -> Tensor:

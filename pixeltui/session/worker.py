@@ -61,10 +61,10 @@ class TrainRequest:
     def resolve(self) -> Config:
         """The config that will be trained with, everything checked that needs no data. Raises UserError."""
         if self.resume is None:
-            if self.name:
+            if self.name is not None:
                 check_name(self.name)
             return load_config(self.config, self.preset, self.overrides)
-        if self.config or self.preset or self.name:
+        if self.config or self.preset or self.name is not None:
             raise UsageError("--resume takes the run's own config: leave --config, --preset and --name out")
         run = find_run(self.runs_dir, self.resume)
         return resumed_config(run, self.overrides)

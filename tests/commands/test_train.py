@@ -110,6 +110,7 @@ def test_a_run_keeps_its_model_and_data(override: str, runs_copy: Path, capsys) 
         (["--set", "train.device=gpu"], 2, "there is no 'gpu'"),
         (["--set", "data.name="], 2, "no data set and no path ''"),
         (["--name", "../evil"], 2, "cannot be a run's name"),
+        (["--name", ""], 2, "cannot be a run's name"),
         (["--config", "/no/such.toml"], 2, "/no/such.toml"),
     ],
 )

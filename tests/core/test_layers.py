@@ -52,6 +52,14 @@ def test_masked_convolution_takes_what_nn_conv2d_is_given() -> None:
     for wrong in ({"stride": 2}, {"padding": 0}):
         with pytest.raises(ValueError, match="stride 1 and padding 3"):
             MaskedConv2d("A", 3, 64, 7, **wrong)
+    pairs = MaskedConv2d("A", 3, 64, (7, 7), (1, 1), (3, 3))
+    for conv in (pairs, MaskedConv2d("A", 3, 64, 7, padding="same")):
+        assert (conv.kernel_size, conv.weight.shape) == (7, (64, 3, 4, 7))
+    for channels in ((0, 8), (3, 0)):
+        with pytest.raises(ValueError, match="expected 1 channel or more"):
+            MaskedConv2d("A", *channels, 3)
+    with pytest.raises(ValueError, match="as many rows as columns"):
+        MaskedConv2d("A", 3, 64, (7, 5))
 
 
 def test_masked_convolution_of_size_1_is_a_plain_one() -> None:

@@ -1,5 +1,7 @@
 """Whole models: building, checks of arguments, labels, dropout, the loss."""
 
+import copy
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +62,7 @@ def test_build_model_takes_a_config_or_its_model_table() -> None:
         ({"levels": 16.5}, "got 16.5"),
         ({"levels": None}, "got None"),
         ({"num_classes": 2.5}, "got 2.5"),
-        ({"config": {"channels": 8}}, "model table, got dict"),
+        ({"config": [("channels", 8)]}, "model table, got list"),
     ],
 )
 def test_build_model_refuses_what_cannot_be(wrong: dict[str, Any], message: str) -> None:
@@ -182,6 +184,41 @@ def test_the_loss_is_the_mean_in_three_units_and_calls_the_model(tiny: Tiny) -> 
     assert float(loss.nats_per_dim) == pytest.approx(nats)
     assert float(loss.bits_per_dim) == pytest.approx(nats / math.log(2))
     assert float(loss.perplexity) == pytest.approx(math.exp(nats))
+
+
+def test_the_loss_is_a_tensor_like_any_other(tiny: Tiny) -> None:
+    model = tiny((3, 4, 5), 6, num_classes=3)
+    x, labels = image(model), torch.arange(3)
+    loss = PixelCNNLoss()(model, x, labels)
+    nats = loss.item()
+    assert isinstance(loss, Tensor)
+    assert (loss.shape, loss.dtype) == ((), torch.float32)
+    assert f"{loss:.3f}" == f"{nats:.3f}"
+    assert bool(loss.isfinite())
+    assert float(loss.detach()) == nats
+    for more in (loss / 2, 2 * loss, loss + loss, sum([loss, loss]), torch.stack([loss, loss])):
+        assert type(more) is Tensor
+    gradients = torch.autograd.grad(loss / 2, list(model.parameters()), retain_graph=True, allow_unused=True)
+    loss.backward(retain_graph=True)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(parameter.grad, 2 * gradient)
+    torch.testing.assert_close(copy.deepcopy(loss.detach()), loss.detach())
+
+
+def test_a_model_is_built_of_what_is_read_from_a_file() -> None:
+    table = {"channels": 8, "blocks": 2, "attention": {"after": [1], "heads": 2}}
+    for given in (table, {"model": table, "preset": "pixelcnn", "train": {"steps": 3}}, json.loads(json.dumps(table))):
+        model = build_model(given, (1, 4, 5), 4, 2)
+        assert len(model.trunk.blocks) == 2
+        assert list(model.trunk.attention) == ["1"]
+    for wrong, message in (
+        ({"channel": 8}, "no key 'channel'"),
+        ({"channels": "many"}, "channels"),
+        ({"model": {"blocks": 0}}, "blocks"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build_model(wrong, (1, 4, 5))
 
 
 def test_the_loss_of_an_output_is_that_of_the_model(tiny: Tiny) -> None:

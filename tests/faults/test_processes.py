@@ -264,6 +264,25 @@ sys.exit(pixeltui.cli.main())
     assert (tmp_path / "run").exists() is (status == 0)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_told_to_end_takes_back_what_it_has_begun(number: signal.Signals, status: int) -> None:
+    """A bar's cursor, files that are half written: what an exception does, and not a signal."""
+    program = f"""
+import os, sys, pixeltui.cli
+import pixeltui.commands.doctor as doctor
+def work(args):
+    try:
+        os.kill(os.getpid(), {int(number)})
+    finally:
+        print("taken back")
+doctor.run = work
+sys.exit(pixeltui.cli.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program, "doctor"], capture_output=True, text=True, check=False)
+    said = {130: "interrupted", 143: "terminated"}[status]
+    assert (done.returncode, done.stdout, done.stderr) == (status, "taken back\n", f"pixeltui: {said}\n")
+
+
 def test_other_commands_leave_signals_alone(tmp_path: Path) -> None:
     program = """
 import signal, sys, pixeltui.cli
