@@ -9,7 +9,7 @@ from pixeltui.errors import UsageError, printable_lines
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_run(parser)
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="default: test")
+    parser.add_argument("--split", choices=("train", "val", "test", "all"), default="test", help="default: test")
     parser.add_argument("--data", metavar="PATH", help="other data of the same shape and levels: a name or a path")
     options.add_checkpoint(parser, both=True)
     parser.add_argument("--batch-size", type=options.whole(least=1), metavar="N", help="images a forward pass")
@@ -47,9 +47,9 @@ def _check(args: argparse.Namespace) -> None:
     given = [name for name in about_samples if getattr(args, name) not in (None, False)]
     if given and not args.samples:
         raise UsageError(f"--{given[0].replace('_', '-')} is about samples: say how many with --samples N")
-    if args.samples and (args.split == "train" or args.data is not None):
+    if args.samples and (args.split in ("train", "all") or args.data is not None):
         raise UsageError(
-            "--samples compares with held-out images of the run's own data: leave --data and --split train"
+            f"--samples compares with held-out images of the run's own data: leave --data and --split {args.split}"
         )
     if args.nearest is not None and args.nearest.suffix.lower() != ".png":
         raise UsageError(f"--nearest {args.nearest}: expected a name that ends in .png")

@@ -37,9 +37,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         _check_classes(data, loaded)
     if args.fid:
         prepare()
+    split = _chosen(data, args.split).to(device)
     data = data.to(device)
     pick_threads(_batch_size(loaded, args), loaded.model.image_shape, loaded.config.model.channels)
-    split = data.splits[args.split]
     if not len(split):
         there = " and ".join(name for name, split in data.splits.items() if len(split))
         raise UserError(f"{data.name} has no images in {args.split}: --split {there}")
@@ -69,12 +69,23 @@ def _load_data(name: str | None, loaded: LoadedModel) -> DataSet:
     if name is not None:
         expected = Expected(levels=loaded.data["levels"], classes=loaded.classes if loaded.model.num_classes else ())
         data = load(msgspec.structs.replace(config, name=name), expected=expected)
+        for notice in data.notices:
+            options.warn(notice)
     else:
         data = load(config)
         if data.checksum != loaded.data["checksum"]:
             options.warn("the data set is not the one trained on: its images, labels or splits changed")
     _check_data(data, loaded)
     return _labelled(data, loaded)
+
+
+def _chosen(data: DataSet, name: str) -> Split:
+    """A split, or all images; of too few to cut, each split has all."""
+    if name != "all":
+        return data.splits[name]
+    parts = {split.images.data_ptr(): split for split in data.splits.values() if len(split)}.values()
+    labels = [split.labels for split in parts if split.labels is not None]
+    return Split(torch.cat([split.images for split in parts]), torch.cat(labels) if labels else None)
 
 
 def _check_data(data: DataSet, loaded: LoadedModel) -> None:

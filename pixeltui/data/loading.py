@@ -1,5 +1,6 @@
 """From the `[data]` table to a checked DataSet: find the source, hold it against the limits, complete its splits."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,16 @@ def load(config: Data, *, progress: Progress | None = None, expected: Expected |
         levels=levels,
         classes=source.classes,
         checksum=checksum(splits),
-        notices=source.notices,
+        notices=(*source.notices, *_cut_notice(source, splits)) if expected else source.notices,
     )
+
+
+def _cut_notice(source: Source, splits: dict[str, Arrays]) -> Iterator[str]:
+    """Of data that are only scored, of which a part then is."""
+    own = _given(source)
+    if len(splits) > len(own) and splits["train"] is not source.train:
+        sizes = ", ".join(f"{name} {len(arrays.images)}" for name, arrays in splits.items())
+        yield f"{source.where}: without splits of its own it is cut as for training: {sizes}; --split all takes all"
 
 
 def _source(config: Data, progress: Progress | None, expected: Expected | None) -> Source:
@@ -60,7 +69,7 @@ def _source(config: Data, progress: Progress | None, expected: Expected | None) 
     if is_file:
         from pixeltui.data import npz
 
-        return npz.load(path, expected.classes if expected else ())
+        return npz.load(path, expected)
     raise UserError(f"no data set and no path {printable(config.name)!r}{did_you_mean(config.name, registry.DATASETS)}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeltui.data.sets import Arrays, Source
+from pixeltui.data.sets import Arrays, Expected, Source
 from pixeltui.errors import UserError, printable
 
 Array = NDArray[Any]
@@ -24,24 +24,27 @@ MOST_CLASSES = 1 << 16
 EXPECTED = "expected uint8 [N, H, W, C] or [N, H, W]"
 
 
-def load(path: Path, known: tuple[str, ...] = ()) -> Source:
+def load(path: Path, expected: Expected | None = None) -> Source:
     """The images of a .npz: `images` or `train_images`, uint8 [N, H, W, C] or [N, H, W], and `labels`, integers [N].
 
-    Optional: `val_images`, `test_images` and their labels, `class_names` (text [K]) and `levels` (one integer); known:
-    the names where it gives none. Raises UserError that says what was expected, what came and how to convert it.
+    Optional: `val_images`, `test_images` and their labels, `class_names` (text [K]) and `levels` (one integer).
+    expected: of data that are only scored, which need nothing to train on, and have its classes' names where the file
+    gives none. Raises UserError that says what was expected, what came and how to convert it.
     """
     where = printable(path)
     arrays, unused = _read(path, WANTED)
     train = _one_of(where, arrays, "images", "train_images")
-    if train is None:
+    held_out = [split for split in ("val", "test") if f"{split}_images" in arrays]
+    if train is None and not (expected and held_out):
         found = _listed([*arrays, *unused]) or "nothing"
         raise UserError(f"{where}: no 'images' (there is: {found}); save with np.savez(path, images=..., labels=...)")
-    splits = {"train": (train, _one_of(where, arrays, "labels", "train_labels"))}
+    splits = {"train": (train, _one_of(where, arrays, "labels", "train_labels"))} if train else {}
     for split in ("val", "test"):
         if f"{split}_images" in arrays:
             splits[split] = (f"{split}_images", f"{split}_labels" if f"{split}_labels" in arrays else None)
         elif f"{split}_labels" in arrays:
             raise UserError(f"{where}: '{split}_labels' without '{split}_images'; add them or leave both out")
+    known = expected.classes if expected else ()
     labelled = {split for split, (_, labels) in splits.items() if labels}
     if labelled and len(labelled) < len(splits):
         without = ", ".join(sorted(splits.keys() - labelled))
@@ -53,7 +56,7 @@ def load(path: Path, known: tuple[str, ...] = ()) -> Source:
     return Source(
         name=path.name,
         where=where,
-        train=parsed["train"],
+        train=parsed.get("train"),
         val=parsed.get("val"),
         test=parsed.get("test"),
         classes=_classes(

@@ -166,6 +166,35 @@ def test_eval_on_other_data_and_batch_size_does_not_matter(
     assert same["data"] == "other.npz"
 
 
+def test_eval_says_which_part_of_other_data_it_scores_and_takes_all(
+    finished_runs: Path, tiny_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that have no splits, a test split alone, and too few images to cut any."""
+    with np.load(tiny_npz) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    plain, held_out, few = (tmp_path / f"{name}.npz" for name in ("plain", "held-out", "few"))
+    np.savez(plain, images=images, labels=labels)
+    np.savez(held_out, test_images=images, test_labels=labels)
+    np.savez(few, images=images[:2], labels=labels[:2])
+
+    def scored(path: Path, split: str) -> dict:
+        return evaluated(finished_runs, capsys, "--data", str(path), "--split", split)
+
+    assert run(finished_runs, "eval", "done", "--data", str(plain)) == 0
+    assert "cut as for training: train 76, val 10, test 10; --split all takes all" in capsys.readouterr().err
+    whole = scored(plain, "all")
+    assert (whole["split"], whole["images"]) == ("all", 96)
+    parts = [scored(plain, split) for split in ("train", "val", "test")]
+    mean = sum(part["bits_per_dim"] * part["images"] for part in parts) / 96
+    assert whole["bits_per_dim"] == pytest.approx(mean, abs=1e-5)
+    assert scored(held_out, "test")["bits_per_dim"] == pytest.approx(mean, abs=1e-5)
+    assert scored(few, "all")["images"] == 2
+    assert run(finished_runs, "eval", "done", "--data", str(held_out)) == 0
+    assert capsys.readouterr().err == ""
+    assert run(finished_runs, "eval", "done", "--data", str(held_out), "--split", "train") == 1
+    assert "no images in train: --split test" in capsys.readouterr().err
+
+
 def test_eval_refuses_data_of_another_shape(finished_runs: Path, tmp_path: Path, capsys) -> None:
     np.savez(tmp_path / "big.npz", images=np.zeros((30, 9, 9), np.uint8))
     assert run(finished_runs, "eval", "done", "--data", str(tmp_path / "big.npz")) == 1
