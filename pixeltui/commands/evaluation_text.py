@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from pixeltui.commands.drawing import counted
 from pixeltui.store.summary import readable
 
 
 def as_text(report: dict[str, Any]) -> str:
     weights = f"{report['checkpoint']} (step {report['step']}, {report['weights']} weights)"
+    part = "all of it" if report["split"] == "all" else f"{report['split']} split"
     lines = [
         f"{report['run']}: {weights}",
-        f"{report['data']}, {report['split']} split, {report['images']} images",
+        f"{report['data']}, {part}, {counted(report['images'], 'image')}",
         *_likelihood(report),
     ]
     if "raw" in report:

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--out", type=Path, metavar="FILE.safetensors", help="default: RUN.safetensors")
     options.add_checkpoint(export)
     parser.set_defaults(do=_list, json=False)
+    _add_json(parser)
 
 
 def _action(
@@ -59,8 +60,14 @@ def _action(
     parser.set_defaults(do=do)
     options.add_common(parser, hidden=True)
     if json:
-        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+        _add_json(parser)
     return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    """SUPPRESS: where `runs` has it, its action does not take it back."""
+    help_text = "one JSON document on stdout"
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=help_text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from pixeltui import registry
 from pixeltui.config import Data
-from pixeltui.data.images import MAX_SIDE, SPARSE, as_levels
+from pixeltui.data.images import MAX_SIDE, SPARSE, SUFFIXES, as_levels
 from pixeltui.data.sets import Arrays, DataSet, Expected, Progress, Source, Split, checksum
 from pixeltui.data.splits import complete
 from pixeltui.errors import UsageError, UserError, did_you_mean, printable
@@ -68,6 +68,9 @@ def _source(config: Data, progress: Progress | None, expected: Expected | None) 
         return folder.load(path, Path(config.root).expanduser(), progress, scored=expected is not None)
     if is_file:
         from pixeltui.data import npz
+
+        if path.suffix.lower() in SUFFIXES:
+            raise UserError(f"{printable(path)} is an image: expected a folder of images, or a .npz")
 
         return npz.load(path, expected)
     raise UserError(f"no data set and no path {printable(config.name)!r}{did_you_mean(config.name, registry.DATASETS)}")

@@ -26,10 +26,12 @@ def _words(event: AnyEvent, total_steps: int) -> str:
                 f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.2e}  {event.images_per_second:.0f} images/s"
             )
         case Evaluated():
+            images = f"{event.images} image{'s' * (event.images != 1)}"
+            best = "  best so far" if event.best else ""
             return (
                 f"{event.split:<5} epoch {event.epoch:.2f}  {measured(event)} bits/dim  "
                 f"{figure(event.nats_per_dim)} nats/dim  perplexity {figure(event.perplexity)}  "
-                f"({event.images} images, {event.weights} weights)" + ("  best so far" if event.best else "")
+                f"({images}, {event.weights} weights){best}"
             )
         case CheckpointSaved():
             return f"checkpoint {event.path}, {event.bytes / 1e6:.1f} MB in {event.seconds:.2f} s"

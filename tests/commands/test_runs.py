@@ -47,6 +47,7 @@ def test_list_json_has_the_promised_fields(finished_runs: Path, capsys) -> None:
     assert 0 < found["best_val_bits_per_dim"] < 3
     assert 0 < found["test_bits_per_dim"] < 3
     assert found["parameters"] > 100
+    assert document(capsys, finished_runs) == [found], "the list is the default"
 
 
 def test_show_json_adds_config_checkpoints_and_events(finished_runs: Path, capsys) -> None:

@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,3 +259,10 @@ def test_a_gap_in_a_million_labels_is_found_at_once(save):
     labels = np.arange(1_000_000) * 2
     images = np.zeros((1_000_000, 1, 1), np.uint8)
     refused(save(images=images, labels=labels), "no image has 1;")
+
+
+def test_an_image_is_no_data_set(tmp_path: Path) -> None:
+    path = tmp_path / "one.PNG"
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"one\.PNG is an image: expected a folder of images, or a \.npz"):
+        load(Data(name=str(path)))
