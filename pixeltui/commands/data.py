@@ -40,7 +40,7 @@ def _show_list(root: Path, as_json: bool) -> None:
     states = {name: _state(name, root) for name in registry.DATASETS}
     if as_json:
         sets = [{"name": name, "state": state} for name, state in states.items()]
-        print(json.dumps({"root": str(root), "data_sets": sets, "paths": PATH_FORMS}, indent=2))
+        print(json.dumps({"root": str(root.absolute()), "data_sets": sets, "paths": PATH_FORMS}, indent=2))
         return
     for name, state in states.items():
         print(f"{name:<16}{state}")

@@ -208,7 +208,7 @@ def _samples(loaded: LoadedModel, data: DataSet, args: argparse.Namespace) -> di
     }
     if args.nearest is not None:
         drawing.write_file(args.nearest, judge.copies_png(images, found.samples, data))
-        report["nearest_png"] = str(args.nearest)
+        report["nearest_png"] = str(args.nearest.absolute())
     if args.fid:
         with bar("Inception features"):
             report["frechet"] = judge.frechet(images, held_out.images, data)

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    runs = list_runs(args.runs_dir)
+    runs = list_runs(args.runs_dir.absolute())
     if args.json:
         print(json_document(runs))
     elif not runs:

@@ -36,6 +36,12 @@ def test_the_list(capsys, tmp_path):
     assert {"name": "mnist", "state": "to download"} in found["data_sets"]
 
 
+def test_the_root_in_json_is_found_from_anywhere(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("--root", "here", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["root"] == str(tmp_path / "here")
+
+
 def test_one_set_as_json(capsys):
     assert command("digits", "--json") == 0
     facts = json.loads(capsys.readouterr().out)

@@ -58,6 +58,15 @@ def test_show_json_adds_config_checkpoints_and_events(finished_runs: Path, capsy
     assert found["events"] == len((finished_runs / "done" / "events.jsonl").read_text().splitlines())
 
 
+def test_json_paths_lead_to_the_run_from_anywhere(finished_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(finished_runs.parent)
+    here = Path(finished_runs.name)
+    (listed,) = document(capsys, here, "list")
+    (compared, _) = document(capsys, here, "compare", "done", "done")["runs"]
+    paths = [listed["path"], document(capsys, here, "show", "done")["path"], compared["path"]]
+    assert paths == [str(finished_runs / "done")] * 3
+
+
 def test_list_and_show_in_words(finished_runs: Path, capsys) -> None:
     assert main(["--runs-dir", str(finished_runs), "runs"]) == 0
     out = capsys.readouterr().out
