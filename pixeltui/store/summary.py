@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from pixeltui.errors import UserError
+from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyEvent
 from pixeltui.store.files import is_locked, open_regular, read_regular, write_atomic
 from pixeltui.store.header import read_header
@@ -33,7 +33,7 @@ START = b'\n{"type":"start",'
 CACHE_NAME = ".summaries.json"
 CACHE_VERSION = 1
 LARGEST_CACHE = 64 << 20
-SOURCES = ("events.jsonl", "meta.json")
+SOURCES = ("events.jsonl", "meta.json", "config.toml")
 
 Mark = tuple[tuple[int, int, int], ...]
 """of each source: size in bytes, time of its last change in ns, inode"""
@@ -121,6 +121,8 @@ def summarize(path: Path, view: RunView | None = None, *, locked: bool | None = 
 def _summarize(path: Path, view: RunView | None, locked: bool) -> RunSummary:
     run = RunDir(path)
     meta = run.known_meta()
+    if not run.config_path.is_file():
+        raise UserError(f"run {printable(run.name)} is damaged: there is no config.toml")
     whole = True
     if view is None:
         found, whole = _telling_events(run.events_path)

@@ -146,7 +146,7 @@ class RunList:
 def _stamp(path: Path) -> tuple[int, ...]:
     """Changes with whatever a summary is made of."""
     times = []
-    for name in ("events.jsonl", "meta.json", "checkpoints", "lock"):
+    for name in ("events.jsonl", "meta.json", "config.toml", "checkpoints", "lock"):
         try:
             stat = os.stat(f"{path}/{name}")  # noqa: PTH116 (twice as quick)
             times += [stat.st_mtime_ns, stat.st_size]

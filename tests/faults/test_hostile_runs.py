@@ -229,6 +229,7 @@ def test_no_run_directory_breaks_the_list(
     path.mkdir(parents=True, exist_ok=True)
     (path / "meta.json").write_bytes(json.dumps({"schema": 1, **meta}).encode() if as_json else log)
     (path / "events.jsonl").write_bytes(log)
+    (path / "config.toml").touch()
     found = summarize(path)
     assert found.name == "run"
     if not as_json:

@@ -37,6 +37,7 @@ RUN = FOLDER / "run"
 for _name in (RUN, RUN / "control", RUN / "checkpoints"):
     _name.mkdir()
 RunDir(RUN).meta_path.write_text('{"schema": 1}')
+RunDir(RUN).config_path.touch()
 
 
 def log(data: bytes) -> None:
@@ -125,7 +126,8 @@ def meta(data: bytes) -> None:
     folder.mkdir(exist_ok=True)
     for name in ("meta.json", "lock"):
         (folder / name).write_bytes(data)
-    (folder / "events.jsonl").touch()
+    for name in ("events.jsonl", "config.toml"):
+        (folder / name).touch()
     check_json(json_document(summarize(folder)))
     try:
         RunDir.open(folder)

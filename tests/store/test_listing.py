@@ -84,6 +84,18 @@ def test_every_change_shows(tmp_path: Path) -> None:
     assert list_runs(tmp_path)[0].step == 1, "another run under an old name"
 
 
+@pytest.mark.parametrize("listed_before", [False, True])
+def test_a_run_without_its_config_is_damaged(tmp_path: Path, listed_before: bool) -> None:
+    run = make(tmp_path, "a", started(), state("finished", 0))
+    if listed_before:
+        assert [found.state for found in list_runs(tmp_path)] == ["finished"]
+    config = run.config_path.read_bytes()
+    run.config_path.unlink()
+    assert [found.state for found in list_runs(tmp_path)] == ["damaged"]
+    run.config_path.write_bytes(config)
+    assert [found.state for found in list_runs(tmp_path)] == ["finished"]
+
+
 def test_the_same_list_under_another_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "runs", "a", started(), state("finished", 0))
     list_runs(tmp_path / "runs")

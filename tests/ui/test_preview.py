@@ -32,13 +32,14 @@ def said(app: Console) -> str:
             {"type": "state", "t": 9e8, "step": 4, "state": "training", "reason": ""},
             "crashed: its process ended at step",
         ),
-        (None, "meta.json: No such file"),
+        ("meta.json", "meta.json: No such file"),
+        ("config.toml", "damaged: config.toml is missing"),
     ],
 )
-def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | None, words: str) -> None:  # type: ignore[type-arg]
+def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | str, words: str) -> None:  # type: ignore[type-arg]
     run = runs_copy / "done"
-    if ending is None:
-        (run / "meta.json").unlink()
+    if isinstance(ending, str):
+        (run / ending).unlink()
     else:
         with (run / "events.jsonl").open("a") as log:
             log.write(json.dumps(ending) + "\n")

@@ -96,7 +96,9 @@ class Preview(Vertical):
 
 
 def _why(watch: Watch) -> str:
-    """What ended a run that did not end well."""
+    """What ended a run that did not end well, or keeps it from going on."""
+    if watch.config is None:
+        return "damaged: config.toml is missing or cannot be read; its checkpoints can still be drawn from"
     if watch.state == "failed":
         return f"failed: {watch.view.reason}" if watch.view.reason else ""
     if watch.state == "crashed":
