@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pixeltui import events
 from pixeltui.config import as_dict
@@ -29,7 +29,8 @@ LAST_SAVE_SECONDS = 600.0
 class Pending(NamedTuple):
     """A save in progress, and what is to be taken back where it fails."""
 
-    result: "Future[events.CheckpointSaved]"
+    result: "Future[dict[str, Any]]"
+    """the fields of the event that tells of it; its time is when it is told"""
     saved_before: int
     anew: bool
     undo: Callable[[], None]
@@ -100,7 +101,7 @@ class Saver:
         tree = state.tree_of(as_dict(self._updater.config), progress, self._updater.data, self._updater.scaler_state())
         step = progress.step
 
-        def work() -> events.CheckpointSaved:
+        def work() -> dict[str, Any]:
             try:
                 # The log first: after a power cut it must tell of every step that the checkpoint has behind it.
                 self._report.sink.sync()
@@ -109,14 +110,13 @@ class Saver:
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise CheckpointNotSaved(f"the checkpoint of step {step} could not be written: {reason}") from None
-            return events.CheckpointSaved(
-                t=time.time(),
-                step=step,
-                path=str(path.relative_to(self._run.path)),
-                bytes=size,
-                seconds=round(time.perf_counter() - began, 4),
-                best=best,
-            )
+            return {
+                "step": step,
+                "path": str(path.relative_to(self._run.path)),
+                "bytes": size,
+                "seconds": round(time.perf_counter() - began, 4),
+                "best": best,
+            }
 
         self._pending = Pending(self._writer.submit(work), before, anew or self._outdated, undo)
         return self.settle() if wait else True
@@ -143,7 +143,7 @@ class Saver:
             self._report.notice("warning", "disk", f"{error}; {again}")
             return False
         self._retry_at, self._outdated = math.inf, False
-        self._report.sink.emit(saved)
+        self._report.emit(events.CheckpointSaved, **saved)
         return True
 
     def close(self) -> None:

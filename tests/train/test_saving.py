@@ -69,6 +69,25 @@ def test_training_goes_on_while_a_checkpoint_is_written(tiny_config: Make, tmp_p
         assert one[1]["progress"] == other[1]["progress"]
 
 
+def test_times_of_the_log_never_run_backwards(tiny_config: Make, tmp_path: Path) -> None:
+    """A save that ends within a step is told after it."""
+
+    def prepare(trainer: Trainer) -> None:
+        update = trainer.updater.update
+
+        def slow(*args, **kwargs) -> None:
+            time.sleep(0.02)
+            update(*args, **kwargs)
+
+        trainer.updater.update = slow  # type: ignore[method-assign]
+
+    config = tiny_config("train.steps=20", "train.checkpoint_every=2", "train.eval_every=0", "log.every=1")
+    _, sink, _ = start(config, tmp_path, prepare=prepare)
+    assert len(sink.of(events.CheckpointSaved)) == 10
+    times = [event.t for event in sink.events]
+    assert times == sorted(times)
+
+
 def test_a_best_that_was_not_saved_is_no_best(tiny_config: Make, tmp_path: Path) -> None:
     def prepare(trainer: Trainer) -> None:
         save = trainer.checkpoints.save
