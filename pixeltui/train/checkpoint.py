@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ SUFFIX = ".safetensors"
 DAMAGED_SUFFIX = ".damaged"
 BEST_MARK = "is_best"
 """in the tree: whether the checkpoint was the best when it was saved"""
+
+OF_SAFETENSORS = re.compile(r"^(Error while serializing: )?I/O error: | \(os error \d+\)$")
 
 # safetensors' names of the types, which the checksums cover
 DTYPE_NAMES = {
@@ -102,7 +105,8 @@ def named(path: Path) -> Iterator[None]:
 
 
 def _not_saved(path: Path, error: Exception) -> CheckpointNotSaved:
-    reason = getattr(error, "strerror", None) or str(error)
+    # safetensors tells of a full disk in a text of its own, with the system's words inside.
+    reason = getattr(error, "strerror", None) or OF_SAFETENSORS.sub("", str(error))
     return CheckpointNotSaved(f"checkpoint {path.name} could not be written: {reason}", reason=reason)
 
 

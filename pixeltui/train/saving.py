@@ -52,6 +52,8 @@ class Saver:
         self._report = report
         self._processes = updater.processes
         self._retry_at = math.inf
+        self._gives_up_at = math.inf
+        """when no save is tried again, once training is over"""
         self._pending: Pending | None = None
         self._outdated = False
         """whether what is saved of the step is not what was to be saved anew"""
@@ -139,12 +141,21 @@ class Saver:
             self._outdated = pending.anew
             pending.undo()
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            again = f"training goes on and tries again in {RETRY_SECONDS:.0f} s"
-            self._report.notice("warning", "disk", f"{error}; {again}")
+            self._report.notice("warning", "disk", f"{error}{self._outlook()}")
             return False
         self._retry_at, self._outdated = math.inf, False
         self._report.emit(events.CheckpointSaved, **saved)
         return True
+
+    def _outlook(self) -> str:
+        """What follows a save that has failed."""
+        left = self._gives_up_at - time.monotonic()
+        if left == math.inf:
+            return f"; training goes on and tries again within {RETRY_SECONDS:.0f} s"
+        if left < 0:
+            return ""
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + left))
+        return f"; training is over: waits until {until} for the disk to take it, trying every {RETRY_SECONDS:.0f} s"
 
     def close(self) -> None:
         """Nothing is being written any more when this returns."""
@@ -154,12 +165,17 @@ class Saver:
     def write_at_last(self, stop_waits: Callable[[], bool]) -> None:
         """The trained weights are not given up for a disk that is full for a while."""
         agree = self._processes.agree
-        deadline = time.monotonic() + LAST_SAVE_SECONDS
+        self._gives_up_at = time.monotonic() + LAST_SAVE_SECONDS
         while not agree(self.write(wait=True)) and not stop_waits():
-            if agree(time.monotonic() > deadline):
+            if agree(time.monotonic() > self._gives_up_at):
                 raise TrainingFailed(not_saved(self._progress))
             while agree(not self.waits_to_retry) and not stop_waits():
                 time.sleep(0.1)
+
+    def write_at_stop(self) -> bool:
+        """Tries once: whoever stops it does not wait. Returns whether it is on the disk, on every process."""
+        self._gives_up_at = -math.inf
+        return self._processes.agree(self.write(wait=True))
 
     def load(self, *, sets_lr: bool = False) -> None:
         """The newest whole checkpoint, or the beginning where the run never wrote one; sets_lr: see Trainer.run."""

@@ -255,6 +255,6 @@ class Trainer:
             return Outcome("finished", self.progress.step)
         for command_id, command in orders.queue:
             self.report.acknowledge(command_id, command, "training has stopped")
-        if not self.processes.agree(self.saver.write(wait=True)):
+        if not self.saver.write_at_stop():
             raise TrainingFailed(f"stopped, but {not_saved(self.progress)}")
         return Outcome("stopped", self.progress.step, orders.stop.reason)

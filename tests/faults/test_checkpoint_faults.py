@@ -284,6 +284,7 @@ print(store.newest_whole()[1])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     refused, after, again = done.stdout.splitlines()
     assert refused.startswith("refused: checkpoint step-00000002.safetensors could not be written")
+    assert refused.endswith(": File too large"), "the system's words, and not those around them"
     assert after == "{'step': 1} ['last.safetensors', 'step-00000001.safetensors']"
     assert again == "{'step': 2}"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

@@ -1,5 +1,6 @@
 """Checkpoints that take long, or that the disk does not take: training goes on, and what is reported is on the disk."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,22 +17,27 @@ from pixeltui.train.trainer import Trainer
 Make = Callable[..., Config]
 
 
-def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.0)
-    failures = iter([True, True])
+def full_disk(refusals: int) -> Callable[[Trainer], None]:
+    """Refuses as many saves, the first ones."""
+    left = iter(range(refusals))
 
     def prepare(trainer: Trainer) -> None:
         save = trainer.checkpoints.save
 
         def sometimes(*args, **kwargs) -> Path:
-            if next(failures, False):
+            if next(left, None) is not None:
                 raise CheckpointNotSaved("no space left on device")
             return save(*args, **kwargs)
 
         trainer.checkpoints.save = sometimes  # type: ignore[method-assign]
 
+    return prepare
+
+
+def test_a_full_disk_does_not_stop_training(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.0)
     config = tiny_config("train.steps=60", "train.checkpoint_every=30", "train.eval_every=0")
-    outcome, sink, _ = start(config, tmp_path, prepare=prepare)
+    outcome, sink, _ = start(config, tmp_path, prepare=full_disk(2))
     assert outcome.state == "finished"
     assert [e.kind for e in sink.of(events.Notice)] == ["disk", "disk"]
     saved = [e.step for e in sink.of(events.CheckpointSaved)]
@@ -110,26 +116,42 @@ def test_the_last_checkpoint_is_waited_for(tiny_config: Make, tmp_path: Path, mo
     monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
     monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.5)
 
-    def prepare(failures: int) -> Callable[[Trainer], None]:
-        left = iter(range(failures))
-
-        def wrap(trainer: Trainer) -> None:
-            save = trainer.checkpoints.save
-
-            def sometimes(*args, **kwargs) -> Path:
-                if next(left, None) is not None:
-                    raise CheckpointNotSaved("no space left on device")
-                return save(*args, **kwargs)
-
-            trainer.checkpoints.save = sometimes  # type: ignore[method-assign]
-
-        return wrap
-
     config = tiny_config("train.steps=4", "train.checkpoint_every=0", "train.eval_every=0")
-    outcome, _, _ = start(config, tmp_path / "a", prepare=prepare(3))
+    outcome, _, _ = start(config, tmp_path / "a", prepare=full_disk(3))
     assert outcome.state == "finished"
     assert load(tmp_path / "a" / "run" / "checkpoints" / "last.safetensors")[1]["step"] == 4
-    outcome, sink, _ = start(config, tmp_path / "b", prepare=prepare(10**6))
+    outcome, sink, _ = start(config, tmp_path / "b", prepare=full_disk(10**6))
     assert outcome.state == "failed"
     assert "make room" in outcome.reason
     assert sink.events[-1].state == "failed"
+
+
+def test_a_save_that_failed_is_tried_again_with_the_next_one_or_sooner(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=40", "train.checkpoint_every=5", "train.eval_every=0")
+    _, sink, _ = start(config, tmp_path, prepare=full_disk(1))
+    (notice,) = sink.of(events.Notice)
+    assert notice.message.endswith("training goes on and tries again within 30 s")
+    assert [saved.step for saved in sink.of(events.CheckpointSaved)] == [10, 15, 20, 25, 30, 35, 40]
+
+
+def test_once_training_is_over_the_disk_is_waited_for_and_until_when_is_told(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
+    config = tiny_config("train.steps=4", "train.checkpoint_every=0", "train.eval_every=0")
+    _, sink, _ = start(config, tmp_path / "a", prepare=full_disk(2))
+    told = [notice.message for notice in sink.of(events.Notice)]
+    assert len(told) == 2
+    for message in told:
+        assert re.search(r"training is over: waits until \d\d:\d\d:\d\d for the disk", message)
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.0)
+    outcome, sink, _ = start(config, tmp_path / "b", prepare=full_disk(9))
+    assert outcome.state == "failed"
+    assert sink.of(events.Notice)[0].message == "no space left on device", "nothing follows it"
+
+
+def test_a_stop_promises_no_other_save(tiny_config: Make, tmp_path: Path) -> None:
+    config = tiny_config("train.steps=40", "train.checkpoint_every=0", "train.eval_every=0")
+    outcome, sink, _ = start(config, tmp_path, script={3: [events.Stop()]}, prepare=full_disk(9))
+    assert outcome.state == "failed"
+    assert [notice.message for notice in sink.of(events.Notice)] == ["no space left on device", outcome.reason]
