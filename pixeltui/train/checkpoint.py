@@ -199,15 +199,21 @@ class CheckpointStore:
 
         Raises UserError where there is none, DamagedCheckpoint where none is whole.
         """
-        path = self.find(which)
-        others = [] if which.isdecimal() else [other for other in self._by_age() if not _same(other, path)]
-        for candidate in others:
+        path = wanted = self.find(which)
+        others = iter([] if which.isdecimal() else [other for other in self._by_age() if not _same(other, path)])
+        while True:
             try:
-                return path, load(path)
+                loaded = load(path)
+                break
             except DamagedCheckpoint as error:
-                self._on_damaged(f"{error}; {candidate.name} is used")
-                path = candidate
-        return path, load(path)
+                other = next(others, None)
+                if other is None:
+                    raise
+                self._on_damaged(str(error))
+                path = other
+        if path != wanted:
+            self._on_damaged(f"{path.name} is used in place of the damaged {wanted.name}")
+        return path, loaded
 
     def newest_whole(self) -> Loaded | None:
         """The newest checkpoint that is whole and fits the run; others are set aside. None where the run never had one.

@@ -165,6 +165,29 @@ def test_a_damaged_newest_is_named_set_aside_and_the_one_before_is_used(run: Run
     assert newest_step(run) == 1
 
 
+def test_what_is_used_is_said_of_what_was_read_whole(run: RunDir) -> None:
+    for step in (1, 2, 3):
+        checkpoint(run, step, best=step == 3)
+    for name in ("best", "last"):
+        path = run.checkpoints_dir / f"{name}.safetensors"
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+    for name in ("best", "last", "step-00000003"):
+        damage(run.checkpoints_dir / f"{name}.safetensors")
+    messages: list[str] = []
+    path, (_, tree) = CheckpointStore(run, on_damaged=messages.append).read("best")
+    assert (path.name, tree["step"]) == ("step-00000002.safetensors", 2)
+    assert [m.partition(" is ")[0].rpartition("/")[2] for m in messages] == [
+        "best.safetensors",
+        "step-00000003.safetensors",
+        "last.safetensors",
+        "step-00000002.safetensors",
+    ]
+    assert messages[-1] == "step-00000002.safetensors is used in place of the damaged best.safetensors"
+    assert "is used" not in "".join(messages[:-1])
+
+
 def test_where_links_are_not_possible_copies_serve(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise OSError(errno.EPERM, "no hard links here")
