@@ -7,7 +7,7 @@ set -u
 
 DEVICE=${1:-cuda}
 FOLDER=${2:-$(dirname "$0")/results}
-[ $# -gt 2 ] && STEPS=("${@:3}") || STEPS=(machine tests train compile sample tiles trunks growth epochs repeat memory)
+[ $# -gt 2 ] && STEPS=("${@:3}") || STEPS=(machine tests step train compile sample tiles trunks growth epochs repeat memory)
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 DATE=$(date +%F)
 RUNS=$(mktemp -d)
@@ -33,11 +33,14 @@ machine() {
 
 # The whole suite, on the GPU wherever a device is not named: `auto` is CUDA there.
 tests() {
-    if [ "$DEVICE" = cpu ]; then python -m pytest -q tests/core/test_recompute.py; else python -m pytest -q -rfE; fi
+    if [ "$DEVICE" = cpu ]; then python -m pytest -q tests/core/test_recompute.py; else python -m pytest -n 10 -q -rfE; fi
 }
 
 # images/s beside the naive loop, share of the matrix rate, optimizer, EMA, data, checkpoint, peak memory, 50 epochs
 train() { python benchmarks/bench_train.py --device "$DEVICE" --preset $PRESET --batch $BATCHES --set train.compile=false; }
+
+# a step of the default, as it is and compiled: what the CPU takes to ask for it, and its kernels
+step() { python benchmarks/gpu_step.py; }
 
 # the same, compiled; and the last losses of 30 steps of `quick`, eager and compiled
 compile() {
