@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     # The console has a handler of its own, and whoever starts a program may have it ignore signals.
-    taken_back = bool(before) and args.command not in ("train", "attach", None)
-    taken_back &= signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    heard = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    taken_back = before and heard and args.command not in ("train", "attach", None)
     if taken_back:
         signal.signal(signal.SIGTERM, _terminate)
     if args.command is None and (args.no_ui or not sys.stdin.isatty() or not sys.stdout.isatty()):
