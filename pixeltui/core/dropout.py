@@ -25,8 +25,8 @@ class Dropout(nn.Module):
     """Sets features to 0 with probability p in training mode, the others divided by 1 - p; x [B, C, H, W].
 
     After `seed_dropouts` a feature is dropped where factor * place + offset, modulo 2^32, is among the lowest p of the
-    numbers (a multiplicative hash: Dietzfelbinger et al. 1997): any two features nearly independently, at the cost
-    of four passes, on every device alike. Before, masks come from torch's global generator.
+    numbers (a multiplicative hash: Dietzfelbinger et al. 1997): any two features nearly independently, at the
+    cost of a few passes, on every device alike. Before, masks come from torch's global generator.
     """
 
     def __init__(self, p: float, channels: int) -> None:
@@ -47,7 +47,11 @@ class Dropout(nn.Module):
         numbers = torch.empty_like(x, dtype=torch.int32)
         torch.mul(self.draws.factors, self.draws.places, out=numbers)
         numbers += self.draws.offsets
-        return (x * (1 / (1 - self.p))).masked_fill(numbers < round(self.p * 2**32) - 2**31, 0)
+        scaled, lowest_kept = x * (1 / (1 - self.p)), round(self.p * 2**32) - 2**31
+        if x.is_cuda:
+            return scaled.masked_fill(numbers < lowest_kept, 0)
+        # a CPU compares and multiplies floats many at a time, and fills by a mask one by one
+        return scaled * numbers.to(torch.float32).ge_(lowest_kept).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.p}, {self.channels}"
