@@ -24,7 +24,8 @@ from pixeltui.cli import main as pixeltui
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import list_runs, summarize
 from pixeltui.store.view import RunView
-from pixeltui.train.checkpoint import CheckpointStore, load
+from pixeltui.train.checkpoint import load
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 STEPS = 60
 KILLS_A_RUN = 8

@@ -62,7 +62,7 @@ def check_data(run: RunDir, data: "DataSet", overrides: Sequence[str]) -> None:
 def check_steps(run: RunDir, config: Config, data: "DataSet") -> None:
     """Raises UsageError where the config asks for fewer than are done."""
     from pixeltui.data.batches import steps_per_epoch
-    from pixeltui.train.checkpoint import CheckpointStore
+    from pixeltui.train.checkpoint_store import CheckpointStore
 
     done = next(iter(CheckpointStore(run).steps()), 0)
     wanted = total_steps(config.train, steps_per_epoch(len(data.train), config.train.batch_size))

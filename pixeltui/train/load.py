@@ -14,7 +14,8 @@ from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.store.header import damaged
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.checkpoint import CheckpointStore, named
+from pixeltui.train.checkpoint import named
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 HARMLESS = 100_000_000
 """parameters that no checkpoint has to vouch for"""

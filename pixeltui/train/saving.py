@@ -17,7 +17,8 @@ from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, Snapshot
+from pixeltui.train.checkpoint import CheckpointNotSaved, Snapshot
+from pixeltui.train.checkpoint_store import CheckpointStore
 from pixeltui.train.failure import TrainingFailed, not_saved, other_data
 from pixeltui.train.report import Reporter
 from pixeltui.train.update import Updater

@@ -18,7 +18,8 @@ from pixeltui.errors import UserError
 from pixeltui.store.header import DamagedCheckpoint, read_header
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, load, save
+from pixeltui.train.checkpoint import CheckpointNotSaved, load, save
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 TREE = {"schema": 1, "step": 3, "progress": {"best_bits_per_dim": 1.5}, "text": "ä\x1b"}
 
@@ -289,7 +290,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 import resource, signal, sys, torch
 from pathlib import Path
 from pixeltui.store.rundir import RunDir
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore
+from pixeltui.train.checkpoint import CheckpointNotSaved
+from pixeltui.train.checkpoint_store import CheckpointStore
 run = RunDir.create(Path({str(tmp_path)!r}), "run", "", {{}})
 store = CheckpointStore(run)
 store.save({{"w": torch.ones(10)}}, {{"step": 1}}, step=1)

@@ -17,7 +17,8 @@ from pixeltui.store.log import decode_lines
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
 from pixeltui.store.view import RunView
-from pixeltui.train.checkpoint import CheckpointStore, load
+from pixeltui.train.checkpoint import load
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 SECONDS = 60.0
 LONG = ("train.steps=100000", "train.checkpoint_every=5", "train.eval_every=0", "sample.every=10")

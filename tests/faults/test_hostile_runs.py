@@ -23,7 +23,8 @@ from pixeltui.store.files import Lock, is_locked
 from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import list_runs, summarize
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, load
+from pixeltui.train.checkpoint import CheckpointNotSaved, load
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 
 class Hang(BaseException):

@@ -17,7 +17,7 @@ from pixeltui.store import control
 from pixeltui.store.files import own_folder, remove_leftovers
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
-from pixeltui.train.checkpoint import CheckpointStore
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from pixeltui.errors import UserError
 from pixeltui.store.header import DTYPE_BYTES, DamagedCheckpoint, read_header, tensor_checksum
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import checkpoint as module
-from pixeltui.train.checkpoint import DTYPE_NAMES, CheckpointNotSaved, CheckpointStore, load, save
+from pixeltui.train import checkpoint_store
+from pixeltui.train.checkpoint import DTYPE_NAMES, CheckpointNotSaved, load, save
+from pixeltui.train.checkpoint_store import CheckpointStore
 
 
 @pytest.fixture
@@ -149,7 +151,7 @@ def test_best_and_last_follow_the_newest_after_a_death_between_the_names(
 ) -> None:
     store = CheckpointStore(run)
     put(store, 1, best=True)
-    original = module._link
+    original = checkpoint_store._link
 
     def die(path: Path, name: Path) -> None:
         if name.stem == dying_at:
@@ -157,7 +159,7 @@ def test_best_and_last_follow_the_newest_after_a_death_between_the_names(
         original(path, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_link", die)
+        patch.setattr(checkpoint_store, "_link", die)
         with pytest.raises(KeyboardInterrupt):
             put(store, 2, best=True)
     assert load(store.find("best"))[1]["step"] == 1

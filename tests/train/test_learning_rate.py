@@ -12,7 +12,8 @@ from pixeltui import events
 from pixeltui.cli import main
 from pixeltui.config import Config
 from pixeltui.store.rundir import RunDir
-from pixeltui.train.checkpoint import CheckpointNotSaved, CheckpointStore, load
+from pixeltui.train.checkpoint import CheckpointNotSaved, load
+from pixeltui.train.checkpoint_store import CheckpointStore
 from pixeltui.train.trainer import Trainer
 
 Make = Callable[..., Config]
