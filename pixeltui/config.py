@@ -136,7 +136,7 @@ class Train(Table, frozen=True, kw_only=True):
     ] = 0.02
     betas: Annotated[tuple[Share, Share], Meta(description="decay of the optimizer's first and second moment")] = (
         0.9,
-        0.999,
+        0.95,
     )
     weight_decay: Annotated[
         float,
