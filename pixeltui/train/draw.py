@@ -119,7 +119,7 @@ def completion_plan(
 
 def chosen_labels(loaded: LoadedModel, label: str | None) -> list[int]:
     """Of "cat,dog"; none for None. Raises as `make_plan`."""
-    if not label:
+    if label is None:
         return []
     labels = class_labels(label, loaded.classes)
     if not loaded.model.num_classes:

@@ -79,6 +79,7 @@ def test_settings_change_the_images(finished_runs: Path, tmp_path: Path) -> None
     [
         (["done", "--label", "banana"], "no class 'banana'"),
         (["done", "--label", "3"], "no class '3'"),
+        (["done", "--label", ""], "no class ''; there are"),
         (["done", "--checkpoint", "77"], "no checkpoint '77'"),
         (["done", "--out", "/no/folder/a.png"], "could not be written: there is no folder /no/folder"),
         (["don7"], "did you mean 'done'"),
