@@ -53,6 +53,10 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
             yield key, f"there is no {name!r}{did_you_mean(name, valid)}"
     if data.name not in registry.DATASETS and not _like_path(data.name):
         yield "data.name", f"no data set and no path {data.name!r}{did_you_mean(data.name, registry.DATASETS)}"
+    for name in config.ui.keys:
+        actions = registry.resolve(registry.ACTIONS)
+        if name not in actions:
+            yield f"ui.keys.{name}", f"there is no action {name!r}{did_you_mean(name, actions)}"
     if not DEVICE.fullmatch(train.device):
         yield "train.device", f"there is no {train.device!r}: expected auto, cpu, cuda or cuda:N"
     if data.levels == 1:

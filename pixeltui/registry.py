@@ -45,6 +45,9 @@ DATASETS = {
     "svhn": "pixeltui.data.torchvision_sets:svhn",
 }
 
+# ui.keys: the names of actions
+ACTIONS = "pixeltui.ui.key_table:IDS"
+
 
 def part(names: dict[str, str], name: str, kind: str) -> Any:
     """What one of the tables above has by a name. Raises ValueError, which lists the names that there are."""

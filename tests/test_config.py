@@ -17,6 +17,7 @@ from pixeltui.config import (
     total_steps,
 )
 from pixeltui.reference import config_page
+from pixeltui.ui.keys import BY_ID
 
 ROOT = Path(__file__).parent.parent
 
@@ -142,6 +143,7 @@ def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         ("train.batch_size=1e3", "expected int"),
         ("model.head=softmax", "dmol"),
         ("model={architecture = 'single_stack', first_kernel = 1}", "sees nothing"),
+        ("ui.keys.puase=space", "ui.keys.puase: there is no action 'puase'; did you mean 'pause'"),
         ("model.first_kernel=1", "of depthwise a first kernel of 1 sees nothing"),
         ("sample.top_p=0", "> 0"),
         ("train.seed=99999999999999999999", "at most 18446744073709551615"),
@@ -167,6 +169,11 @@ def test_impossible_values_are_refused(override: str, named: str) -> None:
     with pytest.raises(ConfigError, match="--set") as caught:
         load_config(overrides=[override])
     assert named in str(caught.value)
+
+
+def test_every_action_of_the_console_can_have_other_keys() -> None:
+    for name in BY_ID:
+        assert load_config(overrides=[f"ui.keys.{name}=f9"]).ui.keys == {name: "f9"}
 
 
 def test_what_is_large_and_meant_is_taken() -> None:

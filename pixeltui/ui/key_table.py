@@ -208,3 +208,6 @@ MOVES: Final[dict[Scope, tuple[Row, ...]]] = {
     ),
 }
 """Keys that move something: of no use in the command palette, behind the actions of their scope"""
+
+IDS: Final = tuple(row[0] for table in (ACTIONS, MOVES) for rows in table.values() for row in rows)
+"""names in [ui.keys]"""
