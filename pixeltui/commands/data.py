@@ -69,8 +69,7 @@ def _show_one(config: Data, as_json: bool) -> None:
         print(json.dumps(facts, indent=2))
         return
     _print_facts(facts)
-    if sys.stdout.isatty():
-        print(f"\n{preview(data)}")
+    print(f"\n{preview(data)}")
 
 
 def describe(data: "DataSet") -> dict[str, Any]:

@@ -53,13 +53,16 @@ def test_one_set_as_json(capsys):
     assert len(facts["checksum"]) == 64
 
 
-def test_one_set_as_text_has_no_escapes_and_no_preview(capsys):
+def test_one_set_as_text_has_a_preview_and_no_escapes(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "89")
     assert command("digits") == 0
     out = capsys.readouterr().out
     assert "shape     8x8, grey (1 x 8 x 8)" in out
     assert "1,437 train, 180 val, 180 test" in out
     assert "\x1b" not in out
-    assert "▀" not in out
+    preview = out.split("\n\n", 2)[2].removesuffix("\n").split("\n")
+    assert len(preview) == 3 * 5 - 1  # ten digits abreast, three rows of four lines, two empty lines
+    assert set("".join(preview)) == set("▀▄█ ")
 
 
 def test_names_from_files_cannot_steer_the_terminal_and_notices_go_to_stderr(capsys, tmp_path):
