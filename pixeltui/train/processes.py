@@ -10,6 +10,7 @@ import datetime
 import inspect
 import pickle
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -151,6 +152,8 @@ class ManyProcesses(Processes):
                 model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
             else:
                 SharedBatchNorm2d.convert(model)
+        # Gradients lie as is fastest for the layer that they are of, and are copied together wherever they lie.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         # Buffers are alike everywhere: masks, and statistics of the whole batch. torch 2.13 renames the argument.
         known = inspect.signature(DistributedDataParallel).parameters
         as_they_are: dict[str, Any] = {

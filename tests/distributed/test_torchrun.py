@@ -62,6 +62,13 @@ def test_two_processes_train_as_one(start: Start, tiny_npz: Path, tmp_path: Path
     assert len(found(tmp_path, events.CheckpointSaved)) == len(found(alone, events.CheckpointSaved))
 
 
+def test_nobody_is_warned_of_how_gradients_lie(start: Start) -> None:
+    two = start(*settings("train.steps=2"))
+    _, errors = two.communicate(timeout=240)
+    assert two.returncode == 0, errors
+    assert "Warning" not in errors
+
+
 def test_batch_norm_is_that_of_the_whole_batch(start: Start, tiny_npz: Path, tmp_path: Path) -> None:
     """An odd batch, so that a mean of the processes' means would be another; the running means score the test split."""
     compare_batch_norm(start, tiny_npz, tmp_path, "train.batch_size=15")
