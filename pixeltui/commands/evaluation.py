@@ -67,7 +67,8 @@ def _load_data(name: str | None, loaded: LoadedModel) -> DataSet:
     """The run's own, or what `name` names, with labels that are the model's. Raises UserError."""
     config = loaded.config.data
     if name is not None:
-        expected = Expected(levels=loaded.data["levels"], classes=loaded.classes if loaded.model.num_classes else ())
+        classes = loaded.classes if loaded.model.num_classes else ()
+        expected = Expected(levels=loaded.data["levels"], classes=classes, image_shape=loaded.model.image_shape)
         data = load(msgspec.structs.replace(config, name=name), expected=expected)
         for notice in data.notices:
             options.warn(notice)

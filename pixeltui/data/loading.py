@@ -27,6 +27,8 @@ def load(config: Data, *, progress: Progress | None = None, expected: Expected |
     """
     source = _source(config, progress, expected)
     _check_shapes(source)
+    if expected and expected.image_shape:
+        _check_size(source, expected.image_shape)
     _check_labels(source)
     source, levels = _with_levels(source, config.levels, expected)
     splits = complete(source, config.split_seed, scored=expected is not None)
@@ -99,6 +101,16 @@ def _check_shapes(source: Source) -> None:
             raise UserError(
                 f"{source.where}: images are {width}x{height}, the limit is {MAX_SIDE}x{MAX_SIDE}; scale or crop them"
             )
+
+
+def _check_size(source: Source, expected: tuple[int, ...]) -> None:
+    came = next(iter(_given(source).values())).images.shape[1:]
+    if came != expected:
+        wanted, got = ("x".join(map(str, shape)) for shape in (expected, came))
+        raise UserError(
+            f"{source.where}: the model expects images of {wanted} (channels, height, width), got {got}; "
+            "scale or convert them"
+        )
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -40,6 +40,8 @@ class Expected:
 
     levels: int
     classes: tuple[str, ...]
+    image_shape: tuple[int, ...] | None = None
+    """(C, H, W); None: any"""
 
 
 @dataclass(frozen=True, eq=False)

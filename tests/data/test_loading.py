@@ -94,6 +94,13 @@ def test_levels_that_a_model_expects_are_not_told_as_those_of_the_config(tmp_pat
     assert data.train.images[0].tolist() == [[[0, 1], [2, 3]]]
 
 
+def test_images_of_another_size_than_a_model_s_are_told_before_their_levels(tmp_path):
+    np.savez(tmp_path / "set.npz", images=np.full((8, 2, 3, 3), 255, np.uint8))
+    expected = Expected(levels=17, classes=(), image_shape=(1, 8, 8))
+    with pytest.raises(UserError, match=r"expects images of 1x8x8 \(channels, height, width\), got 3x2x3; scale"):
+        load(Data(name=str(tmp_path / "set.npz")), expected=expected)
+
+
 def test_unknown_names_get_the_nearest():
     with pytest.raises(UserError, match="no data set and no path 'cifra10'; did you mean 'cifar10'"):
         load(Data(name="cifra10"))
