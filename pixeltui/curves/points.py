@@ -21,12 +21,14 @@ class Metric(NamedTuple):
     """whether single steps are so noisy that a smoothed curve says more"""
     log: bool = False
     """whether a report draws it on a logarithmic axis"""
+    rate: bool = False
+    """whether a console writes its values as learning rates"""
 
 
 METRICS: Final = {
     "bits": Metric("bits/dim", "bits_per_dim", "bits_per_dim"),
     "nats": Metric("nats/dim", "loss", "nats_per_dim"),
-    "lr": Metric("learning rate", "lr", smooth=False),
+    "lr": Metric("learning rate", "lr", smooth=False, rate=True),
     "grad": Metric("gradient norm", "grad_norm", log=True),
     "speed": Metric("images/s", "images_per_second"),
 }

@@ -2,9 +2,14 @@
 
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
-from typing import Literal
+from typing import Final, Literal
 
 XKind = Literal["step", "epoch", "time"]
+
+TINY: Final = 1e-3
+"""Values under it are written with an exponent."""
+TINY_RATE: Final = 1e-2
+"""as people write learning rates: 3e-3"""
 
 _TIME_STEPS = (
     *(1, 2, 5, 10, 20, 30),
@@ -81,7 +86,7 @@ def format_value(value: float, digits: int = 4) -> str:
     if not isfinite(value):
         return "nan" if value != value else ("inf" if value > 0 else "-inf")
     size = abs(value)
-    if size and (size < 1e-3 or size >= 1e6):
+    if size and (size < TINY or size >= 1e6):
         mantissa, _, exponent = f"{value:.{max(0, digits - 2)}e}".partition("e")
         return f"{mantissa}e{int(exponent)}"
     if size >= 10**digits:
@@ -89,8 +94,17 @@ def format_value(value: float, digits: int = 4) -> str:
     return f"{value:.{max(0, digits - 1 - (floor(log10(size)) if size else 0))}f}" if size < 10**digits else str(value)
 
 
-def format_ticks(ticks: list[float]) -> list[str]:
-    """Labels of one axis, all with the same number of decimals, thousands as k and M where every label stays exact."""
+def format_rate(rate: float, digits: int = 3) -> str:
+    """A learning rate, wherever one is told: "0.02", "3e-3", "3.04e-7"."""
+    rounded = float(f"{rate:.{digits}g}")
+    return _exponent(rounded) if 0 < rounded < TINY_RATE else f"{rounded:g}"
+
+
+def format_ticks(ticks: list[float], tiny: float = TINY) -> list[str]:
+    """Labels of one axis, all with the same number of decimals, thousands as k and M where every label stays exact.
+
+    tiny: where all of them are smaller they have exponents.
+    """
     if not ticks:
         return []
     size = max(abs(t) for t in ticks)
@@ -99,7 +113,7 @@ def format_ticks(ticks: list[float]) -> list[str]:
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= 10 * unit or (size >= unit and (unit > 1e3 or step >= unit)):
             return ["0" if t == 0 else f"{_plain(t / unit, step / unit)}{suffix}" for t in ticks]
-    if size and size < 1e-3:
+    if size and size < tiny:
         return ["0" if t == 0 else _exponent(t) for t in ticks]
     return [_plain(t, step) for t in ticks]
 
@@ -114,11 +128,11 @@ def _exponent(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def format_log_ticks(ticks: list[float]) -> list[str]:
-    """Labels of a log axis: each value by itself, short."""
+def format_log_ticks(ticks: list[float], tiny: float = TINY) -> list[str]:
+    """Labels of a log axis: each value by itself, short. tiny: smaller ones have an exponent."""
     labels = []
     for tick in ticks:
-        if tick >= 1e4 or tick < 1e-3:
+        if tick >= 1e4 or tick < tiny:
             labels.append(_exponent(tick))
         else:
             labels.append(f"{tick:.10f}".rstrip("0").rstrip("."))
@@ -137,10 +151,10 @@ def x_ticks(low: float, high: float, width: int, kind: XKind) -> tuple[list[floa
     return ticks, format_ticks(ticks)
 
 
-def y_ticks(low: float, high: float, height: int, log: bool) -> tuple[list[float], list[str]]:
+def y_ticks(low: float, high: float, height: int, log: bool, tiny: float = TINY) -> tuple[list[float], list[str]]:
     """Ticks of a vertical axis of `height` cells, at most one every 2.2 cells, and their labels.
 
-    Closer ones where there would be no two: one alone gives no scale.
+    Closer ones where there would be no two: one alone gives no scale. tiny: see format_ticks.
     """
     place = log_ticks if log else linear_ticks
     count = max(2, height * 5 // 11)
@@ -148,4 +162,4 @@ def y_ticks(low: float, high: float, height: int, log: bool) -> tuple[list[float
     while len(ticks) < 2 and low < high and count < height:
         count += 1
         ticks = place(low, high, count)
-    return ticks, format_log_ticks(ticks) if log and high / low >= 3 else format_ticks(ticks)
+    return ticks, format_log_ticks(ticks, tiny) if log and high / low >= 3 else format_ticks(ticks, tiny)

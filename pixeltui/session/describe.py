@@ -1,5 +1,6 @@
 """Events in words."""
 
+from pixeltui.curves.ticks import format_rate
 from pixeltui.errors import printable
 from pixeltui.events import AnyEvent, CheckpointSaved, Evaluated, Notice, SampleSaved, Started, StateChanged, Step
 from pixeltui.store.summary import readable
@@ -23,7 +24,8 @@ def _words(event: AnyEvent, total_steps: int) -> str:
         case Step():
             return (
                 f"step {event.step}/{total_steps}  epoch {event.epoch:.2f}  loss {figure(event.loss)} nats/dim  "
-                f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.2e}  {event.images_per_second:.0f} images/s"
+                f"{figure(event.bits_per_dim)} bits/dim  lr {format_rate(event.lr)}  "
+                f"{event.images_per_second:.0f} images/s"
             )
         case Evaluated():
             images = f"{event.images} image{'s' * (event.images != 1)}"

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Protocol
 
+from pixeltui.curves.ticks import format_rate
 from pixeltui.events import AnyEvent, Frame, Notice, Started, StateChanged, Step
 from pixeltui.session.describe import describe, figure
 
@@ -88,7 +89,8 @@ class ProgressDisplay:
             self._progress.reset(self._task, completed=event.step)  # the time left is told from what comes now
         if isinstance(event, Step):
             figures = (
-                f"{figure(event.bits_per_dim)} bits/dim  lr {event.lr:.1e}  {event.images_per_second:.0f} images/s"
+                f"{figure(event.bits_per_dim)} bits/dim  lr {format_rate(event.lr)}  "
+                f"{event.images_per_second:.0f} images/s"
             )
             self._progress.update(self._task, completed=event.step, description=figures)
             return

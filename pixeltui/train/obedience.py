@@ -3,6 +3,7 @@
 import time
 
 from pixeltui import events
+from pixeltui.curves.ticks import format_rate
 from pixeltui.events import AnyCommand
 from pixeltui.train import state
 from pixeltui.train.live import LiveSampler
@@ -89,7 +90,7 @@ class Obedience:
                 self._progress.lr = lr
                 if self._saver.good:
                     self._saver.write(wait=True, anew=True)  # a run that is killed goes on with it
-                message = f"peak learning rate {lr:g} from step {self._progress.step} on"
+                message = f"peak learning rate {format_rate(lr, 6)} from step {self._progress.step} on"
                 self._report.notice("info", "lr", message, peak_lr=lr)
             case events.Stop():
                 self._orders.stop = command

@@ -1,5 +1,6 @@
 """The figures of the state strip."""
 
+from pixeltui.curves.ticks import format_rate
 from pixeltui.events import Telemetry
 from pixeltui.ui.run_list import size
 from pixeltui.ui.watch import Watch
@@ -80,7 +81,7 @@ def items(watch: Watch) -> list[Item]:
     if (speed := view.images_per_second) is not None:
         found.append(Item("speed", "images/s", f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}", 2, width=4))
     if step is not None:
-        found.append(Item("lr", "lr", f"{step.lr:.1e}", 3))
+        found.append(Item("lr", "lr", format_rate(step.lr), 3))
     if config is not None and config.train.ema_decay:
         decay = config.train.ema_decay
         found.append(Item("ema", "EMA", f"{decay:g}, {1 / (1 - decay):.0f} steps", 5))

@@ -69,6 +69,19 @@ def test_values(value: float, text: str) -> None:
     assert ticks.format_value(value) == text
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0.1, "0.1"), (0.02, "0.02"), (3e-3, "3e-3"), (3.0434e-7, "3.04e-7"), (9.9996e-3, "0.01"), (0.0, "0"), (12, "12")],
+)
+def test_learning_rates(rate: float, text: str) -> None:
+    assert ticks.format_rate(rate) == text
+
+
+def test_an_axis_of_learning_rates_writes_them_as_they_are_written_elsewhere() -> None:
+    assert ticks.y_ticks(0, 0.003, 8, False, ticks.TINY_RATE)[1] == ["0", "1e-3", "2e-3", "3e-3"]
+    assert ticks.y_ticks(1e-4, 0.02, 8, True, ticks.TINY_RATE)[1] == ["1e-4", "1e-3", "0.01"]
+
+
 def test_steps_have_no_fractions() -> None:
     assert ticks.x_ticks(0, 3, 100, "step")[0] == [0, 1, 2, 3]
 

@@ -98,12 +98,12 @@ def test_the_learning_rate_that_is_offered_is_the_present_one(console: Callable[
         app.screen.query_one(Input).value = "3e-5"
         await pilot.press("enter")
         await until(pilot, lambda: screen.watched.view.notices)
-        assert await offered(pilot, screen) == "3e-05"
+        assert await offered(pilot, screen) == "3e-5"
         await pilot.press("escape")
         other = TrainingScreen(Watch(AttachedSession(find_run(tmp_path, "one"))))
         app.push_screen(other)
         await until(pilot, lambda: other.is_mounted and other.watched.view.notices)
-        assert await offered(pilot, other) == "3e-05"
+        assert await offered(pilot, other) == "3e-5"
         app.screen.query_one(Input).value = "0.5"
         await pilot.press("enter")
         await until(pilot, lambda: len(other.watched.view.notices) > 1)

@@ -21,7 +21,9 @@ from pixeltui.ui.screens.dialogs import Help
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.widgets.chart import Chart
 from pixeltui.ui.widgets.gallery import Gallery
+from pixeltui.ui.widgets.state_strip import StateStrip
 
 
 @pytest.fixture
@@ -54,6 +56,22 @@ def test_a_finished_run_is_shown_and_takes_no_commands(finished: Path) -> None:
 
     drive(app, script)
     assert app.return_value == "quit"
+
+
+def test_the_strip_and_the_chart_write_a_learning_rate_alike(finished: Path) -> None:
+    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        chart = screen.query_one("#lr", Chart)
+        await until(pilot, lambda: screen.watched.view.steps and any(len(one) for one in chart.series))
+        (told,) = (item.value for item in screen.query_one(StateStrip).items if item.key == "lr")
+        legend, *rows = (" ".join(text for text, _ in row) for row in chart.figure.rows(60, 12))
+        assert legend.split()[-1] == told
+        assert any("e-3" in row for row in rows)
+        await pilot.press("q")
+
+    drive(app, script, size=(140, 45))
 
 
 def test_keys_of_the_curves(finished: Path) -> None:

@@ -113,7 +113,7 @@ class CurvesPane(Bordered, Vertical):
         for chart in charts or self.charts:
             metric = self._metric if chart.id == "main" else str(chart.id)
             self._drawn[str(chart.id)] = drawn = self._series_of(metric)
-            chart.figure.title = METRICS[metric].title
+            chart.figure.title, chart.figure.rates = METRICS[metric].title, METRICS[metric].rate
             chart.set_x_kind(self._kind)
             chart.set_series([series for one in drawn for series in one.series])
         x_name = {"step": "step", "epoch": "epoch", "time": "training time"}[self._kind]

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from pixeltui import events
 from pixeltui.config import Config
+from pixeltui.curves.ticks import format_rate
 from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand, AnyEvent
 from pixeltui.ui.key_table import Scope
@@ -202,12 +203,13 @@ class TrainingScreen(SizedScreen):
     def action_learning_rate(self) -> None:
         steps, config = self.watched.view.steps, self.watched.config
         peak = self.watched.view.peak_lr or (config or Config()).train.lr
-        hint = f"the peak of the schedule; it was {peak:g}" + (f", now at {steps[-1].lr:.2e}" if steps else "")
-        self.app.push_screen(Prompt("Learning rate", f"{peak:g}", hint=hint, check=_wrong_rate), self._set_rate)
+        offered, now = format_rate(peak, 6), f", now at {format_rate(steps[-1].lr)}" if steps else ""
+        hint = f"the peak of the schedule; it was {offered}{now}"
+        self.app.push_screen(Prompt("Learning rate", offered, hint=hint, check=_wrong_rate), self._set_rate)
 
     def _set_rate(self, text: str | None) -> None:
         if text is not None:
-            self._send(events.SetLearningRate(lr=float(text)), f"learning rate {float(text):g}")
+            self._send(events.SetLearningRate(lr=float(text)), f"learning rate {format_rate(float(text), 6)}")
 
     def action_draw(self) -> None:
         if self.watched.run is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import inf, isnan
 
 from pixeltui.curves.series import Series
-from pixeltui.curves.ticks import XKind, format_time, format_value, y_ticks
+from pixeltui.curves.ticks import TINY, TINY_RATE, XKind, format_rate, format_time, format_value, y_ticks
 from pixeltui.ui.widgets.plot import BLANK, LABEL, LOG, Entry, Runs, axis_rows, legend_row, letter, plot_rows
 from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
 from pixeltui.ui.widgets.viewport import XView, YView
@@ -20,6 +20,8 @@ class Figure:
         self.title = title
         self.symbol: GraphSymbol = symbol
         self.letters = letters
+        self.rates = False
+        """whether the values are learning rates"""
         self.x_view, self.y_view = XView(), YView()
         self.x_view.live = live
         self.x_kind: XKind = "step"
@@ -75,7 +77,7 @@ class Figure:
             return self._nothing(width, height)
         self._fit_views()
         symbols = SYMBOLS[self.symbol]
-        ticks, labels = y_ticks(*self.y_view.range, height - 3, self.y_view.log)
+        ticks, labels = y_ticks(*self.y_view.range, height - 3, self.y_view.log, TINY_RATE if self.rates else TINY)
         widest = max(map(len, labels), default=1)
         if not widest <= self.label_width <= widest + 2:
             self.label_width = widest
@@ -113,9 +115,9 @@ class Figure:
 
     def _legend(self, swatch: str, width: int) -> Runs:
         values = [(s, s.last) for s in self.series] if self.cursor is None else self.values_at(self.cursor)
-        entries = []
+        entries, write = [], format_rate if self.rates else format_value
         for i, (one, value) in enumerate(values):
-            text = "–" if value is None else ("gap" if isnan(value) else format_value(value))
+            text = "–" if value is None else ("gap" if isnan(value) else write(value))
             mark = letter(i + 1) if self.letters else swatch
             entries.append(Entry(one.name, text.rjust(5), i + 1, mark, one.dim))
         at = "" if self.cursor is None else f"{self.x_kind} {self.format_x(self.cursor)}"
