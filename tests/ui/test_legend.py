@@ -1,6 +1,7 @@
 """What a chart's first row says where it is short of room."""
 
 import pytest
+from rich.cells import cell_len
 
 from pixeltui.ui.widgets.plot import Entry, legend_row
 
@@ -34,3 +35,36 @@ def test_a_narrow_chart_keeps_a_value_to_the_last(at: str) -> None:
         assert len(text) == width
         assert "0.6384" in text, width
     assert "(log)" not in text
+
+
+def compared(count: int, swatch: str = "━━") -> list[Entry]:
+    """Of so many runs, the curve of training and the one of the validation split."""
+    names = [f"run-{chr(ord('a') + i)}-of-the-sweep" for i in range(count)]
+    entries = []
+    for i, name in enumerate(names):
+        entries += [Entry(f"{name} train", "2.500", 2 * i + 1, swatch, dim=True)]
+        entries += [Entry(f"{name} val", f"2.{600 + i}", 2 * i + 2, swatch)]
+    return entries
+
+
+@pytest.mark.parametrize(("count", "width"), [(2, 78), (3, 78), (4, 98), (6, 78), (6, 98), (6, 138), (6, 248)])
+def test_every_run_of_a_comparison_is_named(count: int, width: int) -> None:
+    """By a swatch with a name beside it, or by a name in its colour."""
+    row = legend_row("bits/dim", compared(count), "", width)
+    assert len("".join(text for text, _ in row)) == width
+    for i in range(count):
+        (at,) = (at for at, (text, _) in enumerate(row) if text == f"2.{600 + i} ")
+        name, swatch = row[at - 1], row[at - 2]
+        assert name[0].startswith("r")
+        assert 2 * i + 2 in (name[1], swatch[1])
+
+
+def test_letters_stay_where_they_are_the_only_colours() -> None:
+    row = legend_row("bits/dim", compared(6, "x"), "", 98)
+    assert [text for text, _ in row].count(" x ") == 6
+
+
+def test_a_name_of_wide_characters_takes_two_cells_each() -> None:
+    entries = [Entry("画像の学習 val", "2.500", 1, "━━"), Entry("手書き数字 val", "2.600", 2, "━━")]
+    for width in range(30, 90):
+        assert cell_len("".join(text for text, _ in legend_row("bits/dim", entries, "", width))) == width

@@ -1,11 +1,14 @@
 """The rows of a chart as runs of text with one style each, before there are colours: what frames are compared by."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from rich.cells import cell_len
+
 from pixeltui.curves.ticks import XKind, x_ticks
+from pixeltui.ui.widgets.differences import ends
 from pixeltui.ui.widgets.raster import Frame, Layer, Symbols, Trace
 
 Runs = tuple[tuple[str, int], ...]
@@ -15,6 +18,8 @@ BLANK: Final = 0
 MAX_SERIES: Final = 200
 TITLE, LABEL, VALUE, GRID, CURSOR, GAP = range(MAX_SERIES + 1, MAX_SERIES + 7)
 
+NARROWEST, NARROWEST_COLORED = 6, 3
+"""cells of a name in a legend, beside a swatch and in the colour of its curve"""
 _NAMED_AXIS: Final = 40  # cells from which there is room for the name of the x axis
 _DRAWN = re.compile(rb"[^\0]+")
 _SAME = re.compile(rb"(.)\1*", re.DOTALL)
@@ -23,7 +28,7 @@ _GRID_BYTE = bytes((GRID,))
 
 @dataclass(frozen=True)
 class Entry:
-    """A series in the legend; `value` is "" for none."""
+    """A series in the legend; `value` is "" for none, `swatch` for a name in the colour of the curve."""
 
     name: str
     value: str
@@ -133,8 +138,9 @@ LOG: Final = " (log)"
 
 
 def legend_row(title: str, entries: Sequence[Entry], at: str, width: int) -> Runs:
-    """Title on the left, series with their values on the right; where the row is too short dim ones go first, then
-    names, the last series, where values are read, and the swatch. at: where the values are read ("" for the newest)."""
+    """Title on the left, series with their values on the right; where the row is too short dim ones go first, then the
+    middles of names, swatches beside coloured names, names, the last series, where values are read, and the swatch. at:
+    where the values are read ("" for the newest)."""
     head, prefix, shown = _fitting(title, list(entries), f"{at}  " if at else "", width)
     if len(head) > width:
         return ((head[:width].ljust(width), TITLE),)
@@ -142,28 +148,51 @@ def legend_row(title: str, entries: Sequence[Entry], at: str, width: int) -> Run
     space = width - len(head) - len(prefix) - _length(shown)
     runs += [(" " * space, BLANK), (prefix, CURSOR)]
     for entry in shown:
-        runs.append((f" {entry.swatch} " if entry.swatch else "", entry.style))
-        runs.append((f"{entry.name} " if entry.name else "", LABEL))
+        runs.append((f" {entry.swatch} " if entry.swatch else " " if entry.name else "", entry.style))
+        runs.append((f"{entry.name} " if entry.name else "", LABEL if entry.swatch else entry.style))
         runs.append((f"{entry.value} ", VALUE))
     return tuple(run for run in runs if run[0])
 
 
 def _fitting(title: str, entries: list[Entry], prefix: str, width: int) -> tuple[str, str, list[Entry]]:
     """Title, prefix and entries that fit, the first of ever shorter ways to write them: a value goes last."""
-    bright = [e for e in entries if not e.dim] or entries
-    unnamed = [Entry("", e.value, e.style, e.swatch) for e in bright]
-    bare = [Entry("", e.value.strip(), e.style, "") for e in bright[:1]]
-    ways = [(prefix, entries), (prefix, bright), *((prefix, unnamed[:n]) for n in range(len(unnamed), 0, -1))]
-    ways += [("", unnamed[:1]), ("", bare)]
     heads = f" {title} ", f" {title.removesuffix(LOG)} "
     for head in heads:
-        for before, shown in ways:
+        for before, shown in _ways(entries, prefix):
             if len(head) + len(before) + _length(shown) <= width:
                 return head, before, shown
     return heads[0], "", []
 
 
+def _ways(entries: list[Entry], prefix: str) -> Iterator[tuple[str, list[Entry]]]:
+    """Prefix and entries, ever shorter."""
+    bright = [e for e in entries if not e.dim] or entries
+    yield prefix, entries
+    yield prefix, bright
+    if len(bright) > 1:
+        yield from ((prefix, shorter) for shorter in _shorter(bright))
+    unnamed = [Entry("", e.value, e.style, e.swatch) for e in bright]
+    yield from ((prefix, unnamed[:n]) for n in range(len(unnamed), 0, -1))
+    yield "", unnamed[:1]
+    yield "", [Entry("", e.value.strip(), e.style, "") for e in bright[:1]]
+
+
+def _shorter(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Under ever shorter names: without the word that ends them all, cut, in the colour of the curve for a swatch."""
+    heads, last = [e.name.rpartition(" ")[0] for e in entries], {e.name.rpartition(" ")[2] for e in entries}
+    if all(heads) and len(last) == 1:
+        entries = [replace(e, name=head) for e, head in zip(entries, heads, strict=True)]
+    yield entries
+    longest = max(cell_len(e.name) for e in entries)
+    for width in range(longest - 1, NARROWEST - 1, -1):
+        yield [replace(e, name=ends(e.name, width)) for e in entries]
+    colored = [replace(e, swatch="" if len(e.swatch) > 1 else e.swatch) for e in entries]
+    for width in range(longest, NARROWEST_COLORED - 1, -1):
+        yield [replace(e, name=ends(e.name, width)) for e in colored]
+
+
 def _length(entries: Sequence[Entry]) -> int:
     return sum(
-        (len(e.swatch) + 2 if e.swatch else 0) + (len(e.name) + 1 if e.name else 0) + len(e.value) + 1 for e in entries
+        (len(e.swatch) + 2 if e.swatch else bool(e.name)) + (cell_len(e.name) + 1 if e.name else 0) + len(e.value) + 1
+        for e in entries
     )
