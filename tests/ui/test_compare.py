@@ -44,6 +44,18 @@ def compared(runs_copy: Path) -> tuple[Console, list[Path]]:
     return Console(runs_copy), paths
 
 
+def test_a_run_without_a_config_differs_in_no_key(compared: tuple[Console, list[Path]]) -> None:
+    app, paths = compared
+    (paths[0] / "config.toml").write_text("no = [ toml")
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        table = (await shown(app, pilot, paths[:3])).query_one(Differences)
+        rows = [list(map(str, table.get_row_at(row))) for row in range(table.row_count)]
+        assert [row for row in rows if "." in row[0]] == [["train.ema_decay", "", "0.9915", "0.9925"]]
+
+    drive(app, script)
+
+
 async def shown(app: Console, pilot: Pilot, paths: list[Path]) -> CompareScreen:  # type: ignore[type-arg]
     screen = CompareScreen([RunDir.open(path) for path in paths])
     app.push_screen(screen)

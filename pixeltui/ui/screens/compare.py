@@ -124,11 +124,10 @@ class CompareScreen(SizedScreen):
             )
         rows = [[name, *values] for name, *values in zip(FIGURES, *columns, strict=True)]
         configs = [flat(msgspec.to_builtins(watch.config)) if watch.config else {} for watch in self._watches]
-        for key in dict.fromkeys(key for config in configs for key in config):
-            values = [config.get(key) for config in configs]
-            if any(value != values[0] for value in values):
-                rows.append([key, *(_value(value) for value in values)])
-        return rows
+        known = [config for config in configs if config]
+        keys = dict.fromkeys(key for config in known for key in config)
+        differ = [key for key in keys if any(config.get(key) != known[0].get(key) for config in known)]
+        return rows + [[key, *(_value(config.get(key)) for config in configs)] for key in differ]
 
     @on(Sheet.Fitted)
     def _at_one_scale(self) -> None:
