@@ -156,7 +156,8 @@ class RunDir:
         except OSError as error:
             raise UserError(f"run {printable(self.name)} is damaged: config.toml: {error.strerror}") from None
         except ConfigError as error:
-            raise UserError(f"run {printable(self.name)} is damaged: {error}") from None
+            why = str(error).replace(str(self.config_path), self.config_path.name)
+            raise UserError(f"run {printable(self.name)} is damaged: {why}") from None
 
     def read_events(self) -> tuple[list[AnyEvent], int]:
         """All events, and how many lines were none."""

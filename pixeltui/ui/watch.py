@@ -73,6 +73,7 @@ class Watch:
         """whole: False: where the log is long, a glance is enough."""
         self.session = session
         self.rewinds = 0
+        self.why_no_config = ""
         self.share_read: float | None = None
         """of a long log, while it is being read"""
         self._fold = Fold()
@@ -140,9 +141,9 @@ class Watch:
 
     @property
     def state(self) -> RunState:
-        """A run that has not begun to train counts as training."""
-        if self.view.last_state is None and self.session.alive:
-            return "training"
+        """As the list says it: one that has not begun to train counts as training, or as crashed."""
+        if self.view.last_state is None:
+            return "training" if self.session.alive else "crashed"
         return self.view.state(locked=self.session.alive)
 
     @property
@@ -150,7 +151,8 @@ class Watch:
         if self._config is None and self.run is not None:
             try:
                 self._config = self.run.config(resumed=True)
-            except UserError:
+            except UserError as error:
+                self.why_no_config = str(error)
                 return None
         return self._config
 

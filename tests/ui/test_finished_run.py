@@ -58,6 +58,19 @@ def test_a_finished_run_is_shown_and_takes_no_commands(finished: Path) -> None:
     assert app.return_value == "quit"
 
 
+def test_a_config_that_cannot_be_read_says_why(finished: Path) -> None:
+    (finished / "one" / "config.toml").write_text("no = [ toml")
+    app = Console(finished, session=AttachedSession(find_run(finished, "one")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        pane = screen_of(app).query_one(ConfigPane)
+        await until(pilot, lambda: pane.lines)
+        assert "config.toml: cannot be read as TOML" in " ".join(strip.text.strip() for strip in pane.lines)
+        await pilot.press("q")
+
+    drive(app, script, size=(140, 45))
+
+
 def test_the_strip_and_the_chart_write_a_learning_rate_alike(finished: Path) -> None:
     app = Console(finished, session=AttachedSession(find_run(finished, "one")))
 

@@ -33,13 +33,19 @@ def said(app: Console) -> str:
             "crashed: its process ended at step",
         ),
         ("meta.json", "meta.json: No such file"),
-        ("config.toml", "damaged: config.toml is missing"),
+        ("config.toml", "damaged: config.toml: No such file"),
+        (("config.toml", "no = [ toml"), "damaged: config.toml: cannot be read as TOML"),
+        ("events.jsonl", "damaged: events.jsonl: No such file"),
+        (("events.jsonl", ""), "crashed: its process ended"),
+        (("meta.json", '{"schema": 1, "created": "yesterday"}'), "damaged: meta.json has values that no run has"),
     ],
 )
-def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | str, words: str) -> None:  # type: ignore[type-arg]
+def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | tuple | str, words: str) -> None:  # type: ignore[type-arg]
     run = runs_copy / "done"
     if isinstance(ending, str):
         (run / ending).unlink()
+    elif isinstance(ending, tuple):
+        (run / ending[0]).write_text(ending[1])
     else:
         with (run / "events.jsonl").open("a") as log:
             log.write(json.dumps(ending) + "\n")

@@ -9,6 +9,7 @@ import pytest
 from pixeltui import events
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import summarize
 from pixeltui.ui import watch as watch_module
 from pixeltui.ui.watch import Watch
 
@@ -61,3 +62,13 @@ def test_a_glance_is_enough_for_a_preview(long_run: RunDir, monkeypatch: pytest.
         assert watch.poll() == []
     assert watch.view.step == EVENTS
     assert watch._reading is None
+
+
+def test_a_run_is_in_the_state_that_the_list_says(runs_copy: Path) -> None:
+    """Also where its process died before the first event."""
+    run = RunDir.open(runs_copy / "done")
+    for content in (run.events_path.read_bytes(), b"", b"\x00\xff garbage"):
+        run.events_path.write_bytes(content)
+        watch = Watch(AttachedSession(run))
+        watch.poll()
+        assert watch.state == summarize(run.path).state

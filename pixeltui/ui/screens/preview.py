@@ -12,8 +12,10 @@ from textual.worker import get_current_worker
 from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError, printable
 from pixeltui.session.attach import AttachedSession
+from pixeltui.store.files import open_regular
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
+from pixeltui.store.view import RunState
 from pixeltui.ui.colors import theme_for
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
@@ -70,7 +72,7 @@ class Preview(Vertical):
                 watch = Watch(AttachedSession(opened, read_only=True), whole=False)
                 watch.poll()
                 watch.prepare()
-                why = _why(watch)
+                why = _why(watch, run.state)
             except UserError as error:
                 watch, why = None, str(error)
         if not get_current_worker().is_cancelled:
@@ -95,15 +97,27 @@ class Preview(Vertical):
         self.query_one(ConfigPane).show(watch.config)
 
 
-def _why(watch: Watch) -> str:
-    """What ended a run that did not end well, or keeps it from going on."""
+def _why(watch: Watch, listed: RunState) -> str:
+    """What ended a run that did not end well, or keeps it from going on. listed: its state in the table."""
     if watch.config is None:
-        return "damaged: config.toml is missing or cannot be read; its checkpoints can still be drawn from"
+        return f"{watch.why_no_config}; its checkpoints can still be drawn from"
+    if listed == "damaged":
+        return f"damaged: {_unreadable(watch)}; its checkpoints can still be drawn from, and R goes on from the last"
     if watch.state == "failed":
         return f"failed: {watch.view.reason}" if watch.view.reason else ""
     if watch.state == "crashed":
         return f"crashed: its process ended at step {watch.view.step} or later and left no word; R resumes it"
     return ""
+
+
+def _unreadable(watch: Watch) -> str:
+    """What of a run with a config cannot be read."""
+    assert watch.run is not None
+    try:
+        open_regular(watch.run.events_path).close()
+    except OSError as error:
+        return f"events.jsonl: {error.strerror}"
+    return "meta.json has values that no run has"
 
 
 def _changed(run: RunSummary) -> int:

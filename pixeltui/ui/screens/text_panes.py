@@ -125,19 +125,22 @@ class ConfigPane(TextPane):
     def __init__(self, id: str | None = None) -> None:  # noqa: A002
         super().__init__("Config", id)
         self.auto_scroll = False
-        self._shown: Config | None = None
+        self._shown: tuple[Config | None, str] = (None, "")
 
     def recolor(self) -> None:
-        shown, self._shown = self._shown, None
-        self.show(shown)
+        shown, self._shown = self._shown, (None, "")
+        self.show(*shown)
 
-    def show(self, config: Config | None) -> None:
-        if config is self._shown:
+    def show(self, config: Config | None, why: str = "") -> None:
+        """why: there is none."""
+        if (config, why) == self._shown:
             return
-        self._shown = config
+        self._shown = config, why
         theme = theme_for(self.app.current_theme.dark)
         self.clear()
         if config is None:
+            if why:
+                self.write(Text(printable(why), theme.bad))
             return
         default = flat(msgspec.to_builtins(Config()))
         table = ""

@@ -146,9 +146,9 @@ class TrainingScreen(SizedScreen):
         self.query_one(CurvesPane).run = watch.run
         if self._steers != self._can_steer:
             self._show_keys()
-        if not self._named and watch.config is not None:
+        if not self._named and (watch.config is not None or watch.why_no_config):
             self._named = True
-            self.query_one(ConfigPane).show(watch.config)
+            self.query_one(ConfigPane).show(watch.config, watch.why_no_config)
 
     def _show_samples(self) -> None:
         watch = self.watched
