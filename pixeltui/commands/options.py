@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from pixeltui.store.rundir import RunDir
 
 
-MOST_IMAGES = 2**20
-"""drawn by one command, as sample.count: their levels and labels are all in memory"""
-
-
 def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
     """An argparse type: a finite float in a range."""
 
@@ -49,6 +45,13 @@ def whole(*, least: int, most: int | None = None) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def image_count(text: str) -> int:
+    """An argparse type: as many images as sample.count may be. Their levels and labels are all in memory."""
+    from pixeltui.config_checks import MOST
+
+    return whole(least=1, most=int(MOST["sample.count"]))(text)
 
 
 def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None:
@@ -112,7 +115,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images") -> None:
     """None: the run's own [sample] config."""
-    parser.add_argument("-n", "--count", type=whole(least=1, most=MOST_IMAGES), metavar="N", help=count)
+    parser.add_argument("-n", "--count", type=image_count, metavar="N", help=count)
     parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
     add_drawing(parser)
     add_precision(parser)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from pixeltui.cli import main
+from pixeltui.config_checks import MOST
 from pixeltui.core import sampler
 from pixeltui.data import load
 from pixeltui.store.rundir import RunDir
@@ -201,6 +202,13 @@ def test_more_images_than_memory_holds_are_refused_at_once(words: tuple[str, ...
         run(finished_runs, words[0], "done", *words[1:], "-n", str(10**12))
     assert stopped.value.code == 2
     assert "expected a whole number of at most 1048576, got 1000000000000" in capsys.readouterr().err
+
+
+def test_as_many_images_as_a_config_may_ask_for(monkeypatch: pytest.MonkeyPatch, finished_runs: Path, capsys) -> None:
+    monkeypatch.setitem(MOST, "sample.count", 3)
+    with pytest.raises(SystemExit):
+        run(finished_runs, "sample", "done", "-n", "4")
+    assert "at most 3, got 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("temperatures", ["0.7,x", "0", "1,,2", ""])
