@@ -50,6 +50,21 @@ def spy(widget: Widget, monkeypatch: pytest.MonkeyPatch) -> list[Region]:
     return regions
 
 
+def test_which_of_the_images_are_seen() -> None:
+    async def check(pilot: Pilot[None], app: Bench) -> None:
+        gallery = app.widget
+        assert isinstance(gallery, Gallery)
+        gallery.set_pictures([Picture(noise(8, 8), 8, 8)] * 3)
+        await pilot.pause()
+        (status,) = gallery.query("_Status")
+        assert "1–3 of 3" in status.render_line(0).text
+        gallery.set_pictures([Picture(noise(8, 8), 8, 8)])
+        await pilot.pause()
+        assert status.render_line(0).text.split()[:3] == ["1", "of", "1"]
+
+    show(Gallery(), check, (60, 20))
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_a_new_row_refreshes_its_cells_alone(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tile = ImageTile(8, 8, scale=scale, depth="truecolor")

@@ -280,4 +280,5 @@ class Gallery(Widget, can_focus=True):
         start, shown = self.page * self.page_size, len(self._tiles)
         size = f"{self.shown_scale}:1" if self.shown_scale >= 1 else f"1:{2 ** (1 - self.shown_scale)}"
         pages = [f"page {self.page + 1} of {self.pages}"] * (self.pages > 1)
-        self.query_one(_Status).show(f"{start + 1}–{start + shown} of {len(self.pictures)}", *pages, size)
+        seen = f"{start + 1}–{start + shown}" if shown > 1 else str(start + 1)
+        self.query_one(_Status).show(f"{seen} of {len(self.pictures)}", *pages, size)
