@@ -116,6 +116,19 @@ def test_filtering_as_one_types(runs: Path) -> None:
     drive(runs, script)
 
 
+def test_the_cursor_is_on_the_first_run_that_matches(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        table = app.screen.query_one(RunTable)
+        await pilot.press("o", "n", "G", "slash", *"good")
+        assert names(app) == ["beta", "gamma"]
+        assert table.cursor_row == 0
+        await pilot.press("escape", "j", "slash", *"good")
+        assert names(app) == ["beta", "gamma"]
+        assert table.cursor_row == 1, "its run still matches"
+
+    drive(runs, script)
+
+
 def test_where_there_is_no_run_keys_of_runs_say_so(runs: Path, tmp_path: Path) -> None:
     keys = ("enter", "R", "t", "I", "r", "number_sign", "e", "E", "D", "c", "space", "a")
 

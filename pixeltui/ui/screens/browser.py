@@ -177,8 +177,10 @@ class BrowserScreen(RunActions):
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
-        self._words = event.value
+        before, self._words = self.current, event.value
         self._fill()
+        if before is not None and self.current != before:
+            self.query_one(RunTable).action_scroll_top()  # its run does not match: on the first that does
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
