@@ -1,6 +1,7 @@
 """The training screen: one run, live or past, in this process or another."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events as textual_events
@@ -51,7 +52,7 @@ class TrainingScreen(SizedScreen):
         self._lines_shown = 0
         self._rewinds = -1
         self._due: dict[str, float] = {}
-        self._steers = True
+        self._steers, self._paused = True, False
         self._full_for_one = False
         self._named = False
 
@@ -81,9 +82,12 @@ class TrainingScreen(SizedScreen):
         self._show_keys()
 
     def _show_keys(self) -> None:
-        self._steers = self._can_steer
+        self._steers, self._paused = self._can_steer, self.watched.state == "paused"
         scope = self.focused_scope
-        self.query_one(KeyBar).show(in_scope("everywhere", "training", *((scope,) if scope else ())))
+        keys = in_scope("everywhere", "training", *((scope,) if scope else ()))
+        if self._paused:
+            keys = [replace(key, label="go on") if key.id == "pause" else key for key in keys]
+        self.query_one(KeyBar).show(keys)
 
     @property
     def _can_steer(self) -> bool:
@@ -144,7 +148,7 @@ class TrainingScreen(SizedScreen):
             remark = "read only"
         self.query_one(TitleBar).show(name, remark)
         self.query_one(CurvesPane).run = watch.run
-        if self._steers != self._can_steer:
+        if (self._steers, self._paused) != (self._can_steer, state == "paused"):
             self._show_keys()
         if not self._named and (watch.config is not None or watch.why_no_config):
             self._named = True
