@@ -15,7 +15,7 @@ from pixeltui.report.comparison import config_differences
 from pixeltui.report.page import value_text
 from pixeltui.session.describe import measured
 from pixeltui.store.rundir import RunDir, find_run
-from pixeltui.store.summary import RunSummary, age, json_document, list_runs, readable, summarize
+from pixeltui.store.summary import RunSummary, age, json_document, list_runs, readable, speed, summarize
 from pixeltui.store.view import RunView, read_view
 from pixeltui.toml import flat
 
@@ -97,7 +97,7 @@ def _row(run: RunSummary) -> list[str]:
         steps,
         readable(run.best_val_bits_per_dim, 3),
         readable(run.test_bits_per_dim, 3),
-        _figure(run.images_per_second, ".0f"),
+        speed(run.images_per_second),
         "" if run.parameters is None else _millions(run.parameters),
         age(run.updated),
         " ".join(run.tags),
@@ -222,7 +222,7 @@ def _compared(run: RunSummary, view: RunView) -> list[str]:
         "" if run.step is None else str(run.step),
         measured(view.best) if view.best else "",
         measured(view.test) if view.test else "",
-        _figure(run.images_per_second, ".0f"),
+        speed(run.images_per_second),
         "" if run.parameters is None else f"{run.parameters:,}",
     ]
 

@@ -11,6 +11,7 @@ from pixeltui.report.lines import likelihood_top, run_lines, x_kind
 from pixeltui.report.page import image, settings, state_words, value_text
 from pixeltui.report.story import Story
 from pixeltui.session.describe import measured
+from pixeltui.store.summary import speed
 
 FIGURES = ("run", "state", "data", "preset", "val, best", "test", "epoch", "step", "parameters", "images/s", "time")
 """val and test in bits/dim"""
@@ -61,7 +62,7 @@ def _row(story: Story, color: int, lowest: float | None) -> list[object]:
         f"{view.epoch:.1f}",
         f"{view.step:,}",
         "" if summary.parameters is None else f"{summary.parameters:,}",
-        "" if summary.images_per_second is None else f"{summary.images_per_second:.0f}",
+        speed(summary.images_per_second),
         format_time(story.seconds),
     ]
 

@@ -15,6 +15,7 @@ from pixeltui.report.html import Html, details, document, join, section, table, 
 from pixeltui.report.lines import likelihood_lines, likelihood_top, one_curve, x_kind
 from pixeltui.report.story import Picture, Story
 from pixeltui.session.describe import measured
+from pixeltui.store.summary import speed
 
 MOST_NOTICES = 50
 SETTINGS = ("weights", "temperature", "temperatures", "top_p", "guidance", "seed")
@@ -79,8 +80,8 @@ def _tiles(story: Story) -> Html:
     if summary.parameters is not None:
         tiles.append((f"{summary.parameters:,}", "parameters"))
     if story.seconds:
-        speed = f", {summary.images_per_second:.0f} images/s" if summary.images_per_second else ""
-        tiles.append((format_time(story.seconds), f"of training{speed}"))
+        at = f", {speed(summary.images_per_second)} images/s" if summary.images_per_second else ""
+        tiles.append((format_time(story.seconds), f"of training{at}"))
     return tag("div", *(tag("div", tag("b", a), tag("span", b), class_="tile") for a, b in tiles), class_="tiles")
 
 

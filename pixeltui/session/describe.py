@@ -3,7 +3,7 @@
 from pixeltui.curves.ticks import format_rate
 from pixeltui.errors import printable
 from pixeltui.events import AnyEvent, CheckpointSaved, Evaluated, Notice, SampleSaved, Started, StateChanged, Step
-from pixeltui.store.summary import readable
+from pixeltui.store.summary import readable, speed
 
 
 def describe(event: AnyEvent, total_steps: int) -> str:
@@ -25,7 +25,7 @@ def _words(event: AnyEvent, total_steps: int) -> str:
             return (
                 f"step {event.step}/{total_steps}  epoch {event.epoch:.2f}  loss {figure(event.loss)} nats/dim  "
                 f"{figure(event.bits_per_dim)} bits/dim  lr {format_rate(event.lr)}  "
-                f"{event.images_per_second:.0f} images/s"
+                f"{speed(event.images_per_second)} images/s"
             )
         case Evaluated():
             images = f"{event.images} image{'s' * (event.images != 1)}"

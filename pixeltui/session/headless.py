@@ -9,6 +9,7 @@ from typing import Protocol
 from pixeltui.curves.ticks import format_rate
 from pixeltui.events import AnyEvent, Frame, Notice, Started, StateChanged, Step
 from pixeltui.session.describe import describe, figure
+from pixeltui.store.summary import speed
 
 LINE_SECONDS = 5.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -90,7 +91,7 @@ class ProgressDisplay:
         if isinstance(event, Step):
             figures = (
                 f"{figure(event.bits_per_dim)} bits/dim  lr {format_rate(event.lr)}  "
-                f"{event.images_per_second:.0f} images/s"
+                f"{speed(event.images_per_second)} images/s"
             )
             self._progress.update(self._task, completed=event.step, description=figures)
             return

@@ -228,6 +228,14 @@ def readable(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
+def speed(images_per_second: float | None) -> str:
+    """For people, "" for none: "5012", "6.7", "0.04"."""
+    if images_per_second is None:
+        return ""
+    digits = 0 if images_per_second >= 10 else 1
+    return f"{images_per_second:.{digits}f}" if images_per_second >= 1 else f"{images_per_second:.1g}"
+
+
 def json_document(tree: Any) -> str:
     """What is not finite as null: JSON has no word for it."""
     return json.dumps(_finite(msgspec.to_builtins(tree)), indent=1, allow_nan=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pixeltui.store.rundir import run_paths
-from pixeltui.store.summary import RunSummary, age, list_runs, summarize
+from pixeltui.store.summary import RunSummary, age, list_runs, speed, summarize
 
 RUNNING: Final = ("training", "paused")
 WIDE_NAME, SHORT_NAME, NARROWEST_NAME = 34, 16, 7
@@ -33,6 +33,11 @@ def _figure(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
+def _bits(value: float | None) -> str:
+    """In six cells, also where a model has diverged."""
+    return _figure(value, ".3f" if abs(value or 0.0) < 99.9995 else ".4g" if abs(value or 0.0) < 9999.5 else ".0e")
+
+
 def size(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
@@ -49,17 +54,17 @@ COLUMNS: Final = (
         "v",
         6,
         2,
-        lambda r: _figure(r.best_val_bits_per_dim, ".3f"),
+        lambda r: _bits(r.best_val_bits_per_dim),
         lambda r: r.best_val_bits_per_dim,
         True,
     ),
-    Column("test", "b", 6, 3, lambda r: _figure(r.test_bits_per_dim, ".3f"), lambda r: r.test_bits_per_dim, True),
+    Column("test", "b", 6, 3, lambda r: _bits(r.test_bits_per_dim), lambda r: r.test_bits_per_dim, True),
     Column(
         "img/s",
         "i",
         7,
         8,
-        lambda r: _figure(r.images_per_second, ".0f"),
+        lambda r: speed(r.images_per_second),
         lambda r: -r.images_per_second if r.images_per_second is not None else None,
         True,
     ),

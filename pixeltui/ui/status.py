@@ -2,6 +2,7 @@
 
 from pixeltui.curves.ticks import format_rate
 from pixeltui.events import Telemetry
+from pixeltui.store.summary import readable, speed
 from pixeltui.ui.run_list import size
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.state_strip import Item
@@ -73,13 +74,13 @@ def items(watch: Watch) -> list[Item]:
         found.append(Item("left", "left", duration(left), 1, width=5))
     step = view.steps[-1] if view.steps else None
     if step is not None:
-        found.append(Item("bits", "train", "nan" if step.bits_per_dim is None else f"{step.bits_per_dim:.3f}", 1))
+        found.append(Item("bits", "train", "nan" if step.bits_per_dim is None else readable(step.bits_per_dim, 3), 1))
     if view.best is not None and view.best.bits_per_dim is not None:
-        found.append(Item("best", "best val", f"{view.best.bits_per_dim:.3f}", 0, color="good"))
+        found.append(Item("best", "best val", readable(view.best.bits_per_dim, 3), 0, color="good"))
     if view.test is not None and view.test.bits_per_dim is not None:
-        found.append(Item("test", "test", f"{view.test.bits_per_dim:.3f}", 1, color="accent"))
-    if (speed := view.images_per_second) is not None:
-        found.append(Item("speed", "images/s", f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}", 2, width=4))
+        found.append(Item("test", "test", readable(view.test.bits_per_dim, 3), 1, color="accent"))
+    if view.images_per_second is not None:
+        found.append(Item("speed", "images/s", speed(view.images_per_second), 2, width=4))
     if step is not None:
         found.append(Item("lr", "lr", format_rate(step.lr), 3))
     if config is not None and config.train.ema_decay:

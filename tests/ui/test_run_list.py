@@ -31,6 +31,14 @@ def test_what_has_no_value_is_last_either_way(letter: str, key: str, low: object
     assert [one.name for one in arranged(runs, "", letter, True)] == ["high", "low", "none"]
 
 
+def test_what_is_slow_or_has_diverged_has_figures() -> None:
+    shown = {column.name: column for column in COLUMNS}
+    for speed, text in ((5012.3, "5012"), (6.66, "6.7"), (0.4, "0.4"), (0.043, "0.04"), (None, "")):
+        assert shown["img/s"].show(run("a", images_per_second=speed)) == text
+    for bits, text in ((1.7485, "1.748"), (99.9999, "100"), (1234.5, "1234"), (123456789.0, "1e+08")):
+        assert shown["val"].show(run("a", best_val_bits_per_dim=bits)) == text
+
+
 def test_long_names_have_the_room_that_is_free() -> None:
     columns, name = fitting(245, 80)
     assert (len(columns), name) == (len(COLUMNS), 80)

@@ -85,6 +85,7 @@ def test_everything_that_matters_fits_into_80_columns(tmp_path: Path) -> None:
     assert shown["gpu"] == "GPU  97% 61/80 GB 71 °C 650 W"
     assert shown["left"].startswith("left 73:28")
     assert shown["lr"] == "lr 1.2e-3"
+    assert shown["speed"] == "images/s 5012"
     assert {"state", "epoch", "step", "bits", "best", "speed", "lr", "wait"} <= shown.keys()
 
 

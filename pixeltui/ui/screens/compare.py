@@ -18,6 +18,7 @@ from textual.worker import get_current_worker
 from pixeltui.errors import printable
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
+from pixeltui.store.summary import readable, speed
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
@@ -110,15 +111,15 @@ class CompareScreen(SizedScreen):
         columns = []
         for watch in self._watches:
             view = watch.view
-            best, test, speed = view.best, view.test, view.images_per_second
+            best, test = view.best, view.test
             columns.append(
                 (
                     watch.state,
                     f"{view.epoch:.1f}",
                     str(view.step),
-                    _bits(best.bits_per_dim if best else None),
-                    _bits(test.bits_per_dim if test else None),
-                    "" if speed is None else f"{speed:.0f}",
+                    readable(best.bits_per_dim if best else None, 4),
+                    readable(test.bits_per_dim if test else None, 4),
+                    speed(view.images_per_second),
                     f"{view.started.parameters:,}" if view.started else "",
                 )
             )
@@ -187,10 +188,6 @@ def shortened(names: Sequence[str]) -> list[str]:
         same += 1
     most = 24 if len(names) <= 3 else 12
     return [ends("-".join(p[same:]), most) for p in parts]
-
-
-def _bits(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _value(value: object) -> str:
