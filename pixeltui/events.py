@@ -191,7 +191,7 @@ class Evaluate(Command, frozen=True, kw_only=True, tag="evaluate"):
 class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """Checkpoint, then end."""
 
-    reason: str = "asked to stop"
+    reason: str = "a command"
 
 
 class SetLearningRate(Command, frozen=True, kw_only=True, tag="lr"):

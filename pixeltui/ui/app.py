@@ -125,10 +125,15 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
     def get_line_filters(self) -> Sequence[LineFilter]:
         return depth_filters(current_depth())
 
+    def may_train(self) -> bool:
+        """Whether no run trains in this process; where one does, that is said."""
+        if self.trains:
+            self.notify("a run trains in this console already: stop it first, or detach", severity="warning")
+        return not self.trains
+
     def train(self, request: TrainRequest) -> None:
         """Trains in this process. One run at a time."""
-        if self.training is not None and self.training.session.alive:
-            self.notify("a run trains in this console already: stop it first, or detach", severity="warning")
+        if not self.may_train():
             return
         sys.setswitchinterval(SWITCH_SECONDS)
         session = LocalSession(request, also=self._signals)
@@ -234,7 +239,7 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
         elif answer == "stop":
             self._stopping = self.trains
             try:
-                watch.session.send(Stop(reason="asked to stop"))
+                watch.session.send(Stop(reason="the console"))
                 self.notify("writing a checkpoint, then leaving", timeout=30)
             except UserError:
                 self.exit("stopped")

@@ -17,6 +17,7 @@ from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import find_run
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.bars import KeyBar
+from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Ask, Prompt
 from pixeltui.ui.screens.samples_pane import SamplesPane
@@ -67,6 +68,10 @@ def test_a_run_steered_from_its_start_to_its_end(console: Callable[..., Console]
         await pilot.press("p")
         await until(pilot, lambda: view.steps[-1].lr < 4e-5)
         await until(pilot, lambda: "p pause" in screen.query_one(KeyBar).render_line(0).text)
+        await pilot.press("3", "N")
+        assert isinstance(app.screen, BrowserScreen), "no form that could not be sent off"
+        assert any("stop it first" in notification.message for notification in app._notifications)
+        app.pop_screen()
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, Ask))
         await pilot.press("escape")
@@ -80,7 +85,7 @@ def test_a_run_steered_from_its_start_to_its_end(console: Callable[..., Console]
     assert not app.trains
     run = find_run(tmp_path, "one")
     events = run.read_events()[0]
-    assert events[-1].state == "stopped"  # type: ignore[union-attr]
+    assert (events[-1].state, events[-1].reason) == ("stopped", "the console")  # type: ignore[union-attr]
 
 
 def test_the_learning_rate_that_is_offered_is_the_present_one(console: Callable[..., Console], tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ class RunActions(SizedScreen):
             self.app.open_inspection(run)
 
     def action_new(self) -> None:
-        self.app.push_screen(NewRun(self.app.runs_dir), self._train)
+        if self.app.may_train():
+            self.app.push_screen(NewRun(self.app.runs_dir), self._train)
 
     def _train(self, request: TrainRequest | None) -> None:
         if request is not None:
