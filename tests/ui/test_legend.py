@@ -1,9 +1,10 @@
-"""What a chart's first row says where it is short of room."""
+"""What a chart's first and last row say where they are short of room."""
 
 import pytest
 from rich.cells import cell_len
 
-from pixeltui.ui.widgets.plot import Entry, legend_row
+from pixeltui.ui.widgets.plot import Entry, axis_rows, legend_row
+from pixeltui.ui.widgets.raster import SYMBOLS, Frame
 
 
 def test_legend_gives_up_names_and_then_series() -> None:
@@ -68,3 +69,13 @@ def test_a_name_of_wide_characters_takes_two_cells_each() -> None:
     entries = [Entry("画像の学習 val", "2.500", 1, "━━"), Entry("手書き数字 val", "2.600", 2, "━━")]
     for width in range(30, 90):
         assert cell_len("".join(text for text, _ in legend_row("bits/dim", entries, "", width))) == width
+
+
+@pytest.mark.parametrize("last", [45, 130, 200, 230, 704, 12_345, 100_000])
+def test_an_x_axis_has_a_scale(last: int) -> None:
+    """One label alone, for want of room beside the axis's name, gives none."""
+    for width in range(36, 130):
+        frame = Frame(1.0, float(last), 2.0, 4.0, width, 6, False)
+        *_, ((text, _),) = axis_rows(frame, SYMBOLS["braille"], "step", 3)
+        assert len(text) == width + 5
+        assert len(text.removesuffix("step").split()) > 1, text

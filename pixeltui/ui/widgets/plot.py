@@ -112,25 +112,39 @@ def _letters(layers: list[tuple[int, Layer]], frame: Frame) -> dict[int, tuple[s
 
 
 def axis_rows(frame: Frame, symbols: Symbols, kind: XKind, label_width: int) -> list[Runs]:
-    """The x axis, and its labels under it."""
-    ticks, labels = x_ticks(frame.x0, frame.x1, frame.width, kind)
+    """The x axis, and its labels under it: closer ones where there would be no two, one alone gives no scale."""
     corner, line, tick = symbols.x_axis
     left = label_width + 2
-    axis, text = [line] * frame.width, [" "] * (frame.width + left)
-    end = len(text)
-    if end >= _NAMED_AXIS:
-        text[-len(kind) :] = kind
-        end -= len(kind) + 1
+    width = frame.width + left
+    name = kind if width >= _NAMED_AXIS else ""
+    for closer in (1.0, 1.5, 2.0):
+        columns, shown = _labels(frame, kind, left, width - len(name) - bool(name), closer)
+        if len(shown) > 1:
+            break
+    axis, text = [line] * frame.width, [" "] * width
+    for column in columns:
+        axis[column] = tick
+    for start, label in shown:
+        text[start : start + len(label)] = label
+    text[width - len(name) :] = name
+    return [((" " * (left - 1), BLANK), (corner + "".join(axis), GRID)), (("".join(text), LABEL),)]
+
+
+def _labels(frame: Frame, kind: XKind, left: int, end: int, closer: float) -> tuple[list[int], list[tuple[int, str]]]:
+    """Columns of the ticks, and those labels that have room before `end`, each with where it starts."""
+    ticks, labels = x_ticks(frame.x0, frame.x1, round(closer * frame.width), kind)
+    columns: list[int] = []
+    shown: list[tuple[int, str]] = []
     free = 0
     for value, label in zip(ticks, labels, strict=True):
         column = frame.column(value, frame.width)
-        start = min(column + left - len(label) // 2, len(text) - len(label))
+        start = min(column + left - len(label) // 2, frame.width + left - len(label))
         if 0 <= column < frame.width:
-            axis[column] = tick
+            columns.append(column)
             if free <= start and start + len(label) <= end:
-                text[start : start + len(label)] = label
+                shown.append((start, label))
                 free = start + len(label) + 1
-    return [((" " * (left - 1), BLANK), (corner + "".join(axis), GRID)), (("".join(text), LABEL),)]
+    return columns, shown
 
 
 LOG: Final = " (log)"
