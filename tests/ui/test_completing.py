@@ -120,6 +120,8 @@ def test_bits_of_each_pixel(runs_copy: Path) -> None:
         await pilot.press("escape")
         assert screen.heat is None
         assert len(screen.gallery.pictures) == 4
+        await pilot.press("h")
+        assert screen.gallery.index == 0
         # One that was kept, from its PNG: the same bits.
         await pilot.press("w")
         await until(pilot, lambda: screen.kept)

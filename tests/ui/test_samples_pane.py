@@ -34,6 +34,7 @@ def test_one_image_and_the_bits_of_its_pixels(runs_copy: Path) -> None:
         assert pane.heat.index == 1
         assert screen.has_class("-full"), "with the whole screen to itself"
         assert len(pane.gallery.pictures) == 2
+        assert pane.gallery.index == 0, "the frame is around the image, not its bits"
         await until(pilot, lambda: "bits/dim" in pane.gallery.pictures[1].label, 60)
         assert "given class 1" in pane.remark
         image, bits = pane.gallery.pictures

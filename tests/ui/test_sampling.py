@@ -108,6 +108,22 @@ def test_images_appear_and_are_kept_with_what_produced_them(runs_copy: Path) -> 
     on_screen(runs_copy, script)
 
 
+def test_from_the_bits_of_an_image_one_comes_back_to_it(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        screen.gallery.move_to(2)
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.heat is not None and "bits/dim" in screen.gallery.pictures[1].label)
+        assert screen.gallery.index == 0, "the frame is around the image, not its bits"
+        await pilot.press("right")
+        await until(pilot, lambda: screen.heat is not None and screen.heat.index == 3)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(screen.gallery.pictures) == 4)
+        assert screen.gallery.index == 3
+
+    on_screen(runs_copy, script)
+
+
 def test_where_nothing_was_kept_it_says_so(runs_copy: Path) -> None:
     shutil.rmtree(runs_copy / "done" / "samples")
 

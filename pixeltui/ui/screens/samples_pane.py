@@ -181,6 +181,7 @@ class SamplesPane(Bordered, Vertical):
         if self.heat is None:
             return
         self.gallery.set_pictures(self.heat.pictures())
+        self.gallery.move_to(0)
         self._refit()
         place = f"{self.heat.index + 1} of {len(self._pictures)}"
         self.set_remark(f"step {self._step} · {place} · {self.heat.note}")

@@ -260,6 +260,7 @@ class SamplingScreen(StudioScreen):
         self.heat = HeatMap(index, picture, score.rows, "" if score.label is None else self.draft.classes[score.label])
         self.ask("scored", score)
         self.show(fit=True)
+        self.gallery.move_to(0)
 
     def action_fields(self) -> None:
         if self.has_class("-full"):
@@ -281,8 +282,9 @@ class SamplingScreen(StudioScreen):
         if isinstance(self.focused, Input):
             self.gallery.focus()
         elif self.heat is not None:
-            self.heat = None
+            index, self.heat = self.heat.index, None
             self.show(fit=True)
+            self.gallery.move_to(index)
         elif self.has_class("-full"):
             self.action_full()
         else:
