@@ -25,7 +25,7 @@ class AttachedSession:
 
     def __init__(self, run: RunDir, *, read_only: bool = False) -> None:
         self.run = run
-        self._looks_on = read_only
+        self.looks_on = read_only
         self._reader = EventReader(run.events_path)
         self._frames = FrameReader(run.frame_path)
         self._alive = run.is_locked()
@@ -39,7 +39,7 @@ class AttachedSession:
 
     @property
     def read_only(self) -> bool:
-        return self._looks_on or not self._alive
+        return self.looks_on or not self._alive
 
     @property
     def unread(self) -> int:

@@ -27,6 +27,7 @@ class LocalSession:
     """
 
     local = True
+    looks_on = False
 
     def __init__(self, request: TrainRequest, *, also: Commands | None = None) -> None:
         """also: commands from elsewhere, such as signals, beside those that are sent."""

@@ -18,6 +18,10 @@ class Session(Protocol):
         """Whether commands are pointless: the run is over, or one only looks on."""
 
     @property
+    def looks_on(self) -> bool:
+        """Whether nothing is to be done to the run, whatever its state."""
+
+    @property
     def alive(self) -> bool:
         """Whether some process trains."""
 

@@ -139,7 +139,10 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
         session = LocalSession(request, also=self._signals)
         self.training = Watch(session)
         screen = TrainingScreen(self.training)
-        self.push_screen(screen)
+        if isinstance(self.screen, TrainingScreen):
+            self.switch_screen(screen)  # of the run as it was until now
+        else:
+            self.push_screen(screen)
         # Importing torch keeps the interpreter for long: the screen is painted before that.
         screen.call_after_refresh(self.set_timer, 0.05, session.start)
 

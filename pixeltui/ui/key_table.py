@@ -30,6 +30,7 @@ ACTIONS: Final[dict[Scope, tuple[Row, ...]]] = {
     ),
     "training": (
         ("pause", "p", "screen.toggle_pause", "pause", "pause training, or go on", 0),
+        ("resume-here", "R", "screen.resume", "resume", "go on with a run that is over from its last checkpoint", 0),
         ("checkpoint", "w", "screen.checkpoint", "write", "write a checkpoint now", 1),
         ("sample", "n", "screen.sample", "sample", "draw samples now", 2),
         ("evaluate", "e", "screen.evaluate", "evaluate", "score the validation split now", 3),

@@ -12,7 +12,6 @@ from driving import until
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
-from pixeltui.store.rundir import RunDir
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
 from pixeltui.ui.screens.browser import BrowserScreen
@@ -286,47 +285,6 @@ def test_a_new_run_is_checked_as_one_types_and_trained(runs: Path, tiny_npz: Pat
     assert command[:4] == ["pixeltui", "train", "--preset", "quick"]
     assert f"data.name={images}" in command
     assert command[-2:] == ["--name", "fresh"]
-
-
-def test_a_stopped_run_is_resumed_to_its_end(tiny_train: Callable[..., int], tmp_path: Path) -> None:
-    assert tiny_train("--name", "half", "--set", "train.steps=4", "--set", "train.checkpoint_every=2") == 0
-    folder = tmp_path / "runs"
-    run = folder / "half"
-    lines = (run / "events.jsonl").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line).get("step", 0) <= 2]
-    (run / "events.jsonl").write_text("".join(kept))
-    for path in (run / "checkpoints").glob("*.safetensors"):
-        if "00000002" not in path.name:
-            path.unlink()
-
-    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("R")
-        await until(pilot, lambda: app.training is not None and app.training.state == "finished")
-        await until(pilot, lambda: not app.trains)
-        assert app.training is not None
-        assert [step.step for step in app.training.view.steps] == [3, 4]
-        app.show_runs()
-        await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "finished" in cells(app))
-        await pilot.press("R")
-        found = f"train longer: pixeltui train --resume {run} --set"
-        await until(pilot, lambda: any(found in n.message for n in app._notifications))
-        assert any("--set train.steps=MORE" in n.message for n in app._notifications)
-
-    drive(folder, script)
-
-
-def test_a_finished_run_of_epochs_is_trained_longer_by_epochs(tiny_train: Callable[..., int], tmp_path: Path) -> None:
-    """Unless it was resumed with steps, which come first."""
-    assert tiny_train("--name", "one", "--set", "train.epochs=1") == 0
-
-    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
-        await pilot.press("R")
-        await until(pilot, lambda: any("--set train.epochs=MORE" in n.message for n in app._notifications))
-        RunDir(tmp_path / "runs" / "one").update_meta(overrides=["train.steps=4"])
-        await pilot.press("R")
-        await until(pilot, lambda: any("--set train.steps=MORE" in n.message for n in app._notifications))
-
-    drive(tmp_path / "runs", script)
 
 
 def test_a_thousand_rows_make_only_those_in_view(runs: Path) -> None:

@@ -10,6 +10,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir, check_name
 from pixeltui.store.summary import RunSummary
+from pixeltui.store.view import RunState
 from pixeltui.ui.run_list import RUNNING
 from pixeltui.ui.screens.dialogs import Ask, Choice, Prompt
 from pixeltui.ui.screens.new_run import NewRun
@@ -82,25 +83,8 @@ class RunActions(SizedScreen):
 
     def action_resume(self) -> None:
         run, summary = self._run(), self.current
-        if run is None or summary is None:
-            return
-        if summary.state in RUNNING:
-            self.app.open_run(run)
-            return
-        if summary.state == "finished":
-            self._tell_how_to_train_longer(run)
-            return
-        command = f"pixeltui train --resume {run.reference()}"
-        self.app.train(TrainRequest(runs_dir=self.app.runs_dir, resume=str(run.path), command=command))
-
-    def _tell_how_to_train_longer(self, run: RunDir) -> None:
-        try:
-            key = "train.steps" if run.config(resumed=True).train.steps else "train.epochs"
-        except UserError as error:
-            self._sorry(error)
-            return
-        longer = f"finished; to train longer: pixeltui train --resume {run.reference()} --set {key}=MORE"
-        self.notify(printable(longer), timeout=8, markup=False)
+        if run is not None and summary is not None:
+            resume(self.app, run, summary.state)
 
     def action_rename(self) -> None:
         if run := self._run():
@@ -199,3 +183,22 @@ def _wrong_tags(text: str) -> str:
 
 def _wrong_export(path: str) -> str:
     return "" if path.endswith(".safetensors") else "expected a name that ends in .safetensors"
+
+
+def resume(app: "Console", run: RunDir, state: RunState) -> None:
+    """Goes on with a run from its last checkpoint; shows one that trains, says of a finished one how it goes on."""
+    if state in RUNNING:
+        app.open_run(run)
+    elif state == "finished":
+        try:
+            app.notify(printable(_how_to_train_longer(run)), timeout=8, markup=False)
+        except UserError as error:
+            app.notify(printable(error), severity="warning", timeout=8, markup=False)
+    else:
+        command = f"pixeltui train --resume {run.reference()}"
+        app.train(TrainRequest(runs_dir=app.runs_dir, resume=str(run.path), command=command))
+
+
+def _how_to_train_longer(run: RunDir) -> str:
+    key = "train.steps" if run.config(resumed=True).train.steps else "train.epochs"
+    return f"finished; to train longer: pixeltui train --resume {run.reference()} --set {key}=MORE"

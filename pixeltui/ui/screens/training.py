@@ -21,6 +21,7 @@ from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Prompt
+from pixeltui.ui.screens.run_actions import resume
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
@@ -97,7 +98,14 @@ class TrainingScreen(SizedScreen):
         """What steers a run is of no use where nothing trains, or one only looks on."""
         if key.id == "detach":
             return self.watched.session.alive
+        if key.id == "resume-here":
+            return self._can_resume
         return self._can_steer or key.id not in STEERING
+
+    @property
+    def _can_resume(self) -> bool:
+        session = self.watched.session
+        return not session.alive and not session.looks_on and session.run is not None
 
     @property
     def scopes(self) -> list[Scope]:
@@ -222,6 +230,10 @@ class TrainingScreen(SizedScreen):
     def action_inspect(self) -> None:
         if self.watched.run is not None:
             self.app.open_inspection(self.watched.run)
+
+    def action_resume(self) -> None:
+        if self._can_resume and self.watched.run is not None:
+            resume(self.app, self.watched.run, self.watched.state)
 
     # -- panes -----------------------------------------------------------------------------------------------------
 
