@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
 from typing import Literal
 
 from pixeltui.errors import UserError
@@ -26,7 +25,7 @@ class AttachedSession:
     def __init__(self, run: RunDir, *, read_only: bool = False) -> None:
         self.run = run
         self.looks_on = read_only
-        self._reader = EventReader(run.events_path)
+        self.past = EventReader(run.events_path)
         self._frames = FrameReader(run.frame_path)
         self._alive = run.is_locked()
         self._probe_at = time.monotonic() + PROBE_SECONDS
@@ -41,18 +40,9 @@ class AttachedSession:
     def read_only(self) -> bool:
         return self.looks_on or not self._alive
 
-    @property
-    def unread(self) -> int:
-        """Bytes of the log that no poll has looked at."""
-        return self._reader.unread
-
-    def pieces(self) -> Iterator[list[AnyEvent]]:
-        """What the next poll would give, piece by piece: for a thread of its own, while nobody polls."""
-        return self._reader.pieces()
-
     def poll(self) -> list[AnyEvent]:
         died = self._probe()
-        events = self._reader.read_new()
+        events = self.past.read_new()
         for event in events:
             if isinstance(event, Acknowledged):
                 self._asked.pop(event.id, None)

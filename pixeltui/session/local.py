@@ -13,6 +13,7 @@ from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved, St
 from pixeltui.session import worker
 from pixeltui.session.worker import Commands, TrainRequest
 from pixeltui.store.files import open_to_append
+from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class LocalSession:
         self.request = request
         self._also = also
         self.run: RunDir | None = None
+        self.past: EventReader | None = None
         self.status = "starting torch"
         self.paused = False
         self.outcome: Outcome | None = None
@@ -58,7 +60,9 @@ class LocalSession:
         return not self.alive
 
     def poll(self) -> list[AnyEvent]:
-        return [self._events.popleft() for _ in range(len(self._events))]
+        past, self.past = self.past, None
+        before = past.read_new() if past else []
+        return before + [self._events.popleft() for _ in range(len(self._events))]
 
     def send(self, command: AnyCommand) -> None:
         if not self.alive:
@@ -101,6 +105,9 @@ class LocalSession:
     def _work(self) -> None:
         try:
             with worker.prepared(self.request, self._load) as job:
+                if job.resume:  # what is logged from here on comes by `show`
+                    path = job.run.events_path
+                    self.past = EventReader(path, end=EventReader(path).unread)
                 self.run = job.run
                 self.status = "building the model"
                 self.outcome = worker.train(job, self, self, lambda message: self._notice("warning", "disk", message))

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from pixeltui.events import AnyCommand, AnyEvent, Frame
+from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 
 
@@ -30,11 +31,15 @@ class Session(Protocol):
         """Whether that is this process: leaving it needs a question."""
 
     @property
+    def past(self) -> EventReader | None:
+        """The run's log until now, which may be long; None where there is none, or it has been read."""
+
+    @property
     def status(self) -> str:
         """What is being done before the first event: "loading digits 30 %"; "" from then on."""
 
     def poll(self) -> list[AnyEvent]:
-        """The events since the last call, all of the log's at the first."""
+        """The events since the last call, at the first those of the past that nobody has read."""
 
     def send(self, command: AnyCommand) -> None:
         """Leaves a command, to be obeyed between two steps. Raises UserError where it cannot."""

@@ -25,8 +25,10 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 class EventReader:
     """Follows a log that another process may be writing. A line without its end is left for the next look."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, end: int | None = None) -> None:
+        """end: what is behind that byte is not read; None: all is, as it comes."""
+        self.path = path
+        self._end = end
         self._offset = 0
         self._rest = b""
         self._overlong = False
@@ -46,14 +48,15 @@ class EventReader:
     def unread(self) -> int:
         """Bytes of the log that were not looked at yet."""
         try:
-            return max(self._path.stat().st_size - self._offset, 0)
+            size = self.path.stat().st_size
+            return max((size if self._end is None else min(size, self._end)) - self._offset, 0)
         except OSError:
             return 0
 
     def pieces(self) -> Iterator[list[AnyEvent]]:
         """Like read_new, some at a time. Stops early where the file cannot be read."""
         try:
-            file = open_regular(self._path)
+            file = open_regular(self.path)
         except OSError:
             return
         with file, contextlib.suppress(OSError):
@@ -61,7 +64,7 @@ class EventReader:
                 # Replaced by a shorter log: what was read does not continue here.
                 self._offset, self._rest, self._overlong = 0, b"", False
             file.seek(self._offset)
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(CHUNK if self._end is None else min(CHUNK, self._end - self._offset)):
                 self._offset += len(chunk)
                 yield self._decode(chunk)
 

@@ -8,10 +8,9 @@ from pixeltui.config import Config
 from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError
 from pixeltui.events import Acknowledged, AnyEvent, Notice, Started, StateChanged, Step, Telemetry
-from pixeltui.session.attach import AttachedSession
 from pixeltui.session.describe import describe
 from pixeltui.session.session import Session
-from pixeltui.store.log import LONG, glance
+from pixeltui.store.log import LONG, EventReader, glance
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunState, RunView
 from pixeltui.ui.sheets import ImageShape
@@ -102,10 +101,11 @@ class Watch:
 
     def poll(self) -> list[AnyEvent]:
         """Folds what is new, and returns it."""
-        if not self._begun:
+        past = self.session.past
+        if past is not None and not self._begun:
             self._begun = True
-            if isinstance(self.session, AttachedSession) and self.session.unread > LONG:
-                self._glance(self.session)
+            if past.unread > LONG:
+                self._glance(past)
         if self.share_read is not None:
             if self._read is None:
                 return []
@@ -115,19 +115,19 @@ class Watch:
         self.rewinds += self._fold.add(events)
         return events
 
-    def _glance(self, session: AttachedSession) -> None:
-        events, expected = glance(session.run.events_path)
+    def _glance(self, past: EventReader) -> None:
+        events, expected = glance(past.path)
         self._fold.add(events, told=False)
         self.share_read = 0.0
         if self._whole:
-            self._reading = threading.Thread(target=self._read_all, args=(session, expected), daemon=True)
+            self._reading = threading.Thread(target=self._read_all, args=(past, expected), daemon=True)
             self._reading.start()
 
-    def _read_all(self, session: AttachedSession, expected: int) -> None:
-        fold, size = Fold(expected), session.unread
-        for events in session.pieces():
+    def _read_all(self, past: EventReader, expected: int) -> None:
+        fold, size = Fold(expected), past.unread
+        for events in past.pieces():
             fold.add(events)
-            self.share_read = 1 - session.unread / max(size, 1)
+            self.share_read = 1 - past.unread / max(size, 1)
         self._read = fold
 
     def wait(self) -> None:

@@ -49,7 +49,7 @@ def test_a_stopped_run_is_resumed_to_its_end(half: Path) -> None:
         await until(pilot, lambda: app.training is not None and app.training.state == "finished")
         await until(pilot, lambda: not app.trains)
         assert app.training is not None
-        assert [step.step for step in app.training.view.steps] == [3, 4]
+        assert [step.step for step in app.training.view.steps] == [1, 2, 3, 4]
         app.show_runs()
         await until(pilot, lambda: listed(app) == ["finished"])
         await pilot.press("R")
@@ -69,7 +69,7 @@ def test_from_its_own_screen_which_makes_way_for_that_of_the_training(half: Path
         await pilot.press("R")
         await until(pilot, lambda: app.training is not None and app.training.state == "finished")
         await until(pilot, lambda: not app.trains)
-        assert [step.step for step in screen_of(app).watched.view.steps] == [3, 4]
+        assert [step.step for step in screen_of(app).watched.view.steps] == [1, 2, 3, 4]
         assert [screen for screen in app.screen_stack if isinstance(screen, TrainingScreen)] == [app.screen]
         await pilot.press("R")
         await until(pilot, lambda: told(app, "train longer: pixeltui train --resume"))

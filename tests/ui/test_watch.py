@@ -8,8 +8,11 @@ import pytest
 
 from pixeltui import events
 from pixeltui.session.attach import AttachedSession
+from pixeltui.session.local import LocalSession
+from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
+from pixeltui.store.view import RunView
 from pixeltui.ui import watch as watch_module
 from pixeltui.ui.watch import Watch
 
@@ -72,3 +75,28 @@ def test_a_run_is_in_the_state_that_the_list_says(runs_copy: Path) -> None:
         watch = Watch(AttachedSession(run))
         watch.poll()
         assert watch.state == summarize(run.path).state
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_what_a_resumed_run_logged_before_is_in_the_console_too(
+    long: bool, runs_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event once, however long the log is."""
+    monkeypatch.setattr(watch_module, "LONG", 1000 if long else 10**9)
+    run = RunDir.open(runs_copy / "done")
+    before = RunView().fold(run.read_events()[0])
+    session = LocalSession(
+        TrainRequest(runs_dir=runs_copy, resume="done", overrides=(f"train.steps={before.step + 3}",))
+    )
+    watch = Watch(session)
+    assert watch.poll() == []
+    session.start().join(60)
+    assert session.outcome is not None
+    watch.poll()
+    watch.wait()
+    watch.poll()
+    assert watch.rewinds == int(long), "whoever shows it is told"
+    assert watch.view == RunView(most_steps=watch_module.MOST_STEPS).fold(run.read_events()[0])
+    assert watch.view.steps[-1].step == before.step + 3
+    assert list(watch.curves.points["bits/train"].steps)[: before.step] == list(range(1, before.step + 1))
+    assert watch.poll() == []
