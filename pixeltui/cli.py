@@ -79,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _mend_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
+    if args.color != "auto":
+        from pixeltui.ui.colors import use_depth
+
+        use_depth(args.color)
     if args.command != "train":
         for number, handler in before.items():
             signal.signal(number, handler)

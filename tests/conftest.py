@@ -17,6 +17,8 @@ from pixeltui.config import Config, load_config
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product on a GPU, in whatever test
+for name in ("COLORTERM", "NO_COLOR", "STY", "TERM_PROGRAM", "TMUX", "VTE_VERSION", "WT_SESSION", "KONSOLE_VERSION"):
+    os.environ.pop(name, None)  # what the terminal in which the tests run says of itself
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported, which some tests' imports bring along
 

@@ -171,17 +171,17 @@ def _sampling() -> Iterator[Check]:
 
 
 def _terminal() -> Iterator[Check]:
-    from pixeltui.commands.halfblocks import terminal_color
+    from pixeltui.ui.colors import detect_depth
 
     if not sys.stdout.isatty():
         yield Check("terminal", "ok", "stdout is no terminal: plain lines, no console")
         return
-    color = terminal_color()
-    found = {"truecolor": "24-bit", "256": "256", "none": "none"}[color]
-    if color == "256":
+    color = detect_depth(os.environ)
+    found: str = "24-bit" if color == "truecolor" else color
+    if color in ("256", "16"):
         yield Check("colours", "warn", found, "if it shows 24-bit colours, export COLORTERM=truecolor")
     elif color == "none":
-        yield Check("colours", "warn", found, "NO_COLOR or TERM=dumb is set; unset it for colours")
+        yield Check("colours", "warn", found, "for colours unset NO_COLOR, and set TERM to what the terminal is")
     else:
         yield Check("colours", "ok", found)
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")

@@ -6,6 +6,7 @@ import sys
 from typing import Any, Literal, TextIO
 
 from pixeltui.greys import greys
+from pixeltui.ui.colors import detect_depth
 
 Color = Literal["truecolor", "256", "none"]
 
@@ -17,11 +18,11 @@ BAYER = ((0, 8, 2, 10), (12, 4, 14, 6), (3, 11, 1, 9), (15, 7, 13, 5))  # ordere
 
 
 def terminal_color(stream: TextIO | None = None) -> Color:
-    """What the terminal behind the stream, by default stdout, shows: COLORTERM tells of 24 bits, NO_COLOR is obeyed."""
-    stream = stream or sys.stdout
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    """What the terminal behind the stream, by default stdout, shows, as the console finds it; 256 where that is 16."""
+    if not (stream or sys.stdout).isatty():
         return "none"
-    return "truecolor" if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit") else "256"
+    depth = detect_depth(os.environ)
+    return "256" if depth == "16" else depth
 
 
 def terminal_columns() -> int:

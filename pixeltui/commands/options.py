@@ -65,7 +65,7 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
     here = default_runs_dir()
     add("--runs-dir", here, "where runs are kept (default: runs, or $PIXELTUI_RUNS_DIR)", type=Path, metavar="DIR")
     colors = ("auto", "truecolor", "256", "16", "none")
-    add("--color", "auto", "colours of the console (default: what the terminal says it has)", choices=colors)
+    add("--color", "auto", "colours of console and images (default: what the terminal says it has)", choices=colors)
     add("--low-bandwidth", False, "a console for slow connections: few updates, 256 colours", action="store_true")
     add("--debug", False, "show tracebacks", action="store_true")
 

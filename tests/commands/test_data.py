@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -118,6 +120,17 @@ def test_on_a_terminal_there_is_a_preview_with_one_of_each_class_first(monkeypat
     digits = load(Data(name="digits"))
     indices = data._round_robin(digits, 20)
     assert digits.train.labels[indices].tolist() == [*range(10), *range(10)]
+
+
+@pytest.mark.parametrize(("color", "foreground"), [("truecolor", "38;2;"), ("256", "38;5;"), ("none", "")])
+def test_colours_are_those_asked_for(color, foreground):
+    code = (
+        "import sys; from pixeltui.cli import main; sys.stdout.isatty = lambda: True; "
+        f"main(['data', 'digits', '--color', {color!r}])"
+    )
+    environment = {**os.environ, "TERM": "xterm", "COLORTERM": "24bit" if color == "256" else ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert set(re.findall(r"38;\d;", done.stdout)) == ({foreground} if foreground else set())
 
 
 def test_arguments_need_nothing_slow():

@@ -111,6 +111,8 @@ def test_data_on_disk(tmp_path):
     [
         ({"COLORTERM": "truecolor"}, "colours", "ok"),
         ({}, "colours", "warn"),
+        ({"TERM": "xterm-kitty"}, "colours", "ok"),
+        ({"TERM": "screen", "STY": "1.pts", "COLORTERM": "truecolor"}, "colours", "warn"),
         ({"NO_COLOR": "1"}, "colours", "warn"),
         ({"COLUMNS": "79"}, "size", "warn"),
         ({"COLUMNS": "80"}, "size", "ok"),

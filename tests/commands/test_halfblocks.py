@@ -84,6 +84,9 @@ class Terminal(io.StringIO):
         ({}, Terminal(), "256"),
         ({"COLORTERM": "truecolor", "NO_COLOR": "1"}, Terminal(), "none"),
         ({"TERM": "dumb"}, Terminal(), "none"),
+        ({"TERM": "xterm-kitty"}, Terminal(), "truecolor"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, Terminal(), "truecolor"),
+        ({"TERM": "screen", "STY": "1.pts", "COLORTERM": "truecolor"}, Terminal(), "256"),
         ({"COLORTERM": "truecolor"}, io.StringIO(), "none"),
     ],
 )
