@@ -222,7 +222,7 @@ class Config(Table, frozen=True, kw_only=True):
         Sample, Meta(description="images drawn while training, and the defaults of `pixeltui sample`")
     ] = Sample()
     log: Annotated[Log, Meta(description="what is written down")] = Log()
-    ui: Annotated[Ui, Meta(description="the console")] = Ui()
+    ui: Annotated[Ui, Meta(description="the console; in ~/.config/pixeltui/config.toml for all runs")] = Ui()
 
 
 def preset_names() -> list[str]:

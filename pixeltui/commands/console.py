@@ -50,7 +50,7 @@ def open_console(
 
     if not has_terminal():
         raise UsageError(NO_TERMINAL)
-    ui = request.resolve().ui if request is not None else _users_ui()
+    ui = ui_of(request)
     if args.low_bandwidth:
         ui = msgspec.structs.replace(ui, low_bandwidth=True)
     if use_depth(args.color) == "truecolor" and ui.low_bandwidth and args.color == "auto":
@@ -93,13 +93,26 @@ def open_console(
     return _end(app, local, args)
 
 
-def _users_ui() -> "Ui":
-    """[ui] of ~/.config/pixeltui/config.toml, where there is one."""
+def ui_of(request: "TrainRequest | None") -> "Ui":
+    """[ui] of ~/.config/pixeltui/config.toml, where there is one, below what the run's config says otherwise.
+
+    A run's config.toml has every key: a default in it says nothing. Raises UserError.
+    """
     from pixeltui.config import Ui, load_config
+    from pixeltui.session.resuming import key_of
 
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    path = home / "pixeltui" / "config.toml"
-    return load_config(path).ui if path.is_file() else Ui()
+    path, default = home / "pixeltui" / "config.toml", Ui()
+    users = load_config(path).ui if path.is_file() else default
+    if request is None:
+        return users
+    runs, asked = request.resolve().ui, {key_of(override) for override in request.overrides}
+    said = {
+        name: value
+        for name in Ui.__struct_fields__
+        if (value := getattr(runs, name)) != getattr(default, name) or f"ui.{name}" in asked
+    }
+    return msgspec.structs.replace(users, **{**said, "keys": {**users.keys, **runs.keys}})
 
 
 def _take_terminal(strayed: int) -> int:

@@ -99,7 +99,7 @@ PAGE: Final = """\
 # Keys of the console
 
 Written by `python -m pixeltui.ui.keys > docs/KEYS.md`. `?` shows those of the screen one is on. Every action can have
-other keys in the config, several with commas between them, by its id:
+other keys in `~/.config/pixeltui/config.toml`, or in a run's config, several with commas between them, by its id:
 
 ```toml
 [ui.keys]
