@@ -29,10 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-rows", type=options.whole(least=0), metavar="K", help="rows kept at the top (default: half)"
     )
     kept.add_argument("--mask", type=Path, metavar="MASK", help="an image: white pixels are kept, black ones filled in")
-    options.add_sampling(parser, count=f"completions of each image (default: {COMPLETIONS})")
+    options.add_sampling(
+        parser, count=f"completions of each image (default: {COMPLETIONS})", classes="the image's own, where known"
+    )
     options.add_temperature(parser)
     options.add_checkpoint(parser)
-    add_output(parser, "complete")
+    add_output(parser, "complete", "--show")
 
 
 def run(args: argparse.Namespace) -> int:

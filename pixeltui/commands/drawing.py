@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from pixeltui.train.load import LoadedModel
 
 
-def add_output(parser: argparse.ArgumentParser, command: str) -> None:
+def add_output(parser: argparse.ArgumentParser, command: str, alone: str = "--show or --keep") -> None:
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help=f"FILE.png: a labelled grid; FILE.npz: uint8 images [N, H, W, C] and labels (default: RUN-{command}.png)",
+        help="FILE.png: a labelled grid; FILE.npz: uint8 images [N, H, W, C] and labels "
+        f"(default: RUN-{command}.png; with {alone}, none)",
     )
     parser.add_argument("--show", action="store_true", help="print the images as half blocks")
 

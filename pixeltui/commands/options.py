@@ -113,10 +113,11 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 (default: auto)")
 
 
-def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images") -> None:
+def add_sampling(parser: argparse.ArgumentParser, *, count: str = "images", classes: str = "all") -> None:
     """None: the run's own [sample] config."""
+    parser.epilog = "options of images that name no default: as [sample] in the run's config says"
     parser.add_argument("-n", "--count", type=image_count, metavar="N", help=count)
-    parser.add_argument("--label", metavar="L[,L...]", help="classes by name or number, in turn (default: all)")
+    parser.add_argument("--label", metavar="L[,L...]", help=f"classes by name or number, in turn (default: {classes})")
     add_drawing(parser)
     add_precision(parser)
 
@@ -128,7 +129,9 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 def add_drawing(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--top-p", type=number(over=0, most=1), metavar="P", help="nucleus sampling; 1: all levels")
-    parser.add_argument("--guidance", type=number(least=0), metavar="G", help="classifier-free guidance; 1: none")
+    parser.add_argument(
+        "--guidance", type=number(least=0), metavar="G", help="classifier-free guidance; 1: none, 0: no class"
+    )
     parser.add_argument("--seed", type=whole(least=0), metavar="S", help="the same seed, the same images")
 
 
