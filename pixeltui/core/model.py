@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui import registry
-from pixeltui.config import Config, Model
+from pixeltui.config import Attention, Config, Model
 from pixeltui.core import sampler
 from pixeltui.core.dropout import Dropout, seed_dropouts
 from pixeltui.core.full_fp32 import full_fp32
@@ -203,7 +203,8 @@ def build_model(
 ) -> ConditionalPixelCNN:
     """The model that a config, or its `model` table, describes, with fresh weights from torch's global generator.
 
-    config: also as tomllib and json read either; what is not there is as in the default. image_shape: (C, H, W).
+    config: also as tomllib and json read either; what is not there is as in the default, whatever its `preset` says,
+    which load_config reads. image_shape: (C, H, W).
     Raises ValueError where shape, levels, classes, keys or the names of parts cannot be.
     """
     if isinstance(config, Mapping):
@@ -229,12 +230,14 @@ def build_model(
 
 
 def _converted(config: Mapping[str, Any]) -> Config | Model:
+    whole = not set(Config.__struct_fields__).isdisjoint(config)
+    table = config.get("model", {}) if whole else config
+    attention = table.get("attention") if isinstance(table, Mapping) else None
+    for name, part, kind in (("model", table, Model), ("model.attention", attention, Attention)):
+        if isinstance(part, Mapping) and (unknown := sorted(map(str, set(part) - set(kind.__struct_fields__)))):
+            raise ValueError(f"the {name} table has no key {unknown[0]!r}; it has {', '.join(kind.__struct_fields__)}")
     try:
-        if isinstance(config.get("model"), Mapping):
-            return msgspec.convert(config, Config)
-        if unknown := sorted(set(config) - set(Model.__struct_fields__)):
-            raise ValueError(f"the model table has no key {unknown[0]!r}; it has {', '.join(Model.__struct_fields__)}")
-        return msgspec.convert(config, Model)
+        return msgspec.convert(config, Config) if whole else msgspec.convert(config, Model)
     except msgspec.ValidationError as error:
         raise ValueError(f"cannot build that: {error}") from None
 

@@ -97,8 +97,8 @@ def export(
 def load_exported(path: str | Path, device: str = "cpu") -> tuple[ConditionalPixelCNN, dict[str, Any]]:
     """The model of an exported file, in evaluation mode, and what the file says about it.
 
-    about: image_shape (C, H, W), levels, classes, step, weights, data and config. Nothing in the file is executed.
-    Raises UserError where it is no such file.
+    about: config and its model table, image_shape (C, H, W), levels, classes, step, weights and data. Nothing in the
+    file is executed. Raises UserError where it is no such file.
     """
     try:
         with safe_open(str(path), framework="pt", device=device) as file:

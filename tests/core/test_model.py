@@ -40,11 +40,12 @@ def test_baseline_is_the_recipe_to_the_letter() -> None:
 def test_build_model_takes_a_config_or_its_model_table() -> None:
     config = load_config(overrides=["model.channels=8", "model.blocks=1"])
     models = []
-    for given in (config, config.model):
+    table = {"channels": 8, "blocks": 1}
+    for given in (config, config.model, table, {"model": table}):
         torch.manual_seed(0)
         models.append(build_model(given, (1, 4, 5), levels=4, num_classes=2))
     x = image(models[0])
-    assert torch.equal(models[0](x), models[1](x))
+    assert all(torch.equal(models[0](x), model(x)) for model in models[1:])
     assert (models[0].image_shape, models[0].levels, models[0].num_classes) == ((1, 4, 5), 4, 2)
 
 
@@ -63,6 +64,10 @@ def test_build_model_takes_a_config_or_its_model_table() -> None:
         ({"levels": None}, "got None"),
         ({"num_classes": 2.5}, "got 2.5"),
         ({"config": [("channels", 8)]}, "model table, got list"),
+        ({"config": {"chanels": 8}}, "model table has no key 'chanels'"),
+        ({"config": {"model": {"chanels": 8}}}, "model table has no key 'chanels'"),
+        ({"config": {"attention": {"afer": [1]}}}, "model.attention table has no key 'afer'"),
+        ({"config": {"preset": "pixelcnn", "model": 8}}, "cannot build that"),
     ],
 )
 def test_build_model_refuses_what_cannot_be(wrong: dict[str, Any], message: str) -> None:
