@@ -162,7 +162,7 @@ def _sampling() -> Iterator[Check]:
 
     library = load()
     if isinstance(library, str):
-        remedy = "install a C compiler such as gcc, then pip install --force-reinstall --no-deps pixeltui"
+        remedy = "install a C compiler such as gcc, then in pixeltui's source pip install --force-reinstall --no-deps ."
         if library == TURNED_OFF:
             remedy = "unset PIXELTUI_COMPILED"
         yield Check("sampling", "warn", f"in torch, on a CPU up to 4 times slower: compiled steps {library}", remedy)

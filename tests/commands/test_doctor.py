@@ -46,6 +46,7 @@ def test_how_sampling_is_computed_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(library, "load", lambda: "not built")
     missing = checks(tmp_path)["sampling"]
     assert (missing.status, "not built" in missing.found, "compiler" in missing.remedy) == ("warn", True, True)
+    assert missing.remedy.endswith("pip install --force-reinstall --no-deps .")  # it is in no index
     monkeypatch.setattr(library, "load", lambda: library.TURNED_OFF)
     assert checks(tmp_path)["sampling"].remedy == "unset PIXELTUI_COMPILED"
     monkeypatch.setattr(library, "load", lambda: SimpleNamespace(lanes=8))
