@@ -143,7 +143,7 @@ class Train(Table, frozen=True, kw_only=True):
         Meta(
             ge=0,
             description="share of matrices and kernels that a step takes off, times the learning rate (adam: L2); "
-            "muon: half of it for twice the steps",
+            "with muon, halve it for twice the steps",
         ),
     ] = 0.01
     warmup_epochs: Annotated[float, Meta(ge=0, description="epochs over which the learning rate rises from 0")] = 1.0
