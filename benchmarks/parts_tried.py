@@ -14,6 +14,7 @@ from pixeltui import registry
 from pixeltui.config import Model
 from pixeltui.core.depthwise import DepthwiseBlock, DepthwiseConv2d, DepthwiseStack
 from pixeltui.core.heads.dmol import LogisticMixtureHead, Mixture
+from pixeltui.core.heads.logistic import SHARPEST, WIDEST
 from pixeltui.core.layers import (
     ClassBias,
     DownRightShiftedConv2d,
@@ -26,6 +27,7 @@ from pixeltui.core.layers import (
     shift_right,
 )
 from pixeltui.core.parts import fp32, nearest_levels, scale_levels
+from pixeltui.core.planes import last_features
 from pixeltui.core.single_stack import SingleStack
 from pixeltui.core.two_stream import OUT_GAIN, TwoStream, TwoStreamBlock
 
@@ -65,6 +67,8 @@ def register() -> None:
         registry.ARCHITECTURES[name] = f"parts_tried:{target}"
     registry.ARCHITECTURES["channel_groups"] = "channel_groups:ChannelGroups"
     registry.HEADS["dmol_nets"] = "parts_tried:LogisticMixtureNets"
+    registry.HEADS["dmol_relative"] = "parts_tried:RelativeMeans"
+    registry.HEADS["dmol_relative_all"] = "parts_tried:RelativeMeansAll"
     registry.HEADS["of_groups"] = "channel_groups:HeadOfGroups"
     registry.GATES["relu2"] = "parts_tried:relu2"
     registry.GATES["gelu"] = "torch.nn.functional:gelu"
@@ -652,6 +656,38 @@ class Skips(TwoStream):
                 h = h + links[2 * len(kept) + 1](before_h)
             v, h = block(v, h, labels)
         return self.end(above, left, h)
+
+
+class RelativeMeans(LogisticMixtureHead):
+    """What the features add to a mean is in units of the component's scale (1 at the start): the gradient of a mean
+    goes with the inverse of the scale, and that of sharp components drowns all others."""
+
+    near_too = False
+
+    def _params(self, features: Tensor) -> Tensor:
+        hidden = F.silu(self.hidden(features))
+        with fp32(features.device):
+            assert self.near is not None
+            assert self.out.bias is not None
+            own = self.out(hidden.to(self.out.weight.dtype))
+            near = self.near(last_features(features, self.skipped))
+            by_mixture = (own + near).unflatten(1, (self.mixtures, -1))
+            c, first = self.image_channels, self.logit_channels
+            mean, scale = slice(first, first + c), slice(first + c, first + 2 * c)
+            sharpest = self.log_bin + SHARPEST
+            log_scales = (sharpest + F.softplus(by_mixture[:, :, scale] - sharpest)).clamp(max=WIDEST)
+            units = log_scales.exp() * self.mixtures
+            bias = self.out.bias.view(self.mixtures, -1)[:, mean, None, None]
+            moved, linear = (x.unflatten(1, (self.mixtures, -1))[:, :, mean] for x in (own, near))
+            moved = (moved - bias + linear) * units if self.near_too else (moved - bias) * units + linear
+            parts = [by_mixture[:, :, :first], bias + moved, by_mixture[:, :, first + c :]]
+            return torch.cat(parts, dim=2).flatten(1, 2)
+
+
+class RelativeMeansAll(RelativeMeans):
+    """And what the linear skip adds."""
+
+    near_too = True
 
 
 class LogisticMixtureNets(LogisticMixtureHead):

@@ -89,6 +89,12 @@ def test_a_mixture_whose_green_and_blue_have_networks_of_their_own(tiny: Callabl
         torch.testing.assert_close(drawn_from[0], log_probs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("head", ["dmol_relative", "dmol_relative_all"])
+def test_means_in_units_of_the_scale(tiny: Callable[..., ConditionalPixelCNN], head: str) -> None:
+    model = tiny((3, 4, 5), 6, 3, head=head, gate="none", std=0.25)
+    check(model, moves(model), in_order=True, least=1e-9)
+
+
 def test_groups_of_features_for_red_green_and_blue(tiny: Callable[..., ConditionalPixelCNN]) -> None:
     model = tiny(
         (3, 4, 5), 6, 3, architecture="channel_groups", head="of_groups", channels=9, gate="none", linear_skip=0
