@@ -150,7 +150,7 @@ class Train(Table, frozen=True, kw_only=True):
     schedule: Annotated[
         Literal["cosine", "constant"], Meta(description="after the warm-up: cosine to 0 at the end, or constant")
     ] = "cosine"
-    grad_clip: Annotated[float, Meta(ge=0, description="largest L2 norm of the gradient; 0: no clipping")] = 1.0
+    grad_clip: Annotated[float, Meta(ge=0, description="largest L2 norm of the gradient; 0: no clipping")] = 100.0
     ema_decay: Annotated[
         Share, Meta(description="decay a step of the weights' exponential moving average; 0: none")
     ] = 0.9995

@@ -34,7 +34,7 @@ def test_precedence_is_default_then_preset_then_file_then_set(tmp_path: Path) ->
     assert config.train.ema_decay == 0.997, "from the preset, over the default"
     assert config.train.lr == 0.25, "from the file, over the preset"
     assert config.train.batch_size == 9, "from --set, over the file"
-    assert config.train.grad_clip == load_config().train.grad_clip, "untouched: the default"
+    assert config.train.keep == load_config().train.keep, "untouched: the default"
 
 
 def test_file_may_name_its_preset_and_the_command_line_wins(tmp_path: Path) -> None:
