@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from driving import until
+from easels import drawn, on_screen, pixels, stopped_drawing
 from PIL import Image
-from test_sampling import drawn, on_screen, pixels, stopped_drawing
 from textual.pilot import Pilot
 from textual.widgets import Input
 

@@ -1,6 +1,5 @@
 """The sampling screen on a real tiny run, steered by keys; the images come from a process of their own."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -8,57 +7,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import numpy as np
 import pytest
 from driving import ENDLESS, drive, until
+from easels import drawn, on_screen, pixels, stopped_drawing
 from PIL import Image
 from textual.pilot import Pilot
 from textual.widgets import Input
 from tiny import TINY
 
-from pixeltui.session.wishes import Rows
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.files import Lock
 from pixeltui.ui.app import Console
-from pixeltui.ui.screens.browser import BrowserScreen, RunTable
 from pixeltui.ui.screens.sampling import SamplingScreen
 from pixeltui.ui.screens.training import TrainingScreen
-
-Script = Callable[[Pilot, SamplingScreen], Coroutine[None, None, None]]  # type: ignore[type-arg]
-
-
-def on_screen(runs: Path, script: Script, size: tuple[int, int] = (110, 36)) -> Console:
-    """Opens the screen on the run "done" from the browser."""
-    app = Console(runs)
-
-    async def go() -> None:
-        async with app.run_test(size=size) as pilot:
-            await until(
-                pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).row_count
-            )
-            await pilot.press("t")
-            await until(pilot, lambda: isinstance(app.screen, SamplingScreen))
-            assert isinstance(app.screen, SamplingScreen)
-            await script(pilot, app.screen)
-
-    asyncio.run(go())
-    assert app.studio.pid is None, "the process has ended with the console"
-    return app
-
-
-def drawn(screen: SamplingScreen, mode: str = "draw") -> bool:
-    """Whether a drawing is there, and whole."""
-    easel = screen.easels[mode]  # type: ignore[index]
-    return easel.rows is not None and easel.rows.done and easel.rows.id == screen.newest.get(mode)
-
-
-def pixels(screen: SamplingScreen, mode: str = "draw") -> bytes:
-    rows = screen.easels[mode].rows  # type: ignore[index]
-    assert rows is not None
-    return rows.pixels
 
 
 def test_images_appear_and_are_kept_with_what_produced_them(runs_copy: Path) -> None:
@@ -220,21 +184,6 @@ def test_a_run_that_trains_elsewhere_comes_first(runs_copy: Path) -> None:
             await until(pilot, lambda: drawn(screen), 120)
 
         on_screen(runs_copy, script)
-
-
-async def stopped_drawing(pilot: Pilot, screen: SamplingScreen) -> Rows:  # type: ignore[type-arg]
-    """Rows of images that were stopped: the process is halted while it draws, so that the stop comes in time."""
-    await until(pilot, lambda: drawn(screen))
-    pid = screen.app.studio.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    await pilot.press("n", "full_stop")
-    await pilot.pause(0.2)
-    os.kill(pid, signal.SIGCONT)
-    await until(pilot, lambda: drawn(screen))
-    rows = screen.easels["draw"].rows
-    assert rows is not None
-    return rows
 
 
 def test_stopping_leaves_the_rows_that_are_there(runs_copy: Path) -> None:
