@@ -82,7 +82,7 @@ def trained(pixels: int) -> Iterator[str]:
     biases = drawn(INSIDE, dtype=torch.float32), drawn(CHANNELS, dtype=torch.float32)
 
     def of(tile: ProductTile, *tensors: Tensor, silu: bool) -> None:
-        feed_forward.TILE = tile
+        feed_forward.INTO_TILE = feed_forward.OUT_TILE = tile
         feed_forward._product(*tensors, silu=silu)
 
     yield by_tile("into, with silu", TILES, lambda tile: of(tile, x, into, biases[0], inside, active, silu=True))

@@ -92,6 +92,7 @@ def main() -> None:
         how = f"batch {batch}, {'compiled' if compiled else 'as it is'}"
         lines.append(f"{how}: {ms:.2f} ms, asked for in {asked_ms:.2f}, {batch / ms * 1000:.0f} images/s")
         lines[-1] += f", {begun:.0f} s to the first {FIRST} steps"
+        print(lines[-1], file=sys.stderr, flush=True)
         lines += kernels(own) if compiled or not GPU else []
     tell(lines, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.core.fused import add_bias
-from pixeltui.core.gpu import feed_forward as gpu
 from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d, gained
 
 Gained = DownShiftedConv2d | DownRightShiftedConv2d | PointwiseConv2d
@@ -52,20 +51,6 @@ def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
     else:
         summed = torch.addmm(_rows(to), _rows(x), matrix)
     return _image(summed if conv.bias is None else add_bias(summed, conv.bias[None]), x)
-
-
-def can_feed_forward(into: nn.Module, out: nn.Module, x: Tensor) -> bool:
-    """Whether `plus_feed_forward` is for these: elsewhere it is slower."""
-    known = all(isinstance(conv, PointwiseConv2d) and conv.bias is not None for conv in (into, out))
-    return known and gpu.usable(x)
-
-
-def plus_feed_forward(to: Tensor, into: PointwiseConv2d, out: PointwiseConv2d, x: Tensor, gain: Tensor) -> Tensor:
-    """to + out(silu(into(gain x))); gain: factors [C] of the features."""
-    assert into.bias is not None
-    assert out.bias is not None
-    matrices = gained(into.weight, gain).flatten(1), into.bias, out.weight.flatten(1), out.bias
-    return _image(gpu.feed_forward(_rows(x), _rows(to), *matrices), x)
 
 
 def _rows(x: Tensor) -> Tensor:

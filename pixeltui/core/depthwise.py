@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from pixeltui.config import Model
 from pixeltui.core import packed
-from pixeltui.core.convolved import can_feed_forward, gained_conv, normed_conv, plus_feed_forward, plus_pointwise
+from pixeltui.core.convolved import gained_conv, normed_conv, plus_pointwise
 from pixeltui.core.depthwise_rows import DepthwiseStackWeights, DepthwiseWeights
 from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.dropout import Dropout
+from pixeltui.core.gpu import block as gpu_block
 from pixeltui.core.gpu import depthwise as gpu
-from pixeltui.core.layers import LayerNorm, PointwiseConv2d, gate_inputs, init_conv_, make_gate, make_norm, silu
+from pixeltui.core.layers import LayerNorm, PointwiseConv2d, gained, gate_inputs, init_conv_, make_gate, make_norm, silu
 from pixeltui.core.packed import AttentionWeights
 from pixeltui.core.single_stack import SingleStack
 from pixeltui.core.two_stream import OUT_GAIN
@@ -55,10 +56,13 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def on_gpu(self, x: Tensor, eps: float | None) -> Tensor:
         """The same, and with `eps` layer norm of that, without a gain."""
+        return gpu.depthwise(x, *self.taps(), self.kernel_size[1], eps)
+
+    def taps(self) -> tuple[Tensor, Tensor]:
+        """[T, C], those that the mask leaves, in raster order, and the bias [C]."""
         assert self.bias is not None
         half = self.kernel_size[0] - 1
-        taps = self.weight.flatten(1)[:, : half * self.kernel_size[1] + half + 1].t()
-        return gpu.depthwise(x, taps, self.bias, self.kernel_size[1], eps)
+        return self.weight.flatten(1)[:, : half * self.kernel_size[1] + half + 1].t(), self.bias
 
 
 class DepthwiseBlock(nn.Module):
@@ -78,13 +82,24 @@ class DepthwiseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.spread, DepthwiseConv2d) and isinstance(self.norm, LayerNorm) and gpu.usable(x):
-            normed, gain = self.spread.on_gpu(x, self.norm.eps), self.norm.weight
-            if self.gate is silu and not self.dropout.drops and can_feed_forward(self.into, self.out, normed):
-                return plus_feed_forward(x, self.into, self.out, normed, gain)
-            y = gained_conv(self.into, normed, gain, None)
+            if self._whole(x):
+                return self._on_gpu(x, self.spread, self.norm)
+            y = gained_conv(self.into, self.spread.on_gpu(x, self.norm.eps), self.norm.weight, None)
         else:
             y = normed_conv(self.into, self.norm, self.spread(x), None)
         return plus_pointwise(x, self.out, self.dropout(self.gate(y)))
+
+    def _whole(self, x: Tensor) -> bool:
+        """Whether there is a kernel for all that is behind the norm: elsewhere it is slower."""
+        known = all(isinstance(conv, PointwiseConv2d) and conv.bias is not None for conv in (self.into, self.out))
+        return known and self.gate is silu and not self.dropout.drops and gpu_block.usable(x)
+
+    def _on_gpu(self, x: Tensor, spread: DepthwiseConv2d, norm: LayerNorm) -> Tensor:
+        assert self.into.bias is not None
+        assert self.out.bias is not None
+        into, out = gained(self.into.weight, norm.weight).flatten(1), self.out.weight.flatten(1)
+        products = into, self.into.bias, out, self.out.bias
+        return gpu_block.block(x, *spread.taps(), spread.kernel_size[1], norm.eps, *products)
 
 
 class DepthwiseStack(SingleStack):

@@ -41,6 +41,10 @@ def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: floa
 
 @torch.library.custom_op("pixeltui::depthwise", mutates_args=())
 def _depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
+    return computed(x, taps, bias, kernel_size, eps)
+
+
+def computed(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None) -> tuple[Tensor, Tensor]:
     """And the factors [B, H, W] of the norm, fp32, empty without."""
     x, taps, bias = x.contiguous(memory_format=torch.channels_last), taps.contiguous(), bias.contiguous()
     found = _by_kernels(x, taps, kernel_size, lambda: _sums(x, taps, bias, kernel_size, eps))
@@ -66,12 +70,29 @@ def _(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None
 def _depthwise_backward(
     grad: Tensor, y: Tensor | None, factors: Tensor, x: Tensor, taps: Tensor, kernel_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x, in its format, and of taps with bias as their last row, fp32; y: what was normed, or None."""
+    return gradients(grad, y, factors, x, taps, kernel_size)
+
+
+def gradients(
+    grad: Tensor,
+    y: Tensor | None,
+    factors: Tensor,
+    x: Tensor,
+    taps: Tensor,
+    kernel_size: int,
+    more: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x, in its format, and of taps with bias as their last row, fp32; y: what was normed, or None.
+
+    more: what is added to the first, a tensor like x in its format.
+    """
     grad, x = (t.contiguous(memory_format=torch.channels_last) for t in (grad.to(x.dtype), x))
     taps = taps.contiguous()
+    if more is not None:
+        more = more.contiguous(memory_format=torch.channels_last)
 
     def by_kernels() -> tuple[Tensor, Tensor]:
-        return _gradients(grad if y is None else _of_sums(grad, y, factors), x, taps, kernel_size)
+        return _gradients(grad if y is None else _of_sums(grad, y, factors), x, taps, kernel_size, more)
 
     found = _by_kernels(x, taps, kernel_size, by_kernels)
     if found is not None:
@@ -85,6 +106,7 @@ def _depthwise_backward(
         *(grad, padded, weight, [channels], [1, 1], [0, 0], [1, 1], False, [0, 0], channels, [True, True, True])
     )
     of_x = of_padded[:, :, half:, half : half + x.shape[3]]
+    of_x = of_x if more is None else of_x + more
     of_taps = torch.cat([of_weight.flatten(1)[:, : len(taps)].t(), of_bias[None]]).float()
     return of_x.contiguous(memory_format=torch.channels_last), of_taps
 
@@ -154,7 +176,7 @@ def _of_sums(grad: Tensor, y: Tensor, factors: Tensor) -> Tensor:
     return out
 
 
-def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int, added: Tensor | None) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = x.shape
     rows, features = batch * height, min(GRADIENT_FEATURES, power(channels))
     programs, each = -(-rows // EACH), range(0, len(taps), AT_ONCE)
@@ -165,16 +187,9 @@ def _gradients(grad: Tensor, x: Tensor, taps: Tensor, kernel_size: int) -> tuple
     for first in each:
         out = more if first else of_x
         kernels().depthwise_gradients[programs, -(-channels // features)](
-            *(x, grad, taps, out, parts, rows),
-            **{
-                "H": height,
-                "W": width,
-                "D": channels,
-                "K": kernel_size,
-                "TAPS": len(taps),
-                "FIRST": first,
-                "EACH": EACH,
-            },
+            *(x, grad, x if added is None else added, taps, out, parts, rows),
+            **{"H": height, "W": width, "D": channels, "K": kernel_size, "TAPS": len(taps)},
+            **{"FIRST": first, "MORE": first == 0 and added is not None, "EACH": EACH},
             **{"P": min(GRADIENT_COLUMNS, power(width)), "BD": features},
             num_warps=GRADIENT_WARPS,
         )

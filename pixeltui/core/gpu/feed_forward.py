@@ -1,13 +1,12 @@
 """to + out(silu(into(x))) of two 1x1 convolutions on a GPU, in as few passes over the features inside as may be.
 
 There are four times as many of them as a block has: to write and to read them for biases, activation and its gradient
-takes longer than the products do. An operation of its own for torch, so that what compiles a network leaves it as it
-is. Shapes: M pixels, D features, E inside; x and to [M, D] in a half format; into [E, D] and out [D, E] in the same,
-as convolutions have them; their biases [E] and [D] fp32.
+takes longer than the products do. Shapes: M pixels, D features, E inside; x and to [M, D] in a half format; into [E, D]
+and out [D, E] in the same, as convolutions have them; their biases [E] and [D] fp32.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,29 +16,21 @@ from pixeltui.core.gpu import use
 from pixeltui.core.gpu.use import MOST_NUMBERS, ProductTile, kernels
 
 FORMATS = (torch.bfloat16, torch.float16)
-TILE = ProductTile(128, 128, 64, 8, 3)
+INTO_TILE = OUT_TILE = ProductTile(128, 128, 64, 8, 3)
 GRADIENT_ROWS, GRADIENT_COLUMNS, EACH, GRADIENT_WARPS = 16, 128, 8, 4
 """rows and columns that a program computes at a time, so many times; all as measured on an H200"""
 Found = TypeVar("Found")
 
 
 def usable(x: Tensor) -> bool:
-    """Whether `feed_forward` is for x, which on the CPU, for one, is slower by it."""
+    """Whether these are for x, which on the CPU, for one, is slower by them."""
     return use.usable(x.device) and x.dtype in FORMATS
 
 
-def feed_forward(x: Tensor, to: Tensor, into: Tensor, into_bias: Tensor, out: Tensor, out_bias: Tensor) -> Tensor:
-    """[M, D], in the format of x. into(x) and silu of that are kept for the gradient."""
-    half = x.dtype
-    y: Tensor = _feed_forward(x, to.to(half), into.to(half), into_bias.float(), out.to(half), out_bias.float())[0]
-    return y
-
-
-@torch.library.custom_op("pixeltui::feed_forward", mutates_args=())
-def _feed_forward(
+def computed(
     x: Tensor, to: Tensor, into: Tensor, into_bias: Tensor, out: Tensor, out_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """And into(x) and silu of that, [M, E]."""
+    """[M, D], and into(x) and silu of that, [M, E], all in the format of x; the last two are for the gradient."""
     x, to, into, into_bias, out, out_bias = (t.contiguous() for t in (x, to, into, into_bias, out, out_bias))
 
     def by_kernels() -> tuple[Tensor, Tensor, Tensor]:
@@ -58,20 +49,11 @@ def _feed_forward(
         return to + F.linear(active, out, out_bias.to(x.dtype)), inside, active
 
 
-@_feed_forward.register_fake
-def _(
-    x: Tensor, to: Tensor, into: Tensor, into_bias: Tensor, out: Tensor, out_bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    inside = x.new_empty(x.shape[0], into.shape[0])
-    return to.new_empty(to.shape), inside, torch.empty_like(inside)
-
-
-@torch.library.custom_op("pixeltui::feed_forward_backward", mutates_args=())
-def _feed_forward_backward(
+def gradients(
     grad: Tensor, x: Tensor, inside: Tensor, active: Tensor, into: Tensor, out: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, into, its bias, out and its bias; of the biases in fp32."""
-    grad = grad.to(x.dtype).contiguous()
+    grad, x = grad.to(x.dtype).contiguous(), x.contiguous()
     with torch.autocast(x.device.type, enabled=False):
         of_active = grad @ out
         found = _by_kernels(x, into, lambda: (of_active, _silu_gradient(of_active, inside)))
@@ -84,32 +66,6 @@ def _feed_forward_backward(
         return of_inside @ into, of_inside.t() @ x, of_into_bias, grad.t() @ active, of_out_bias
 
 
-@_feed_forward_backward.register_fake
-def _(
-    grad: Tensor, x: Tensor, inside: Tensor, active: Tensor, into: Tensor, out: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    of_into_bias, of_out_bias = (x.new_empty(size, dtype=torch.float32) for size in into.shape)
-    return x.new_empty(x.shape), into.new_empty(into.shape), of_into_bias, out.new_empty(out.shape), of_out_bias
-
-
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, _, into, _, out, _ = inputs
-    _, inside, active = output
-    ctx.save_for_backward(x, inside, active, into, out)
-    ctx.mark_non_differentiable(inside, active)
-    ctx.set_materialize_grads(False)  # zeros for these would be written
-
-
-def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return (None,) * 6
-    of_x, of_into, of_into_bias, of_out, of_out_bias = _feed_forward_backward(grad, *ctx.saved_tensors)
-    return of_x, grad, of_into, of_into_bias, of_out, of_out_bias
-
-
-_feed_forward.register_autograd(_backward, setup_context=_save)
-
-
 def _by_kernels(x: Tensor, into: Tensor, work: Callable[[], Found]) -> Found | None:
     """None where they are not for x, or cannot be compiled."""
     if not usable(x) or not 0 < len(x) * len(into) < MOST_NUMBERS:
@@ -120,7 +76,7 @@ def _by_kernels(x: Tensor, into: Tensor, work: Callable[[], Found]) -> Found | N
 def _product(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, other: Tensor, *, silu: bool) -> None:
     """kernels.products.product by a convolution's weight [N, K]."""
     columns, terms = weight.shape
-    tile = TILE.fitting(use.shared_memory(x.device), x.element_size())
+    tile = (INTO_TILE if silu else OUT_TILE).fitting(use.shared_memory(x.device), x.element_size())
     kernels().product[tile.programs(len(x), columns),](
         *(x, weight, bias, out, other, len(x)),
         **{"N": columns, "K": terms, "STRIDE_K": 1, "STRIDE_N": terms, "SILU": silu},

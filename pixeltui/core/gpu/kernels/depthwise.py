@@ -107,6 +107,7 @@ def store_sums(parts, sums, chunk, d, TAP: tl.constexpr, TAPS: tl.constexpr, D: 
 def depthwise_gradients(
     x,
     grad,
+    more,
     taps,
     out,
     parts,
@@ -117,12 +118,13 @@ def depthwise_gradients(
     K: tl.constexpr,
     TAPS: tl.constexpr,
     FIRST: tl.constexpr,
+    MORE: tl.constexpr,
     EACH: tl.constexpr,
     P: tl.constexpr,
     BD: tl.constexpr,
 ):
-    """Of five taps from FIRST on: out, their part of the gradient of x, and parts [programs, TAPS + 1, D], sums over
-    EACH rows for the gradients of taps and, last, of bias."""
+    """Of five taps from FIRST on: out, their part of the gradient of x, to which MORE adds `more`, a tensor like x, and
+    parts [programs, TAPS + 1, D], sums over EACH rows for the gradients of taps and, last, of bias."""
     chunk = tl.program_id(0)
     d = tl.program_id(1) * BD + tl.arange(0, BD)
     w1, w2 = weight_of(taps, d, FIRST, TAPS, D), weight_of(taps, d, FIRST + 1, TAPS, D)
@@ -137,7 +139,10 @@ def depthwise_gradients(
             for begin in range(0, W, P):
                 column = begin + tl.arange(0, P)
                 own = features_at(x, row, column, d, column < W, W, D)
-                s1, result, g = by_tap(grad, w1, own, s1, nothing, row, column, at, d, FIRST, H, W, D, K)
+                result = nothing
+                if MORE:
+                    result = features_at(more, row, column, d, column < W, W, D)
+                s1, result, g = by_tap(grad, w1, own, s1, result, row, column, at, d, FIRST, H, W, D, K)
                 if FIRST + 1 < TAPS:
                     s2, result, g = by_tap(grad, w2, own, s2, result, row, column, at, d, FIRST + 1, H, W, D, K)
                 if FIRST + 2 < TAPS:

@@ -1,4 +1,4 @@
-"""Kernels of two 1x1 convolutions and what is between them: compiled where there is a GPU, else by the interpreter."""
+"""Kernels of a whole block of depthwise kernels: compiled where there is a GPU, else by the interpreter."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,61 +10,95 @@ from sampled import DEVICE
 from torch import Tensor
 
 from pixeltui.core import PixelCNNLoss
-from pixeltui.core.gpu import feed_forward, use
+from pixeltui.core.gpu import block, feed_forward, use
 
 pytestmark = pytest.mark.usefixtures("kernels_on")
 HALVES = (torch.float16, torch.bfloat16) if DEVICE == "cuda" else (torch.float16,)
 """the interpreter's products know no bf16"""
 SMALL = use.ProductTile(32, 16, 16, 1, 2)
+EPS = 1e-5
 
 
-def drawn(pixels: int, channels: int, inside: int, dtype: torch.dtype) -> list[Tensor]:
-    """x, to, into, its bias, out, its bias, and the gradient of the result."""
+def taps_of(kernel_size: int) -> int:
+    half = kernel_size // 2
+    return half * kernel_size + half + 1
+
+
+def drawn(
+    shape: tuple[int, int, int], channels: int, inside: int, dtype: torch.dtype, kernel_size: int = 3
+) -> list[Tensor]:
+    """x, taps and their bias, into, its bias, out, its bias, and the gradient of the result."""
     generator = torch.Generator().manual_seed(0)
-    shapes = (pixels, channels), (pixels, channels), (inside, channels), (inside,), (channels, inside), (channels,)
-    tensors = [torch.randn(shape, generator=generator) for shape in (*shapes, (pixels, channels))]
-    tensors[2] /= channels**0.5
-    tensors[4] /= inside**0.5
-    return [x.to(DEVICE, torch.float32 if x.dim() == 1 else dtype).requires_grad_() for x in tensors]
+    batch, height, width = shape
+    image, features = (batch, height, width, channels), (taps_of(kernel_size), channels)
+    weights = (inside, channels), (inside,), (channels, inside), (channels,)
+    tensors = [torch.randn(size, generator=generator) for size in (image, features, (channels,), *weights, image)]
+    tensors[3] /= channels**0.5
+    tensors[5] /= inside**0.5
+    formats = [dtype, torch.float32, torch.float32, dtype, torch.float32, dtype, torch.float32, dtype]
+    tensors = [x.to(DEVICE, kind) for x, kind in zip(tensors, formats, strict=True)]
+    for each in (0, -1):
+        tensors[each] = tensors[each].permute(0, 3, 1, 2)
+    return [x.requires_grad_() for x in tensors]
+
+
+def computed_by(inputs: list[Tensor], kernel_size: int = 3) -> Tensor:
+    x, taps, bias, *products = inputs
+    return block.block(x, taps, bias, kernel_size, EPS, *products)
 
 
 def with_gradients(y: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     return [y, *torch.autograd.grad(y, inputs[:-1], inputs[-1])]
 
 
-SIZES = [(70, 24, 50), (1, 16, 16), (64, 32, 128), (300, 7, 28)]
+def defined(inputs: list[Tensor], kernel_size: int) -> Tensor:
+    """The same in double precision, as a block is defined."""
+    x, taps, bias, into, into_bias, out, out_bias = inputs
+    half, channels = kernel_size // 2, x.shape[1]
+    kernel = F.pad(taps.t(), (0, (half + 1) * kernel_size - len(taps))).reshape(channels, 1, half + 1, kernel_size)
+    y = F.conv2d(F.pad(x, (half, half, half, 0)), kernel, bias, groups=channels).movedim(1, -1)
+    y = F.layer_norm(y, (channels,), eps=EPS)
+    return x + F.linear(F.silu(F.linear(y, into, into_bias)), out, out_bias).movedim(-1, 1)
+
+
+SIZES = [((2, 7, 5), 24, 50), ((1, 1, 1), 16, 16), ((1, 8, 8), 32, 128), ((3, 10, 10), 7, 28)]
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("tiles", ["small", "own"])
+@pytest.mark.parametrize("kernel_size", [3, 5])
 def test_values_and_gradients_are_those_of_double_precision(
-    either: str, size: tuple[int, int, int], dtype: torch.dtype, tiles: str, monkeypatch: pytest.MonkeyPatch
+    either: str,
+    size: tuple[tuple[int, int, int], int, int],
+    dtype: torch.dtype,
+    tiles: str,
+    kernel_size: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By the norm of the error over that of the result: sizes that fill tiles, and that do not."""
     if tiles == "small":
-        monkeypatch.setattr(feed_forward, "TILE", SMALL)
-    inputs = drawn(*size, dtype)
-    found = with_gradients(feed_forward.feed_forward(*inputs[:-1]), inputs)
+        monkeypatch.setattr(feed_forward, "INTO_TILE", SMALL)
+        monkeypatch.setattr(feed_forward, "OUT_TILE", SMALL)
+    inputs = drawn(*size, dtype, kernel_size)
+    found = with_gradients(computed_by(inputs[:-1], kernel_size), inputs)
     assert [one.dtype for one in found] == [dtype, *(x.dtype for x in inputs[:-1])]
     exact = [x.detach().double().requires_grad_() for x in inputs]
-    x, to, into, into_bias, out, out_bias, _ = exact
-    y = to + F.linear(F.silu(F.linear(x, into, into_bias)), out, out_bias)
     error = 0.002 if dtype == torch.float16 else 0.015
-    for own, other in zip(found, with_gradients(y, exact), strict=True):
-        assert (own.double() - other).norm() <= error * other.norm()
+    for own, other in zip(found, with_gradients(defined(exact[:-1], kernel_size), exact), strict=True):
+        assert (own.double() - other).norm() <= error * other.norm() + 1e-12
     assert (either == "torch") == bool(use.failures)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_torch_knows_the_operations(either: str, turned: bool) -> None:
-    """Shapes without values, and gradients, as a compiler asks for them; turned: features of one image, as they lie."""
-    inputs = [x.detach() for x in drawn(12, 16, 32, torch.float16)]
-    if turned:
-        inputs[:2] = (x.t().contiguous().t() for x in inputs[:2])
-    inputs = [x.requires_grad_() for x in inputs]
+    """Shapes without values, and gradients, as a compiler asks for them; turned: an image plane by plane."""
+    x, taps, bias, *products = (x.detach() for x in drawn((2, 3, 2), 16, 32, torch.float16)[:-1])
+    x = x.contiguous() if turned else x
+    inputs = (x, taps, bias, 3, EPS, *products)
+    inputs = tuple(x.requires_grad_() if isinstance(x, Tensor) else x for x in inputs)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    torch.library.opcheck(torch.ops.pixeltui.feed_forward.default, tuple(inputs[:-1]), test_utils=tests)
+    torch.library.opcheck(torch.ops.pixeltui.depthwise_block.default, inputs, test_utils=tests)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
@@ -76,18 +110,20 @@ def test_batches_of_any_size_are_compiled_once() -> None:
         graphs.append(graph)
         return graph.forward
 
-    compiled = torch.compile(feed_forward.feed_forward, backend=backend, dynamic=True, fullgraph=True)
-    for pixels in (12, 20, 28):
-        inputs = [x.detach() for x in drawn(pixels, 16, 32, torch.float16)[:-1]]
-        torch.testing.assert_close(compiled(*inputs), feed_forward.feed_forward(*inputs))
+    compiled = torch.compile(block.block, backend=backend, dynamic=True, fullgraph=True)
+    for images in (3, 5, 7):
+        x, taps, bias, *products = (x.detach() for x in drawn((images, 2, 2), 16, 32, torch.float16)[:-1])
+        torch.testing.assert_close(
+            compiled(x, taps, bias, 3, EPS, *products), block.block(x, taps, bias, 3, EPS, *products)
+        )
     assert len(graphs) == 1
 
 
 def test_memory_in_any_order(either: str) -> None:
     """Views that are not contiguous, biases too."""
-    inputs = [x.detach() for x in drawn(12, 16, 32, torch.float16)[:-1]]
+    inputs = [x.detach() for x in drawn((1, 3, 4), 16, 32, torch.float16)[:-1]]
     views = [torch.stack([x, x], dim=-1)[..., 0] for x in inputs]
-    assert torch.equal(feed_forward.feed_forward(*views), feed_forward.feed_forward(*inputs))
+    assert torch.equal(computed_by(views), computed_by(inputs))
     assert (either == "torch") == bool(use.failures)
 
 
@@ -101,8 +137,8 @@ def test_a_result_that_nothing_hangs_on_has_no_gradient(either: str) -> None:
         def backward(_: Any, *__: Any) -> None:
             return None
 
-    inputs = drawn(12, 16, 32, torch.float16)[:-1]
-    Nowhere.apply(feed_forward.feed_forward(*inputs)).backward()  # type: ignore[no-untyped-call]
+    inputs = drawn((1, 3, 4), 16, 32, torch.float16)[:-1]
+    Nowhere.apply(computed_by(inputs)).backward()  # type: ignore[no-untyped-call]
     assert all(x.grad is None or not x.grad.any() for x in inputs)
 
 
@@ -128,10 +164,10 @@ def computed(tiny: Any) -> Callable[..., list[Tensor]]:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """What the blocks gave to `feed_forward`."""
+    """What the blocks gave to `block`."""
     found: list[Tensor] = []
-    own = feed_forward.feed_forward
-    monkeypatch.setattr(feed_forward, "feed_forward", lambda x, *rest: (found.append(x), own(x, *rest))[1])
+    own = block.block
+    monkeypatch.setattr(block, "block", lambda x, *rest: (found.append(x), own(x, *rest))[1])
     return found
 
 
@@ -150,8 +186,8 @@ def test_a_model_has_the_gradients_that_it_has_without(
 def test_blocks_without_a_bias_are_let_be(tiny: Any, calls: list[Tensor]) -> None:
     pytest.importorskip("triton")
     model = tiny((3, 4, 5), 8, **OPTIONS).to(DEVICE)
-    for block in model.trunk.blocks:
-        block.into.bias = None
+    for each in model.trunk.blocks:
+        each.into.bias = None
     with torch.autocast(DEVICE, torch.float16):
         features = model.trunk(torch.randn(2, 3, 4, 5, device=DEVICE), None)
     assert bool(features.isfinite().all())
