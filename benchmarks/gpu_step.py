@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from pixeltui.commands.training_speed import random_data
 from pixeltui.config import load_config
 from pixeltui.core import build_model
+from pixeltui.core.gpu import use
 from pixeltui.train.precision import pick_device, pick_precision, set_up
 from pixeltui.train.update import Updater
 
@@ -94,6 +95,7 @@ def main() -> None:
         lines[-1] += f", {begun:.0f} s to the first {FIRST} steps"
         print(lines[-1], file=sys.stderr, flush=True)
         lines += kernels(own) if compiled or not GPU else []
+    lines += [f"not compiled: {kind}: {why}" for kind, why in use.failures.items()]
     tell(lines, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 
 
