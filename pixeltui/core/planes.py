@@ -1,7 +1,8 @@
 """1x1 convolutions whose result lies plane by plane in memory, for a loss that looks at one parameter of all pixels.
 
 The features of a pixel lie together, which is what convolutions are fastest with, and so do their gradients: where one
-lies otherwise, all blocks before it reorder what they get. On a CPU, that is; a GPU's convolutions do without.
+lies otherwise, all blocks before it reorder what they get. On a CPU, that is, and on a GPU that has Triton kernels, the
+loss's (gpu/mixture_loss.py) among them; others do without.
 Shapes: features x [B, D, H, W].
 """
 
@@ -11,23 +12,53 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from pixeltui.core.gpu import use
 from pixeltui.core.parts import fp32
 
 
 class PlanesConv2d(nn.Conv2d):
     """A 1x1 convolution, [B, D, H, W] to [B, P, H, W], as matrix products: with few images on one thread torch's own
-    is several times as slow. On a CPU in the format of its weights, whatever autocast says."""
+    is several times as slow. In the format of its weights then, whatever autocast says."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return super().forward(x)
-        with fp32(x.device):
-            rows = x.to(self.weight.dtype)
-            y: Tensor = _Planes.apply(rows, self.weight.flatten(1), self.bias)  # type: ignore[no-untyped-call]
-        return y
+        if _on_gpu(x) or (x.device.type == "cpu" and not torch.compiler.is_compiling()):
+            return _planes(_rows(x), self.weight.flatten(1), self.bias, x)
+        return super().forward(x)
+
+    def plus(self, x: Tensor, other: "PlanesConv2d", y: Tensor) -> Tensor:
+        """Of x, and `other`, which has no bias, of y: on a GPU as one product, of features side by side."""
+        if not _on_gpu(x):
+            result: Tensor = self(x) + other(y)
+            return result
+        weight = torch.cat([self.weight, other.weight], dim=1).flatten(1)
+        return _planes(torch.cat([_rows(x), _rows(y)], dim=2), weight, self.bias, x)
+
+
+def _on_gpu(x: Tensor) -> bool:
+    """One that has kernels, and x more pixels than one, which lies any way."""
+    return use.usable(x.device) and x.shape[2] * x.shape[3] > 1
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, H W, D]"""
+    return x.movedim(1, -1).flatten(1, 2)
+
+
+def _planes(rows: Tensor, weight: Tensor, bias: Tensor | None, image: Tensor) -> Tensor:
+    """[B, P, H, W] of rows, those of an image of that size; weight [P, D], whose format is the result's."""
+    with fp32(rows.device):
+        rows = rows.to(weight.dtype)
+        product = _product if torch.compiler.is_compiling() else _Planes.apply
+        planes = product(rows, weight, bias)
+        return planes.view(len(image), len(weight), *image.shape[2:])
+
+
+def _product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    matrices = weight.expand(len(rows), -1, -1)
+    return torch.bmm(matrices, rows.mT) if bias is None else torch.baddbmm(bias[:, None], matrices, rows.mT)
 
 
 def last_features(x: Tensor, number: int) -> Tensor:
@@ -40,24 +71,19 @@ def last_features(x: Tensor, number: int) -> Tensor:
 
 class _Planes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        rows = x.movedim(1, -1).flatten(1, 2)  # [B, H W, D]
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        ctx.size, ctx.biased = x.shape[2:], bias is not None
-        matrices = weight.expand(len(x), -1, -1)
-        planes = torch.bmm(matrices, rows.mT) if bias is None else torch.baddbmm(bias[:, None], matrices, rows.mT)
-        return planes.view(len(x), len(weight), *ctx.size)
+        ctx.biased = bias is not None
+        return _product(rows, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         rows, weight = ctx.saved_tensors
         with fp32(grad.device):
-            grad = grad.flatten(2)
             of_rows = torch.bmm(grad.mT, weight.expand(len(grad), -1, -1))
             of_weight = torch.bmm(grad, rows).sum(0)
-            of_x = of_rows.view(len(grad), *ctx.size, weight.shape[1]).movedim(-1, 1)
-            return of_x, of_weight, grad.sum((0, 2)) if ctx.biased else None
+            return of_rows, of_weight, grad.sum((0, 2)) if ctx.biased else None
 
 
 class _Last(torch.autograd.Function):

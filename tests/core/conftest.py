@@ -14,7 +14,7 @@ from sampled import DEVICE
 from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model, native
 from pixeltui.core.cached import CachedSampler
-from pixeltui.core.gpu import depthwise, feed_forward, pixels, use
+from pixeltui.core.gpu import depthwise, feed_forward, mixture_loss, pixels, use
 from pixeltui.core.gpu.launches import Tile
 from pixeltui.core.native import compiled, library
 
@@ -115,8 +115,8 @@ def either(request: pytest.FixtureRequest, kernels_on: None, monkeypatch: pytest
         def raises() -> Any:
             raise RuntimeError("no compiler")
 
-        monkeypatch.setattr(depthwise, "kernels", raises)
-        monkeypatch.setattr(feed_forward, "kernels", raises)
+        for module in (depthwise, feed_forward, mixture_loss):
+            monkeypatch.setattr(module, "kernels", raises)
     return request.param
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core.gpu import mixture_loss
 from pixeltui.core.heads import dmol_loss
 from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
 from pixeltui.core.heads.logistic import SHARPEST, WIDEST, discretised_logistic
@@ -80,10 +81,11 @@ class LogisticMixtureHead(Head):
         hidden = F.silu(self.hidden(features))
         # bf16 has too few digits for a mean: 1 and its neighbour are half a level of 256 apart.
         with fp32(features.device):
-            params: Tensor = self.out(hidden.to(self.out.weight.dtype))
-            if self.near is not None:
-                params = params + self.near(last_features(features, self.skipped))
-            return params
+            hidden = hidden.to(self.out.weight.dtype)
+            if self.near is None:
+                params: Tensor = self.out(hidden)
+                return params
+            return self.out.plus(hidden, self.near, last_features(features, self.skipped))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         with fp32(params.device):
@@ -111,9 +113,12 @@ class LogisticMixtureHead(Head):
             return super().pixel_log_prob(params, x)
         with fp32(params.device):
             target = scale_levels(nearest_levels(x, self.levels), self.levels)
+            given = params.float(), target
+            bounds = 1 / (self.levels - 1), self.log_bin + SHARPEST, WIDEST
+            if mixture_loss.usable(*given):
+                return mixture_loss.log_prob(*given, self.mixtures, *bounds)
             if not torch.compiler.is_compiling():
-                bounds = 1 / (self.levels - 1), self.log_bin + SHARPEST, WIDEST
-                return dmol_loss.log_prob(params.float(), target, self.mixtures, *bounds)
+                return dmol_loss.log_prob(*given, self.mixtures, *bounds)
             mixture = self._split(params)
             means = torch.stack(self._means(mixture, target[:, :-1]), dim=2)
             each = discretised_logistic(target[:, None], means, mixture.log_scales, self.levels).sum(2)

@@ -28,23 +28,34 @@ class _LogProb(torch.autograd.Function):
     def forward(
         ctx: Any, params: Tensor, x: Tensor, mixtures: int, half_bin: float, sharpest: float, widest: float
     ) -> Tensor:
-        by_mixture = params.view(len(params), mixtures, params.shape[1] // mixtures, *params.shape[2:])
-        gradient = torch.empty_like(by_mixture) if ctx.needs_input_grad[0] else None
+        gradient = torch.empty_like(params) if ctx.needs_input_grad[0] else None
         if gradient is not None:
             ctx.save_for_backward(gradient)
-        return _computed(by_mixture, x[:, None], half_bin, sharpest, widest, gradient)
+        _, both, prior = logs(params, x, mixtures, half_bin, sharpest, widest, gradient)
+        return both - prior
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * grad[:, None, None]).flatten(1, 2), None, None, None, None, None
+        return gradient * grad[:, None], None, None, None, None, None
 
 
-def _computed(
-    params: Tensor, x: Tensor, half_bin: float, sharpest: float, widest: float, gradient: Tensor | None
-) -> Tensor:
-    """params [B, K, n, H, W], x [B, 1, C, H, W]; writes the gradient of the result into `gradient`."""
+def logs(
+    params: Tensor,
+    x: Tensor,
+    mixtures: int,
+    half_bin: float,
+    sharpest: float,
+    widest: float,
+    gradient: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """log of a component's weight, not normed, by p_c of all channels, [B, K, H, W]; of their sum and of the sum of
+    the weights, [B, H, W], whose difference is log p. Writes the gradient of that into `gradient`, laid out as params,
+    and over the first of these."""
+    if gradient is not None:
+        gradient = _by_mixture(gradient, mixtures)
+    params, x = _by_mixture(params, mixtures), x[:, None]
     channels = x.shape[2]
     pairs = [(c, earlier) for c in range(channels) for earlier in range(c)]
     logits, means, scales, coefficients = torch.split(params, [1, channels, channels, len(pairs)], dim=2)
@@ -66,7 +77,7 @@ def _computed(
     total = each.sum(2).add_(logits)
     both, prior = torch.logsumexp(total, dim=1), torch.logsumexp(logits, dim=1)
     if gradient is None:
-        return both - prior
+        return total, both, prior
 
     of_logits, of_means, of_scales, of_coefficients = torch.split(gradient, [1, channels, channels, len(pairs)], dim=2)
     posterior = total.sub_(both[:, None]).exp_()
@@ -86,4 +97,9 @@ def _computed(
     for pair, (c, earlier) in enumerate(pairs):
         torch.mul(of_distance[:, :, c], distance[:, :, earlier], out=of_coefficients[:, :, pair])
     of_coefficients.mul_(coefficients.square_().sub_(1))
-    return both - prior
+    return total, both, prior
+
+
+def _by_mixture(params: Tensor, mixtures: int) -> Tensor:
+    """[B, K, n, H, W]"""
+    return params.view(len(params), mixtures, params.shape[1] // mixtures, *params.shape[2:])
