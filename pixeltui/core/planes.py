@@ -29,8 +29,10 @@ class PlanesConv2d(nn.Conv2d):
         return super().forward(x)
 
     def plus(self, x: Tensor, other: "PlanesConv2d", y: Tensor) -> Tensor:
-        """Of x, and `other`, which has no bias, of y: on a GPU as one product, of features side by side."""
-        if not _on_gpu(x):
+        """Of x, and `other`, which has no bias, of y: on a GPU as one product, of features side by side,
+        unless somebody watches either."""
+        watched = not torch.compiler.is_compiling() and (self._forward_hooks or other._forward_hooks)
+        if watched or not _on_gpu(x):
             result: Tensor = self(x) + other(y)
             return result
         weight = torch.cat([self.weight, other.weight], dim=1).flatten(1)

@@ -242,3 +242,14 @@ def test_parameters_come_plane_by_plane(
     for own, its in zip(found, with_gradients(expected), strict=True):
         torch.testing.assert_close(own, its)
     assert found[0].is_contiguous()
+
+
+def test_who_watches_the_convolutions_sees_both(tiny: Any) -> None:
+    """As an inspection does."""
+    model = tiny((3, 4, 5), 8, architecture="depthwise").to(DEVICE)
+    features, seen = torch.randn(2, model.trunk.channels, 4, 5, device=DEVICE), []
+    alone = model.head(features, None)
+    for conv in (model.head.out, model.head.near):
+        conv.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    torch.testing.assert_close(model.head(features, None), alone, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(seen[0] + seen[1], alone, rtol=1e-3, atol=1e-3)
