@@ -1,5 +1,6 @@
 """The kernels for a pixel's steps: compiled where there is a GPU, elsewhere by Triton's interpreter."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -241,6 +242,14 @@ def test_triton_is_imported_where_it_runs_and_can_be_turned_off() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
     assert done.stdout == "False False\n"
     assert use.ON, "the default"
+
+
+def test_no_argument_has_a_name_that_triton_launches_with() -> None:
+    """A local variable of its launcher, which then takes the argument's place: seen only where there is a GPU."""
+    pytest.importorskip("triton")
+    for name in use.kernels().__all__:
+        taken = set(inspect.signature(getattr(use.kernels(), name).fn).parameters)
+        assert not taken & {"params", "specialization", "options", "grid", "warmup"}, name
 
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -65,6 +65,11 @@ def test_a_recorded_step_is_that_which_is_computed_as_it_is(
     config = tiny_config("train.device=cuda", *draws, *options)
     one, other = updater(config), updater(config)
     monkeypatch.setattr(Updater, "_records", property(lambda self: self is one))
+
+    def compared(name: str) -> bool:
+        """Before BatchNorm a bias has no gradient but rounding, of which Adam makes steps either way."""
+        return "model.norm=batch" not in options or "trunk." not in name or not name.endswith("bias")
+
     for step in range(10):
         for each in (one, other):
             weights = each.model.head.out.weight
@@ -78,13 +83,13 @@ def test_a_recorded_step_is_that_which_is_computed_as_it_is(
         found, expected = (each.window.take() for each in (one, other))
         assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
         for (name, own), ours in zip(one.model.named_parameters(), other.model.parameters(), strict=True):
-            # before BatchNorm a bias has no gradient but rounding, of which Adam makes a step
-            torch.testing.assert_close(own, ours, rtol=1e-3, atol=3e-4, msg=lambda text, name=name: f"{name}: {text}")
+            if compared(name):
+                torch.testing.assert_close(own, ours, rtol=1e-3, atol=3e-4, msg=lambda text, n=name: f"{n}: {text}")
     assert one._recorded.graph is not None
     assert other._recorded.graph is None
     ours = other.tensors()
     for name, own in one.tensors().items():
-        if not name.startswith("ema/"):  # which had what was not finite
+        if not name.startswith("ema/") and compared(name):  # the average had what was not finite
             torch.testing.assert_close(own, ours[name], rtol=1e-2, atol=3e-4, msg=lambda text, n=name: f"{n}: {text}")
 
 

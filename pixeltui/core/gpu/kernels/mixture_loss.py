@@ -3,7 +3,7 @@
 The formulas are those of heads/dmol_loss.py. A thread has a pixel and goes from one component to the next: neighbouring
 threads read neighbouring numbers of a plane, and nothing is summed between threads. Numbers of a component, all fp32:
 
-    params [B, K N, HW]: logit, C means, C log-scales, coefficients of (1, 0), (2, 0), (2, 1), ...
+    mixture [B, K N, HW]: logit, C means, C log-scales, coefficients of (1, 0), (2, 0), (2, 1), ...
     kept [B, K + 2, HW]: log of a component's weight and mass, before weights are normed, for each; the logs of the sums
     of these and of the weights alone.
 
@@ -81,7 +81,7 @@ def inverse_scale(scale, limits):
 
 @triton.jit
 def mixture_log_prob(
-    params,
+    mixture,
     x,
     out,
     kept,
@@ -108,10 +108,10 @@ def mixture_log_prob(
     to = image * ((K + 2) * HW) + place
     for k in range(K):
         own = first + k * (N * HW)
-        logit = tl.load(params + own, mask=there, other=0.0)
-        means = planes_of(params, own + HW, there, HW, C)
-        scales = planes_of(params, own + (1 + C) * HW, there, HW, C)
-        coefficients = tanh_of(planes_of(params, own + (1 + 2 * C) * HW, there, HW, PAIRS), PAIRS)
+        logit = tl.load(mixture + own, mask=there, other=0.0)
+        means = planes_of(mixture, own + HW, there, HW, C)
+        scales = planes_of(mixture, own + (1 + C) * HW, there, HW, C)
+        coefficients = tanh_of(planes_of(mixture, own + (1 + 2 * C) * HW, there, HW, PAIRS), PAIRS)
         distances = distances_of(levels, means, coefficients, C)
         total = logit
         for c in tl.static_range(C):
@@ -162,7 +162,7 @@ def with_later(slopes, coefficients, C: tl.constexpr):
 @triton.jit
 def mixture_gradient(
     grad,
-    params,
+    mixture,
     x,
     kept,
     out,
@@ -178,7 +178,7 @@ def mixture_gradient(
     EACH: tl.constexpr,
     P: tl.constexpr,
 ):
-    """out [B, K N, HW], of params, given grad [B, HW]; a program has EACH components."""
+    """out [B, K N, HW], of mixture, given grad [B, HW]; a program has EACH components."""
     PAIRS: tl.constexpr = C * (C - 1) // 2
     N: tl.constexpr = 1 + 2 * C + PAIRS
     limits = (sharpness, least, sharpest)
@@ -193,10 +193,10 @@ def mixture_gradient(
         k = tl.program_id(1) * EACH + number
         here = there & (k < K)
         own = first + k * (N * HW)
-        logit = tl.load(params + own, mask=here, other=0.0)
-        means = planes_of(params, own + HW, here, HW, C)
-        scales = planes_of(params, own + (1 + C) * HW, here, HW, C)
-        coefficients = tanh_of(planes_of(params, own + (1 + 2 * C) * HW, here, HW, PAIRS), PAIRS)
+        logit = tl.load(mixture + own, mask=here, other=0.0)
+        means = planes_of(mixture, own + HW, here, HW, C)
+        scales = planes_of(mixture, own + (1 + C) * HW, here, HW, C)
+        coefficients = tanh_of(planes_of(mixture, own + (1 + 2 * C) * HW, here, HW, PAIRS), PAIRS)
         distances = distances_of(levels, means, coefficients, C)
         weight = g * share(tl.load(kept + k * HW, mask=here, other=0.0), both)
         tl.store(out + own, weight - g * share(logit, prior), mask=here)
