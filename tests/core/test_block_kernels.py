@@ -64,6 +64,7 @@ def defined(inputs: list[Tensor], kernel_size: int) -> Tensor:
 SIZES = [((2, 7, 5), 24, 50), ((1, 1, 1), 16, 16), ((1, 8, 8), 32, 128), ((3, 10, 10), 7, 28)]
 
 
+@pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS")  # where a gradient's thread begins with a product
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("tiles", ["small", "own"])
@@ -201,3 +202,23 @@ def test_other_blocks_are_let_be(
     pytest.importorskip("triton")
     assert all(bool(x.isfinite().all()) for x in computed(**options))
     assert not calls
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked by it, which hides it
+def test_nothing_is_copied_between_the_blocks_of_a_compiled_model(
+    kernels_on: None, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features and their gradients come with a pixel's numbers together, the head's too."""
+    torch.compiler.reset()
+    found: list[bool] = []
+    own = block._rows
+    monkeypatch.setattr(block, "_rows", lambda x: (found.append(own(x).data_ptr() == x.data_ptr()), own(x))[1])
+    model = tiny((3, 4, 5), 8, **OPTIONS | {"linear_skip": 4}).to(DEVICE).train()
+    model.compile(backend="aot_eager")
+    images = torch.randint(8, (2, 3, 4, 5), dtype=torch.uint8).to(DEVICE)
+    with torch.autocast(DEVICE, torch.float16):
+        nats = PixelCNNLoss()(model, images).nats_per_dim
+    nats.backward()
+    assert len(found) == 8
+    assert all(found)

@@ -19,8 +19,6 @@ from pixeltui.core.planes import PlanesConv2d
 pytestmark = pytest.mark.usefixtures("kernels_on")
 LEVELS = 256
 BOUNDS = 1 / (LEVELS - 1), math.log(2 / (LEVELS - 1)) + SHARPEST, WIDEST
-HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16
-"""of products: the interpreter's know no bf16"""
 
 
 def drawn(channels: int, mixtures: int, size: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,7 +153,7 @@ def computed(tiny: Any) -> Callable[..., list[Tensor]]:
         model = model.to(DEVICE).train()
         if compiled:
             torch.nn.Module.compile(model, backend="aot_eager", fullgraph=True)
-        with torch.autocast(DEVICE, HALF):
+        with torch.autocast(DEVICE, torch.float16):
             nats = PixelCNNLoss()(model, images).nats_per_dim
         return [nats, *torch.autograd.grad(nats, list(model.parameters()), allow_unused=True)]
 

@@ -29,7 +29,7 @@ def block(
     out_bias: Tensor,
 ) -> Tensor:
     """[B, D, H, W] to the same, in the half format of x. The norm's gain is in `into`."""
-    half = x.dtype
+    half, x = x.dtype, x.contiguous(memory_format=torch.channels_last)  # here, where a compiler can make it one pass
     products = into.to(half), into_bias.float(), out.to(half), out_bias.float()
     y: Tensor = _block(x, taps, bias, kernel_size, eps, *products)[0]
     return y
@@ -123,6 +123,7 @@ def _gradient(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ..
     if grad is None:
         return (None,) * 9
     *kept, taps, into, out = ctx.saved_tensors
+    grad = grad.contiguous(memory_format=torch.channels_last)
     of_x, of_taps, *of_products = _backward(grad, *kept, taps, ctx.kernel_size, into, out)
     return of_x, of_taps[:-1].to(taps.dtype), of_taps[-1].to(ctx.bias_dtype), None, None, *of_products
 

@@ -35,6 +35,7 @@ def usable(x: Tensor) -> bool:
 
 def depthwise(x: Tensor, taps: Tensor, bias: Tensor, kernel_size: int, eps: float | None = None) -> Tensor:
     """[B, D, H, W] to the same, in the format of x; with `eps` layer norm of that, without a gain."""
+    x = x.contiguous(memory_format=torch.channels_last)  # here, where a compiler can make it one pass
     y: Tensor = _depthwise(x, taps, bias, kernel_size, eps)[0]
     return y
 
@@ -132,6 +133,7 @@ def _backward(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Tensor | None, ...
     if grad is None:
         return (None,) * 5
     x, taps, y, factors = ctx.saved_tensors
+    grad = grad.contiguous(memory_format=torch.channels_last)
     of_x, of_taps = _depthwise_backward(grad, y, factors, x, taps, ctx.kernel_size)
     return of_x, of_taps[:-1].to(taps.dtype), of_taps[-1].to(ctx.bias_dtype), None, None
 
