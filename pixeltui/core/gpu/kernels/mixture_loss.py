@@ -7,8 +7,8 @@ threads read neighbouring numbers of a plane, and nothing is summed between thre
     kept [B, K + 2, HW]: log of a component's weight and mass, before weights are normed, for each; the logs of the sums
     of these and of the weights alone.
 
-Limits: exp(-log-scale) where softplus is nothing, the same of the widest, 1 / that softplus begins at, half a level,
-and what a level between the two ends is at most.
+Limits: exp(-log-scale) at the sharpest and at the widest, the sharpest log-scale, half a level, and what a level
+between the two ends is at most.
 """
 
 import triton
