@@ -30,8 +30,8 @@ def gained_conv(conv: nn.Module, x: Tensor, gain: Tensor | None, added: Tensor |
         y: Tensor = conv(x if gain is None else x * gain[:, None, None])
     elif _on_gpu(x) and conv.bias is not None:
         if isinstance(conv, PointwiseConv2d) and added is None:
-            product = _rows(x) @ gained(conv.weight, gain).flatten(1).t()
-            return _image(add_bias(product, conv.bias[None]), x)
+            product = rows_of(x) @ gained(conv.weight, gain).flatten(1).t()
+            return image_of(add_bias(product, conv.bias[None]), x)
         bias = conv.bias[None] if added is None else conv.bias + added.flatten(1)
         return add_bias(conv(x, gain, biased=False), bias)
     else:
@@ -47,18 +47,18 @@ def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
         return y.add_(to)
     matrix = conv.weight.flatten(1).t()
     if torch.compiler.is_compiling():  # it makes one pass of both sums
-        summed = _rows(to) + _rows(x) @ matrix
+        summed = rows_of(to) + rows_of(x) @ matrix
     else:
-        summed = torch.addmm(_rows(to), _rows(x), matrix)
-    return _image(summed if conv.bias is None else add_bias(summed, conv.bias[None]), x)
+        summed = torch.addmm(rows_of(to), rows_of(x), matrix)
+    return image_of(summed if conv.bias is None else add_bias(summed, conv.bias[None]), x)
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows_of(x: Tensor) -> Tensor:
     """[B H W, C] of [B, C, H, W]"""
     return x.movedim(1, -1).flatten(0, 2)
 
 
-def _image(rows: Tensor, like: Tensor) -> Tensor:
+def image_of(rows: Tensor, like: Tensor) -> Tensor:
     """[B, C', H, W] of [B H W, C']"""
     return rows.view(like.shape[0], *like.shape[2:], rows.shape[1]).movedim(-1, 1)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from operations import Nowhere, graphs_of
 from sampled import DEVICE
 from torch import Tensor
 
@@ -97,19 +98,9 @@ def test_torch_knows_the_operation(either: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does
 def test_batches_of_any_size_are_compiled_once() -> None:
-    torch.compiler.reset()
-    graphs: list[Any] = []
-
-    def backend(graph: Any, _: Any) -> Any:
-        graphs.append(graph)
-        return graph.forward
-
-    compiled = torch.compile(mixture_loss.log_prob, backend=backend, dynamic=True, fullgraph=True)
-    for images in (2, 3, 5):
-        params, x, _ = drawn(3, 2, (images, 4, 5))
-        given = params.detach(), x, 2, *BOUNDS
-        torch.testing.assert_close(compiled(*given), mixture_loss.log_prob(*given))
-    assert len(graphs) == 1
+    drawings = (drawn(3, 2, (images, 4, 5)) for images in (2, 3, 5))
+    calls = [(params.detach(), x, 2, *BOUNDS) for params, x, _ in drawings]
+    assert graphs_of(mixture_loss.log_prob, calls) == 1
 
 
 def test_memory_in_any_order(either: str) -> None:
@@ -128,15 +119,6 @@ def test_memory_in_any_order(either: str) -> None:
 
 
 def test_a_result_that_nothing_hangs_on_has_no_gradient(either: str) -> None:
-    class Nowhere(torch.autograd.Function):
-        @staticmethod
-        def forward(_: Any, x: Tensor) -> Tensor:
-            return x.sum()
-
-        @staticmethod
-        def backward(_: Any, *__: Any) -> None:
-            return None
-
     params, x, _ = drawn(3, 2, (2, 4, 5))
     Nowhere.apply(mixture_loss.log_prob(params, x, 2, *BOUNDS)).backward()  # type: ignore[no-untyped-call]
     assert params.grad is None or not params.grad.any()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixeltui.core.convolved import image_of, rows_of
 from pixeltui.core.gpu import depthwise, feed_forward
 
 
@@ -49,8 +50,8 @@ def _block(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """And what the gradient needs: the normed features, the norm's factors, into(them) and silu of that."""
     normed, factors = depthwise.computed(x, taps, bias, kernel_size, eps)
-    y, inside, active = feed_forward.computed(_rows(normed), _rows(x), into, into_bias, out, out_bias)
-    return _image(y, x), normed, factors, inside, active
+    y, inside, active = feed_forward.computed(rows_of(normed), rows_of(x), into, into_bias, out, out_bias)
+    return image_of(y, x), normed, factors, inside, active
 
 
 @_block.register_fake
@@ -86,8 +87,8 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, taps with bias as their last row, into, its bias, out and its bias."""
     grad = grad.to(x.dtype)
-    rows = feed_forward.gradients(_rows(grad), _rows(normed), inside, active, into, out)
-    of_x, of_taps = depthwise.gradients(_image(rows[0], x), normed, factors, x, taps, kernel_size, more=grad)
+    rows = feed_forward.gradients(rows_of(grad), rows_of(normed), inside, active, into, out)
+    of_x, of_taps = depthwise.gradients(image_of(rows[0], x), normed, factors, x, taps, kernel_size, more=grad)
     return of_x, of_taps, rows[1], rows[2], rows[3], rows[4]
 
 
@@ -129,13 +130,3 @@ def _gradient(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ..
 
 
 _block.register_autograd(_gradient, setup_context=_save)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """[B H W, D] of [B, D, H, W]"""
-    return x.movedim(1, -1).flatten(0, 2)
-
-
-def _image(rows: Tensor, like: Tensor) -> Tensor:
-    """[B, D, H, W] of [B H W, D]"""
-    return rows.view(like.shape[0], *like.shape[2:], rows.shape[1]).movedim(-1, 1)
