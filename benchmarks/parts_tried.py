@@ -46,6 +46,7 @@ def register() -> None:
         "class_at_the_start": "ClassAtTheStart",
         "norm_before": "NormBefore",
         "depthwise_twice": "DepthwiseTwice",
+        "depthwise_thrice": "DepthwiseThrice",
         "depthwise_eight": "DepthwiseEight",
         "depthwise_two_stream": "DepthwiseTwoStream",
         "depthwise_linked": "LinkedDepthwise",
@@ -169,6 +170,10 @@ class DepthwiseTwice(DepthwiseStack):
 
     def block(self, model: Model) -> nn.Module:
         return DepthwiseBlock(model, self.inside)
+
+
+class DepthwiseThrice(DepthwiseTwice):
+    inside = 3
 
 
 class DepthwiseEight(DepthwiseTwice):

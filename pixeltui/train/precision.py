@@ -38,7 +38,8 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError:
         raise UserError(f"no device {name!r}: expected auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        found = {0: "no CUDA device", 1: "one CUDA device"}.get(count, f"{count} CUDA devices")
         raise UserError(f"no device {name!r} here: this machine has {found}; `pixeltui doctor` tells more")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:N")

@@ -25,6 +25,7 @@ TRUNKS = (
     "class_at_the_start",
     "norm_before",
     "depthwise_twice",
+    "depthwise_thrice",
     "depthwise_eight",
     "depthwise_two_stream",
     "depthwise_linked",

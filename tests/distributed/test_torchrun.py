@@ -159,7 +159,7 @@ def test_torchrun_starts_again_and_the_run_goes_on(start: Start, tmp_path: Path)
 
 
 def test_what_all_cannot_do_one_says(start: Start, tmp_path: Path) -> None:
-    two = start("--set", "train.batch_size=1", "--name", "run")
+    two = start(*settings("train.batch_size=1"), "--name", "run")
     _, errors = two.communicate(timeout=120)
     assert two.returncode == 1
     assert errors.count("2 processes cannot share a batch of 1 images") == 1
@@ -167,7 +167,7 @@ def test_what_all_cannot_do_one_says(start: Start, tmp_path: Path) -> None:
 
 
 def test_processes_are_started_and_stopped_for_the_user(start: Start, tmp_path: Path) -> None:
-    wrong = start("--set", "data.name=/no/such/place", "--name", "other", through=True)
+    wrong = start(*settings("data.name=/no/such/place"), "--name", "other", through=True)
     two = start(*settings(f"train.steps={LONG}"), "--name", "run", through=True)
     wait_for(lambda: len(losses(tmp_path)) >= 3, two)
     two.send_signal(signal.SIGINT)

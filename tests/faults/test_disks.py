@@ -51,11 +51,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-def test_a_disk_that_fills_up_in_mid_run_and_is_freed(small_disk: Path, tiny_npz: Path) -> None:
-    run = RunDir(small_disk / "run")
+def test_a_disk_that_fills_up_in_mid_run_and_is_freed(small_disk: Path, tiny_npz: Path, tmp_path: Path) -> None:
+    run, output, errors = RunDir(small_disk / "run"), tmp_path / "output", tmp_path / "errors"
     command = [sys.executable, "-m", "pixeltui", "--no-ui", "--runs-dir", str(small_disk), "train"]
     command += [*tiny_arguments(tiny_npz), *sets(*LONG), "--name", "run"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with output.open("w") as out, errors.open("w") as err, subprocess.Popen(command, stdout=out, stderr=err) as process:
         try:
             wait_for(lambda: CheckpointStore(run).steps())
             fill = small_disk / "fill"
@@ -65,7 +65,7 @@ def test_a_disk_that_fills_up_in_mid_run_and_is_freed(small_disk: Path, tiny_npz
                         os.write(file.fileno(), bytes(4096))
                 except OSError:
                     pass
-            time.sleep(1.0)  # of training: whatever it writes does not fit
+            wait_for(lambda: "could not be written" in output.read_text() and "cannot be written" in errors.read_text())
             assert process.poll() is None, "training goes on"
             kept = next(iter(CheckpointStore(run).steps()))
             assert load(run.checkpoints_dir / "last.safetensors")[1]["step"] == kept, "the last good one is whole"
@@ -73,14 +73,14 @@ def test_a_disk_that_fills_up_in_mid_run_and_is_freed(small_disk: Path, tiny_npz
             fill.unlink()
             wait_for(lambda: next(iter(CheckpointStore(run).steps())) > kept + 5)
             process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=SECONDS)
+            process.wait(timeout=SECONDS)
         finally:
             process.kill()
-    assert process.returncode == 128 + signal.SIGTERM, (output, errors)
-    assert "could not be written" in output
-    assert "tries again" in output
-    assert "No space left" in output
-    assert "events.jsonl cannot be written: No space left on device; its lines are kept" in errors
+    told = output.read_text()
+    assert process.returncode == 128 + signal.SIGTERM, (told, errors.read_text())
+    assert "tries again" in told
+    assert "No space left" in told
+    assert "events.jsonl cannot be written: No space left on device; its lines are kept" in errors.read_text()
     found, skipped = run.read_events()
     view = RunView().fold(found)
     assert skipped == 0

@@ -54,6 +54,17 @@ def tanh_of(x, COUNT: tl.constexpr):
 
 
 @triton.jit
+def component_of(mixture, own, levels, there, HW, C: tl.constexpr):
+    """Its logit, log-scales, coefficients and the levels' distances from its means; its planes begin at `own`."""
+    PAIRS: tl.constexpr = C * (C - 1) // 2
+    logit = tl.load(mixture + own, mask=there, other=0.0)
+    means = planes_of(mixture, own + HW, there, HW, C)
+    scales = planes_of(mixture, own + (1 + C) * HW, there, HW, C)
+    coefficients = tanh_of(planes_of(mixture, own + (1 + 2 * C) * HW, there, HW, PAIRS), PAIRS)
+    return logit, scales, coefficients, distances_of(levels, means, coefficients, C)
+
+
+@triton.jit
 def joined(largest, sums, x):
     """With x, of a log of a sum of exponentials, largest + log(sums)."""
     smaller = tl.exp(-tl.abs(x - largest))
@@ -97,8 +108,7 @@ def mixture_log_prob(
     P: tl.constexpr,
 ):
     """out [B, HW] and kept, given x [B, C, HW]."""
-    PAIRS: tl.constexpr = C * (C - 1) // 2
-    N: tl.constexpr = 1 + 2 * C + PAIRS
+    N: tl.constexpr = 1 + 2 * C + C * (C - 1) // 2
     limits = (sharpness, least, sharpest)
     image, place, there = pixels_of(PIXELS, HW, P)
     levels = planes_of(x, image * (C * HW) + place, there, HW, C)
@@ -108,11 +118,7 @@ def mixture_log_prob(
     to = image * ((K + 2) * HW) + place
     for k in range(K):
         own = first + k * (N * HW)
-        logit = tl.load(mixture + own, mask=there, other=0.0)
-        means = planes_of(mixture, own + HW, there, HW, C)
-        scales = planes_of(mixture, own + (1 + C) * HW, there, HW, C)
-        coefficients = tanh_of(planes_of(mixture, own + (1 + 2 * C) * HW, there, HW, PAIRS), PAIRS)
-        distances = distances_of(levels, means, coefficients, C)
+        logit, scales, _, distances = component_of(mixture, own, levels, there, HW, C)
         total = logit
         for c in tl.static_range(C):
             inverse, _ = inverse_scale(scales[c], limits)
@@ -179,8 +185,7 @@ def mixture_gradient(
     P: tl.constexpr,
 ):
     """out [B, K N, HW], of mixture, given grad [B, HW]; a program has EACH components."""
-    PAIRS: tl.constexpr = C * (C - 1) // 2
-    N: tl.constexpr = 1 + 2 * C + PAIRS
+    N: tl.constexpr = 1 + 2 * C + C * (C - 1) // 2
     limits = (sharpness, least, sharpest)
     image, place, there = pixels_of(PIXELS, HW, P)
     levels = planes_of(x, image * (C * HW) + place, there, HW, C)
@@ -193,11 +198,7 @@ def mixture_gradient(
         k = tl.program_id(1) * EACH + number
         here = there & (k < K)
         own = first + k * (N * HW)
-        logit = tl.load(mixture + own, mask=here, other=0.0)
-        means = planes_of(mixture, own + HW, here, HW, C)
-        scales = planes_of(mixture, own + (1 + C) * HW, here, HW, C)
-        coefficients = tanh_of(planes_of(mixture, own + (1 + 2 * C) * HW, here, HW, PAIRS), PAIRS)
-        distances = distances_of(levels, means, coefficients, C)
+        logit, scales, coefficients, distances = component_of(mixture, own, levels, here, HW, C)
         weight = g * share(tl.load(kept + k * HW, mask=here, other=0.0), both)
         tl.store(out + own, weight - g * share(logit, prior), mask=here)
         slopes = ()
