@@ -76,7 +76,7 @@ def _load_data(name: str | None, loaded: LoadedModel) -> DataSet:
         data = load(config)
         if data.checksum != loaded.data["checksum"]:
             options.warn("the data set is not the one trained on: its images, labels or splits changed")
-    _check_data(data, loaded)
+        _check_data(data, loaded)
     return _labelled(data, loaded)
 
 

@@ -16,7 +16,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from pixeltui import config
-from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.errors import UserError
 from pixeltui.events import Stop
 from pixeltui.session.attach import AttachedSession
 from pixeltui.session.inbox import Signals
@@ -29,7 +29,7 @@ from pixeltui.ui.collector import Collector
 from pixeltui.ui.colors import DARK, LIGHT, current_depth
 from pixeltui.ui.driver import HANGUP, HangupDriver
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import BY_ID, KEYS, Key, bindings, unknown_ids
+from pixeltui.ui.keys import KEYS, Key, bindings
 from pixeltui.ui.run_list import Known
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help
@@ -90,7 +90,7 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
         super().__init__(driver_class=_driver_class(), watch_css=False)
         self.runs_dir = runs_dir
         self.ui = ui or config.Ui()
-        self.keymap: dict[str, str] = {name: keys for name, keys in self.ui.keys.items() if name in BY_ID}
+        self.keymap = dict(self.ui.keys)
         self.training: Watch | None = None
         """of the run that trains, or trained, in this process"""
         self.marked: set[str] = set()
@@ -117,9 +117,6 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
             self.push_screen(TrainingScreen(Watch(self._session)))
         else:
             self.push_screen(BrowserScreen())
-        for name in unknown_ids(self.ui.keys):
-            hint = did_you_mean(name, BY_ID)
-            self.notify(printable(f"[ui.keys] has no action {name!r}{hint}"), severity="warning", markup=False)
         self.set_interval(0.25, self._look)
 
     def get_line_filters(self) -> Sequence[LineFilter]:

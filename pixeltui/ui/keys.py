@@ -1,6 +1,5 @@
 """Every key of the console, once: bindings, the key bar, the `?` help, the command palette and docs/KEYS.md."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,10 +88,6 @@ def bindings(*scopes: Scope) -> list[Binding]:
 
 STEERING: Final = {"pause", "checkpoint", "sample", "evaluate", "learning-rate", "cooler", "warmer"}
 """of use only where a run can be told what to do"""
-
-
-def unknown_ids(keymap: Iterable[str]) -> list[str]:
-    return [name for name in keymap if name not in BY_ID]
 
 
 PAGE: Final = """\

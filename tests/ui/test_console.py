@@ -214,13 +214,12 @@ def test_another_console_sees_samples_being_drawn(
     drive(app, script)
 
 
-def test_keys_are_remapped_by_id_and_unknown_ids_are_named(console: Callable[..., Console]) -> None:
-    app = console(*ENDLESS, ui=Ui(keys={"pause": "f9", "puase": "x"}, curves_per_second=20.0))
+def test_keys_are_remapped_by_id(console: Callable[..., Console]) -> None:
+    app = console(*ENDLESS, ui=Ui(keys={"pause": "f9"}, curves_per_second=20.0))
 
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
         watched = screen_of(app).watched
         await until(pilot, lambda: watched.view.step > 0)
-        assert any("puase" in notification.message for notification in app._notifications)
         await pilot.press("p")
         await pilot.pause(0.3)
         assert watched.state == "training"
