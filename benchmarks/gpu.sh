@@ -64,7 +64,7 @@ tiles() {
 trunks() {
     python benchmarks/gpu_trunks.py || return 1
     [ -z "${DATA:-}" ] || [ "$DEVICE" = cpu ] || python benchmarks/likelihood.py --data "$DATA" --device "$DEVICE" --full-size \
-        --images-seen 24000 "default: $SMALL_BATCH" "depthwise, 17 blocks: $SMALL_BATCH model.blocks=17 model.channels=224" \
+        --images-seen 24000 "default: $SMALL_BATCH" "depthwise, 13 blocks: $SMALL_BATCH model.blocks=13 model.channels=256" \
         "two streams: $SMALL_BATCH model.architecture=two_stream model.blocks=17 model.channels=176"
 }
 SMALL_BATCH="train.batch_size=32 train.ema_decay=0.995" # of as few images as there are
@@ -75,7 +75,7 @@ growth() {
         python benchmarks/growth.py --device cpu --only sample --size 8
     else
         python benchmarks/growth.py --device "$DEVICE" --out "$FOLDER/gpu-$DATE-growth.csv" \
-            model.channels=256 model.blocks=13 train.batch_size=64
+            model.channels=224 model.blocks=17 train.batch_size=64
     fi
 }
 

@@ -19,7 +19,7 @@ from pixeltui.core.gpu.use import ProductTile
 
 DEVICE = "cuda" if GPU else "cpu"
 HALF = torch.bfloat16 if GPU else torch.float16
-CHANNELS, INSIDE = (256, 1024) if GPU else (8, 32)
+CHANNELS, INSIDE = (224, 896) if GPU else (8, 32)
 TRAINED = (2**16, 2**18) if GPU else (64,)
 """pixels of a step: 64 and 256 images of 32x32"""
 DRAWN = (8, 32, 128, 256, 512, 2048, 8192) if GPU else (16,)
@@ -82,7 +82,7 @@ def trained(pixels: int) -> Iterator[str]:
     biases = drawn(INSIDE, dtype=torch.float32), drawn(CHANNELS, dtype=torch.float32)
 
     def of(tile: ProductTile, *tensors: Tensor, silu: bool) -> None:
-        feed_forward.INTO_TILE = feed_forward.OUT_TILE = tile
+        feed_forward.TILE = feed_forward.OTHER_TILE = tile
         feed_forward._product(*tensors, silu=silu)
 
     yield by_tile("into, with silu", TILES, lambda tile: of(tile, x, into, biases[0], inside, active, silu=True))

@@ -21,7 +21,7 @@ from pixeltui.train.update import Updater
 
 TRUNKS = {
     "depthwise, the default": [],
-    "depthwise, 17 blocks": ["model.blocks=17", "model.channels=224"],
+    "depthwise, 13 blocks": ["model.blocks=13", "model.channels=256"],
     "two streams": ["model.architecture=two_stream", "model.blocks=17", "model.channels=176"],
     "single stack": ["model.architecture=single_stack", "model.blocks=17", "model.channels=240"],
 }

@@ -93,14 +93,17 @@ class Tries:
     """of Muon, instead of its 0.95"""
     averages: str = ""
     """decays of further averages, "0.98,0.99", each scored too"""
+    warmup: str = ""
+    """share of the budget, instead of WARMUP"""
     flips: str = ""
     """condition: mirrored images are trained on as classes of their own, not as more of the same"""
 
     def lr(self, share: float, config: Config) -> float:
-        if not self.decay or share < WARMUP:
-            schedule = {"total_steps": SHARES, "warmup_steps": WARMUP * SHARES, "schedule": config.train.schedule}
+        warmup = float(self.warmup or WARMUP)
+        if not self.decay or share < warmup:
+            schedule = {"total_steps": SHARES, "warmup_steps": warmup * SHARES, "schedule": config.train.schedule}
             return lr_at(int(share * SHARES), peak=config.train.lr, **schedule)
-        length = 1 - WARMUP if self.decay == "linear" else 0.4
+        length = 1 - warmup if self.decay == "linear" else 0.4
         return config.train.lr * min(1.0, (1 - share) / length)
 
 

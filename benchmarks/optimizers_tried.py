@@ -20,6 +20,8 @@ POLAR_EXPRESS = (
 SAFETY = 1.01
 """by which rounding may take a singular value beyond 1"""
 ROWS_DECAY = 0.95
+ROW = 6
+"""numbers of a 3x3 kernel above and with its centre"""
 
 
 PARTS = {
@@ -60,11 +62,13 @@ def move(optimizer: MuonAdamW, parameters: list[nn.Parameter], to: int) -> None:
     optimizer.param_groups[to]["params"].extend(parameters)
 
 
-class Polar(MuonAdamW):
-    """The five steps that, together, bring singular values closest to 1 (Amsel et al. 2025, Polar Express)."""
+class Orthogonal(MuonAdamW):
+    """By `base` for the five steps of Muon."""
+
+    base: Callable[..., Tensor]
 
     def _update(self, kernels: list[Tensor], *options: Any) -> None:
-        muon.orthogonal = polar_express
+        muon.orthogonal = self.base
         try:
             super()._update(kernels, *options)
         finally:
@@ -72,6 +76,7 @@ class Polar(MuonAdamW):
 
 
 def polar_express(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The five steps that, together, bring singular values closest to 1 (Amsel et al. 2025, Polar Express)."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = (x / (torch.linalg.matrix_norm(x, keepdim=True) * SAFETY + 1e-7)).to(dtype)
@@ -80,6 +85,10 @@ def polar_express(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Polar(Orthogonal):
+    base = staticmethod(polar_express)
 
 
 class NorMuon(MuonAdamW):
@@ -111,4 +120,35 @@ class PolarNorMuon(NorMuon):
     base = staticmethod(polar_express)
 
 
-CHANGED = {"polar": Polar, "normuon": NorMuon, "polar_normuon": PolarNorMuon}
+def rows_or_orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A 3x3 kernel for each feature is a matrix of one row, orthogonal where divided by its length."""
+    if matrices.shape[2] != ROW:
+        return orthogonal(matrices, dtype)
+    unit = matrices / (torch.linalg.vector_norm(matrices, dim=2, keepdim=True) + 1e-12)
+    return unit * (ROW / matrices.shape[1]) ** 0.5
+
+
+class Rows(Orthogonal):
+    base = staticmethod(rows_or_orthogonal)
+
+
+class BigRows(Orthogonal):
+    """Rows of twice the length."""
+
+    @staticmethod
+    def base(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return rows_or_orthogonal(matrices, dtype) * (2 if matrices.shape[2] == ROW else 1)
+
+
+class NorMuonRows(NorMuon):
+    base = staticmethod(rows_or_orthogonal)
+
+
+CHANGED = {
+    "normuon_rows": NorMuonRows,
+    "rows": Rows,
+    "big_rows": BigRows,
+    "polar": Polar,
+    "normuon": NorMuon,
+    "polar_normuon": PolarNorMuon,
+}

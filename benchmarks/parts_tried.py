@@ -48,6 +48,8 @@ def register() -> None:
         "depthwise_twice": "DepthwiseTwice",
         "depthwise_thrice": "DepthwiseThrice",
         "depthwise_eight": "DepthwiseEight",
+        "depthwise_gains": "DepthwiseGains",
+        "depthwise_from_first": "FromFirst",
         "depthwise_two_stream": "DepthwiseTwoStream",
         "depthwise_linked": "LinkedDepthwise",
         "dense_above": "DenseAbove",
@@ -178,6 +180,43 @@ class DepthwiseThrice(DepthwiseTwice):
 
 class DepthwiseEight(DepthwiseTwice):
     inside = 8
+
+
+class OutGain(nn.Module):
+    """Of a kernel's outputs."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.gain[:, None, None, None]
+
+
+class DepthwiseGains(DepthwiseStack):
+    """A factor for each feature that a block adds (Touvron et al. 2021, LayerScale), 1 at the start."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        for block in self.blocks:
+            parametrize.register_parametrization(block.out, "weight", OutGain(model.channels))
+
+
+class FromFirst(DepthwiseStack):
+    """A block takes a x + b y, y what the first one took, factors for each feature."""
+
+    def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
+        super().__init__(image_channels, num_classes, model)
+        start = torch.stack([torch.ones(model.channels), torch.zeros(model.channels)])
+        self.shares = nn.Parameter(start.repeat(model.blocks, 1, 1))
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        first = self.first(x) + self.class_bias(labels)
+        features = first
+        for block, (own, before) in zip(self.blocks, self.shares.to(first.dtype)[..., None, None], strict=True):
+            features = block(own * features + before * first)
+        return self.near(shift_down(x), shift_right(x), features)
 
 
 class DenseAbove(DepthwiseStack):

@@ -75,8 +75,8 @@ class Model(Table, frozen=True, kw_only=True):
             "(vertical and horizontal stack of dense kernels, no blind spot) or single_stack (one, masked, dense)"
         ),
     ] = "depthwise"
-    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 256
-    blocks: Annotated[Positive, Meta(description="residual blocks")] = 13
+    channels: Annotated[Positive, Meta(description="feature maps of a block")] = 224
+    blocks: Annotated[Positive, Meta(description="residual blocks")] = 17
     first_kernel: Annotated[Positive, Meta(description="width in pixels of the first convolution's kernel, odd")] = 7
     kernel: Annotated[Positive, Meta(description="width in pixels of the blocks' kernels, odd")] = 3
     norm: Annotated[

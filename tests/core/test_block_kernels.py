@@ -62,7 +62,7 @@ def defined(inputs: list[Tensor], kernel_size: int) -> Tensor:
     return x + F.linear(F.silu(F.linear(y, into, into_bias)), out, out_bias).movedim(-1, 1)
 
 
-SIZES = [((2, 7, 5), 24, 50), ((1, 1, 1), 16, 16), ((1, 8, 8), 32, 128), ((3, 10, 10), 7, 28)]
+SIZES = [((2, 7, 5), 24, 50), ((1, 1, 1), 16, 16), ((1, 8, 8), 32, 128), ((3, 10, 10), 7, 28), ((1, 5, 5), 64, 100)]
 
 
 @pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS")  # where a gradient's thread begins with a product
@@ -80,8 +80,8 @@ def test_values_and_gradients_are_those_of_double_precision(
 ) -> None:
     """By the norm of the error over that of the result: sizes that fill tiles, and that do not."""
     if tiles == "small":
-        monkeypatch.setattr(feed_forward, "INTO_TILE", SMALL)
-        monkeypatch.setattr(feed_forward, "OUT_TILE", SMALL)
+        monkeypatch.setattr(feed_forward, "TILE", SMALL)
+        monkeypatch.setattr(feed_forward, "OTHER_TILE", SMALL)
     inputs = drawn(*size, dtype, kernel_size)
     found = with_gradients(computed_by(inputs[:-1], kernel_size), inputs)
     assert [one.dtype for one in found] == [dtype, *(x.dtype for x in inputs[:-1])]

@@ -26,6 +26,8 @@ TRUNKS = (
     "norm_before",
     "depthwise_twice",
     "depthwise_thrice",
+    "depthwise_gains",
+    "depthwise_from_first",
     "depthwise_eight",
     "depthwise_two_stream",
     "depthwise_linked",

@@ -70,7 +70,7 @@ def features_by_step(sampler: WaveSampler, images: torch.Tensor) -> torch.Tensor
 @pytest.mark.parametrize("memory", [232_448, 166_912, 101_376], ids=["H100", "A100", "RTX 4090"])
 def test_products_fit_the_memory_of_smaller_devices(memory: int) -> None:
     tiles = [(4, tile) for tiles in wave.TILES.values() for tile in tiles]
-    for each, tile in [*tiles, (2, feed_forward.INTO_TILE), (2, feed_forward.OUT_TILE)]:
+    for each, tile in [*tiles, (2, feed_forward.TILE), (2, feed_forward.OTHER_TILE)]:
         fitted = tile.fitting(memory, each)
         assert fitted.stages * fitted.terms * (fitted.rows + fitted.columns) * each <= memory
         assert fitted == tile or memory < 232_448

@@ -16,7 +16,9 @@ from pixeltui.core.gpu import use
 from pixeltui.core.gpu.use import MOST_NUMBERS, ProductTile, kernels
 
 FORMATS = (torch.bfloat16, torch.float16)
-INTO_TILE = OUT_TILE = ProductTile(128, 128, 64, 8, 3)
+TILE = ProductTile(128, 128, 64, 8, 3)
+OTHER_TILE = ProductTile(64, 128, 32, 4, 4)
+"""where the features are no multiple of that one's terms"""
 GRADIENT_ROWS, GRADIENT_COLUMNS, EACH, GRADIENT_WARPS = 16, 128, 8, 4
 """rows and columns that a program computes at a time, so many times; all as measured on an H200"""
 Found = TypeVar("Found")
@@ -76,7 +78,8 @@ def _by_kernels(x: Tensor, into: Tensor, work: Callable[[], Found]) -> Found | N
 def _product(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, other: Tensor, *, silu: bool) -> None:
     """kernels.products.product by a convolution's weight [N, K]."""
     columns, terms = weight.shape
-    tile = (INTO_TILE if silu else OUT_TILE).fitting(use.shared_memory(x.device), x.element_size())
+    tile = OTHER_TILE if terms % TILE.terms else TILE
+    tile = tile.fitting(use.shared_memory(x.device), x.element_size())
     kernels().product[tile.programs(len(x), columns),](
         *(x, weight, bias, out, other, len(x)),
         **{"N": columns, "K": terms, "STRIDE_K": 1, "STRIDE_N": terms, "SILU": silu},
