@@ -28,6 +28,23 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"^    {command} ", out, re.M), command
 
 
+def spins(**environment: str) -> str:
+    """What the OpenMP that torch came with says of it when it is loaded."""
+    words = [sys.executable, "-m", "pixeltui", "data", "digits"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    shown = plain | environment | {"OMP_DISPLAY_ENV": "VERBOSE"}
+    done = subprocess.run(words, env=shown, capture_output=True, text=True, check=True)
+    return "".join(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr))
+
+
+def test_threads_that_wait_sleep_soon_unless_the_user_says_how_they_wait() -> None:
+    if not spins():
+        pytest.skip("another OpenMP than GNU's")
+    assert spins() == "1000"
+    assert spins(GOMP_SPINCOUNT="7") == "7"
+    assert int(spins(OMP_WAIT_POLICY="ACTIVE")) > 1000
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
