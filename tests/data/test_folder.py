@@ -1,4 +1,4 @@
-"""Folders of real image files: layouts, formats, mistakes, and the cache of decoded pixels."""
+"""Folders of real image files: layouts, mistakes, and the cache of decoded pixels."""
 
 import os
 import resource
@@ -14,7 +14,6 @@ from PIL import Image
 from pixeltui.config import Data
 from pixeltui.data import Expected, load
 from pixeltui.data.folder import cache_path
-from pixeltui.data.images import decode
 from pixeltui.data.parallel import decode_all
 from pixeltui.errors import UserError
 
@@ -302,47 +301,6 @@ def test_many_processes_decode_as_one_does(tmp_path):
     png(tmp_path / "400.png", size=(4, 2))
     with pytest.raises(UserError, match=r"is 4x2"):
         decode_all(paths, workers=2)
-
-
-def saved(tmp_path, image, suffix=".png", **options):
-    path = tmp_path / f"x{suffix}"
-    image.save(path, **options)
-    return decode([str(path)])[0]
-
-
-def test_pixels_of_every_mode(tmp_path):
-    grey = np.array([[0, 100], [200, 255]], np.uint8)
-    wide = grey.astype(np.uint16) * 256 + 7
-    assert saved(tmp_path, Image.fromarray(grey))[..., 0].tolist() == grey.tolist()
-    assert saved(tmp_path, Image.fromarray(wide))[..., 0].tolist() == grey.tolist()
-    assert saved(tmp_path, Image.fromarray(wide), ".tif")[..., 0].tolist() == grey.tolist()
-    assert saved(tmp_path, Image.fromarray(grey > 150))[..., 0].tolist() == [[0, 0], [255, 255]]
-    red = Image.new("P", (2, 2), 1)
-    red.putpalette([0, 0, 0, 255, 0, 0])
-    assert saved(tmp_path, red).tolist() == [[[255, 0, 0]] * 2] * 2
-    assert saved(tmp_path, red, ".gif").tolist() == [[[255, 0, 0]] * 2] * 2
-    assert saved(tmp_path, Image.new("CMYK", (2, 2), (0, 255, 255, 0)), ".tif").tolist() == [[[255, 0, 0]] * 2] * 2
-
-
-def test_alpha_is_laid_over_white(tmp_path):
-    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
-    assert saved(tmp_path, Image.fromarray(rgba)).tolist() == [[[10, 20, 30], [255, 255, 255], [127, 127, 127]]]
-    la = np.array([[[9, 255], [9, 0]]], np.uint8)
-    assert saved(tmp_path, Image.fromarray(la)).tolist() == [[[9], [255]]]
-    palette = Image.new("P", (1, 1), 0)
-    palette.putpalette([1, 2, 3])
-    assert saved(tmp_path, palette, transparency=0).tolist() == [[[255, 255, 255]]]
-
-
-def test_exif_orientation_is_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees
-    assert saved(tmp_path, Image.new("RGB", (6, 4)), ".jpg", exif=exif).shape == (6, 4, 3)
-
-
-def test_floating_point_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"x\.tif holds floating point numbers; save it with 8 bits"):
-        saved(tmp_path, Image.new("F", (2, 2), 0.5), ".tif")
 
 
 def test_a_file_that_is_decoded_before_its_size_is_known_is_none_of_ours(folder):
