@@ -62,13 +62,17 @@ def move(optimizer: MuonAdamW, parameters: list[nn.Parameter], to: int) -> None:
     optimizer.param_groups[to]["params"].extend(parameters)
 
 
-class Orthogonal(MuonAdamW):
-    """By `base` for the five steps of Muon."""
+class Changed(MuonAdamW):
+    """Muon with another function for its five steps."""
 
-    base: Callable[..., Tensor]
+    base: Callable[..., Tensor] = staticmethod(orthogonal)
+
+    def _steps(self, kernels: list[Tensor]) -> Callable[..., Tensor]:
+        """The function for these kernels of one shape."""
+        return self.base
 
     def _update(self, kernels: list[Tensor], *options: Any) -> None:
-        muon.orthogonal = self.base
+        muon.orthogonal = self._steps(kernels)
         try:
             super()._update(kernels, *options)
         finally:
@@ -87,18 +91,16 @@ def polar_express(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Polar(Orthogonal):
+class Polar(Changed):
     base = staticmethod(polar_express)
 
 
-class NorMuon(MuonAdamW):
+class NorMuon(Changed):
     """The rows of an update in proportion to one over their root mean square over time (Li et al. 2025, NorMuon)."""
 
-    base: Callable[..., Tensor] = staticmethod(orthogonal)
-
-    def _update(self, kernels: list[Tensor], *options: Any) -> None:
+    def _steps(self, kernels: list[Tensor]) -> Callable[..., Tensor]:
         def normed(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-            update = type(self).base(matrices, dtype)
+            update = self.base(matrices, dtype)
             squares = update.square().mean(dim=2, keepdim=True)
             states = [self.state[kernel] for kernel in kernels]
             rows = torch.stack([state.get("rows", square) for state, square in zip(states, squares, strict=True)])
@@ -109,11 +111,7 @@ class NorMuon(MuonAdamW):
             lengths = [torch.linalg.matrix_norm(x, keepdim=True) for x in (update, scaled)]
             return scaled * (lengths[0] / (lengths[1] + 1e-8))
 
-        muon.orthogonal = normed
-        try:
-            super()._update(kernels, *options)
-        finally:
-            muon.orthogonal = orthogonal
+        return normed
 
 
 class PolarNorMuon(NorMuon):
@@ -128,11 +126,11 @@ def rows_or_orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> 
     return unit * (ROW / matrices.shape[1]) ** 0.5
 
 
-class Rows(Orthogonal):
+class Rows(Changed):
     base = staticmethod(rows_or_orthogonal)
 
 
-class BigRows(Orthogonal):
+class BigRows(Changed):
     """Rows of twice the length."""
 
     @staticmethod
