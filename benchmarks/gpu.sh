@@ -54,10 +54,11 @@ compile() {
 # images/s beside the naive loop at each batch: a row, or a step of a wave, as one graph
 sample() { pixeltui bench sample --device "$DEVICE" --preset $PRESET --batch $SAMPLES; }
 
-# a row of two streams by torch's kernels and by the Triton kernels, and products, with each of their tiles
+# a row of two streams by torch's kernels and by the Triton kernels, products, and a wave's draws, with each of their tiles
 tiles() {
     [ "$DEVICE" = cpu ] && { echo "needs a GPU"; return 0; }
-    python benchmarks/gpu_sampling.py && python benchmarks/gpu_products.py
+    python benchmarks/gpu_sampling.py && python benchmarks/gpu_products.py &&
+        python benchmarks/gpu_wave_head.py && python benchmarks/gpu_wave_head.py --two-steps
 }
 
 # the trunks at full size: a step, sampling, and with the file DATA=IMAGES.npz bits/dim after as many images
