@@ -46,7 +46,7 @@ class Settings:
     levels that hold this probability. guidance g: log p(x) + g (log p(x | label) - log p(x)), so that 0 is
     unconditional and 1 conditional. The order is guidance, temperature, top_p. seed None: fresh noise. first_index:
     number of the first image in the series of a seed. given uint8 [B, C, H, W] keeps its levels bit for bit where
-    known, bool [H, W] or [B, 1 or C, H, W]. dtype: of the trunk's weights and features, None for the model's own;
+    known, bool [H, W] or [1 or B, 1 or C, H, W]. dtype: of the trunk's weights and features, None for the model's own;
     bfloat16 is faster on some devices and not exact: its logits are off by about 1e-2.
     """
 
@@ -269,9 +269,10 @@ def _kept(model: "ConditionalPixelCNN", settings: Settings) -> tuple[Tensor, Ten
         return torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape, dtype=torch.bool)
     if given.dtype != torch.uint8 or given.shape != shape:
         raise ValueError(f"expected given uint8 {list(shape)}, got {given.dtype} {list(given.shape)}")
-    mask_shapes = (shape, (batch, 1, *shape[2:]), shape[2:])
+    channels, height, width = model.image_shape
+    mask_shapes = ((height, width), *((b, c, height, width) for b in (1, batch) for c in (1, channels)))
     if known.dtype != torch.bool or tuple(known.shape) not in mask_shapes:
-        wanted = " or ".join(str(list(one)) for one in mask_shapes)
+        wanted = f"[{height}, {width}] or [1 or {batch}, 1 or {channels}, {height}, {width}]"
         raise ValueError(f"expected known bool {wanted}, got {known.dtype} {list(known.shape)}")
     known = known.to(given.device).expand(shape)
     images = torch.where(known, given, 0)

@@ -81,7 +81,7 @@ def test_kept_pixels_are_kept_bit_for_bit_and_the_rest_follows_from_them(tiny: T
     assert not torch.equal(completed[:, :, ~known], whole[:, :, ~known])
 
 
-@pytest.mark.parametrize("shape", [(3, 3, 6, 5), (3, 1, 6, 5)])
+@pytest.mark.parametrize("shape", [(3, 3, 6, 5), (3, 1, 6, 5), (1, 3, 6, 5), (1, 1, 6, 5)])
 def test_any_mask_keeps_what_it_marks(tiny: Tiny, shape: tuple[int, ...]) -> None:
     model = tiny((3, 6, 5), 8)
     generator = torch.Generator().manual_seed(0)
