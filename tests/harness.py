@@ -32,24 +32,27 @@ class ListSink:
         return {event.step: event.loss for event in self.of(events.Step)}
 
 
-class ScriptedInbox:
-    """Gives each command once the sink has seen that many steps."""
+Script = Mapping[int | Callable[[ListSink], bool], list[AnyCommand]]
 
-    def __init__(self, sink: ListSink, script: Mapping[int, list[AnyCommand]]) -> None:
+
+class ScriptedInbox:
+    """Gives each command once the sink has seen that many steps, or what the function asks for."""
+
+    def __init__(self, sink: ListSink, script: Script) -> None:
         self._sink = sink
         self._script = dict(script)
 
     def take(self) -> list[tuple[str, AnyCommand]]:
         done = max(self._sink.losses(), default=0)
-        due = [step for step in self._script if step <= done]
-        return [(f"id-{step}", command) for step in due for command in self._script.pop(step)]
+        due = [when for when in self._script if (when <= done if isinstance(when, int) else when(self._sink))]
+        return [(f"id-{when}", command) for when in due for command in self._script.pop(when)]
 
 
 def start(
     config: Config,
     folder: Path,
     *,
-    script: Mapping[int, list[AnyCommand]] | None = None,
+    script: Script | None = None,
     resume: bool = False,
     sets_lr: bool = False,
     prepare: Callable[[Trainer], None] = lambda trainer: None,

@@ -67,6 +67,11 @@ class Obedience:
                 else:
                     time.sleep(0.05)
 
+    def refuse(self, reason: str) -> None:
+        """What still waits."""
+        for command_id, command in self._orders.queue:
+            self._report.acknowledge(command_id, command, reason)
+
     def _carry_out(self, command: AnyCommand) -> str:
         """Why the command was refused, or ""."""
         match command:
@@ -83,7 +88,7 @@ class Obedience:
                     return refusal
                 self._samples.ask(command)
             case events.Evaluate():
-                self._scorer.validate()
+                return "" if self._scorer.validate() else "given up, for the run stops"
             case events.SetLearningRate(lr=lr):
                 if not 0 < lr <= events.LARGEST:
                     return f"expected a learning rate over 0, at most {events.LARGEST:g}, got {lr}"

@@ -1,5 +1,6 @@
 """The likelihoods that a run reports: each epoch's, the validation split's, and the test split's at the end."""
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -49,15 +50,15 @@ class Scorer:
             images = steps * min(self._config.train.batch_size, len(self._data.train))
             self._report.evaluated("train", "raw", Likelihood(images, nats, None, {}))
 
-    def validate(self) -> None:
-        """Validation likelihood of the EMA weights; the best so far are saved at once."""
+    def validate(self) -> bool:
+        """Validation likelihood of the EMA weights; the best so far are saved at once. False: given up for a Stop."""
         progress = self._progress
         val = self._data.val
         try:
             nats = self._score(self._updater.average, val)
             excess, raw_images = self._raw_excess(nats)
         except Interrupted:
-            return
+            return False
         result = likelihood(nats, val.labels)
         progress.evaluated_at = progress.step
         self._saver.settle()  # whether the best before is on the disk
@@ -71,24 +72,27 @@ class Scorer:
                 progress.best_step, progress.best_bits_per_dim = before
 
             self._saver.write(best=True, undo=undo)
+        return True
 
-    def report_at_last(self) -> None:
-        """Test likelihood, and training likelihood beside it, of the best validated EMA weights."""
+    def report_at_last(self) -> bool:
+        """Test likelihood, and training likelihood beside it, of the best validated EMA weights. False: given up for a
+        Stop."""
         average, name = self._updater.average, None
         self._saver.settle()
         if self._processes.agree(self._progress.best_step) not in (-1, self._progress.step):
             loaded = self._saver.checkpoints.best_whole() if self._processes.writes else None
             loaded = self._processes.agree(loaded)
             if loaded is not None:
+                average, name = copy.deepcopy(average), "best"  # the run's own are still to be saved, or scored
                 state.load_module("ema", average, loaded[0])
-                name = "best"
         as_many = self._data.train.spread(min(len(self._data.val), len(self._data.train)))
         try:
             for title, split in (("test", self._data.test), ("train", as_many)):
                 result = likelihood(self._score(average, split), split.labels)
                 self._report.evaluated(title, "ema", result, checkpoint=name)
         except Interrupted:
-            return
+            return False
+        return True
 
     def _raw_excess(self, averaged: Tensor) -> tuple[float | None, int]:
         """bits/dim that the raw weights take more than their average, and on how many validation images.

@@ -216,11 +216,14 @@ class Trainer:
         self.saver.write_at_last(self._orders.stop_waits)
         if self.config.sample.every and progress.sampled_at < progress.step:
             self.samples.ask(events.DrawSample())
-        while self.processes.agree(self.samples.busy) and not self._orders.stop_waits():
+        while True:
+            self._obedience.obey()
+            if self._orders.stop:
+                return
+            if not self.processes.agree(self.samples.busy):
+                break
             self.samples.advance(bounded=False)
-        self._obedience.obey()
-        if not self._orders.stop:
-            self._scorer.report_at_last()
+        if not self._scorer.report_at_last():
             self._obedience.obey()
 
     def _start(self, *, resumed: bool) -> None:
@@ -252,9 +255,10 @@ class Trainer:
     def _end(self) -> Outcome:
         orders = self._orders
         if not orders.stop:
+            orders.receive()
+            self._obedience.refuse("training is over")
             return Outcome("finished", self.progress.step)
-        for command_id, command in orders.queue:
-            self.report.acknowledge(command_id, command, "training has stopped")
+        self._obedience.refuse("training has stopped")
         if not self.saver.write_at_stop():
             raise TrainingFailed(f"stopped, but {not_saved(self.progress)}")
         return Outcome("stopped", self.progress.step, orders.stop.reason)
