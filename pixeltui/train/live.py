@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -94,6 +95,8 @@ class LiveSampler:
         self._wish: DrawSample | None = None
         self._next_at = 0.0
         """seconds of training at which samples will have had their share of the time, and no more"""
+        self._written: Counter[int] = Counter()
+        """sheets of a step; one that a resumed run draws again takes the place of the former"""
         self._began_one = False
         """the first sheet compiles its kernels on a GPU: seconds, once, which it is not to wait for ten times over"""
 
@@ -165,7 +168,9 @@ class LiveSampler:
             self._write(sample, names)
 
     def _write(self, sample: LiveSample, names: list[str]) -> None:
-        path = self._run.samples_dir / f"step-{sample.step:08d}.png"
+        self._written[sample.step] += 1
+        more = self._written[sample.step]
+        path = self._run.samples_dir / f"step-{sample.step:08d}{f'-{more}' if more > 1 else ''}.png"
         settings = {"run": self._run.name, **sample.settings, "seconds": round(sample.seconds, 3)}
         try:
             self._run.own(path.parent).mkdir(exist_ok=True)

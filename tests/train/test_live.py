@@ -1,5 +1,6 @@
 """Samples while training: the share of the time that they take, and the weights that they are drawn from."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness import start
+from harness import ListSink, start
 from PIL import Image
 
 from pixeltui import events
@@ -132,3 +133,20 @@ def test_samples_are_of_the_averaged_weights_as_they_were(tiny_config: Make, tmp
         if i < 2:
             tile = pixels[4 : 4 + 6 * scale : scale, 4 + i * cell : 4 + i * cell + 5 * scale : scale]
             assert np.array_equal(tile, image * 85)
+
+
+def test_sheets_of_one_step_are_all_kept(tiny_config: Make, tmp_path: Path) -> None:
+    def drawn(number: int) -> Callable[[ListSink], bool]:
+        return lambda sink: len(sink.of(events.SampleSaved)) == number
+
+    script = {
+        2: [events.Pause(), events.DrawSample(temperature=0.5)],
+        drawn(1): [events.DrawSample(temperature=1.5)],
+        drawn(2): [events.Stop()],
+    }
+    config = tiny_config("train.steps=4", "train.checkpoint_every=1")
+    _, sink, _ = start(config, tmp_path, script=script)
+    saved = [tmp_path / "run" / event.path for event in sink.of(events.SampleSaved)]
+    assert [json.loads(path.with_suffix(".json").read_text())["temperature"] for path in saved] == [0.5, 1.5]
+    start(config, tmp_path, resume=True, script={0: [events.DrawSample(temperature=0.7)]})
+    assert json.loads(saved[0].with_suffix(".json").read_text())["temperature"] == 0.7, "drawn again, by a resumed run"
