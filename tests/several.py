@@ -70,7 +70,12 @@ def launched(tiny_npz: Path, tmp_path: Path) -> Iterator[Start]:
         command += ["--runs-dir", str(tmp_path / "runs"), "train", *(["--processes", "2"] if through else [])]
         command += [*(tiny_arguments(tiny_npz) if new else []), *words]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # where the tests run under nohup too
         )
         started.append(process)
         return process

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,9 @@ from contextlib import suppress
 from typing import IO
 
 from pixeltui.commands import options
-from pixeltui.commands.console import has_terminal, open_console
+from pixeltui.commands.console import HANGUP_STATUS, has_terminal, open_console
 from pixeltui.errors import UserError, printable
-from pixeltui.events import Stop
+from pixeltui.events import AnyCommand, Stop
 from pixeltui.session.attach import AttachedSession
 from pixeltui.session.inbox import Signals
 from pixeltui.session.worker import TrainRequest
@@ -26,7 +27,7 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
     """Starts the processes, shows their run until it ends or the console is left. Returns the exit status."""
     run = _run_to_be(request)
     console = not args.no_ui and has_terminal()
-    signals = Signals()
+    signals = Signals(stop_on_hangup=args.on_hangup == "stop")
     signals.install()
     with tempfile.TemporaryFile() as said:
         torchrun = _start(args, request, run, said, shown=not console)
@@ -40,7 +41,11 @@ def run_processes(args: argparse.Namespace, request: TrainRequest) -> int:
                 torchrun.terminate()
             time.sleep(POLL_SECONDS)
         status = open_console(args, session=AttachedSession(RunDir.open(run.path)))
-        if torchrun.poll() is None and run.is_locked():
+        if not run.is_locked():  # torchrun is no child of the console's process, and cannot be asked
+            return status
+        if status == HANGUP_STATUS and signals.stop_on_hangup:
+            _hand_on(Stop(reason=signal.SIGHUP.name), torchrun, run)
+        else:
             where, name = options.found_by(run, args.runs_dir)
             options.say(printable(f"{run.name} trains on; to see it again: pixeltui {where}attach {name}"))
         return status
@@ -80,14 +85,23 @@ def _wait(torchrun: "subprocess.Popen[bytes]", run: RunDir, signals: Signals, sa
     """Until training ends; signals become commands to the run, so that all processes stop at one step."""
     while torchrun.poll() is None:
         for command in signals.take():
-            if not run.is_locked():
-                torchrun.terminate()
-            elif isinstance(command, Stop):
-                control.post(run.control_dir, Stop(reason=f"{command.reason} to process {os.getpid()}"))
-            else:
-                control.post(run.control_dir, command)
+            _hand_on(command, torchrun, run)
         time.sleep(POLL_SECONDS)
     return _ended(torchrun, signals, said, debug=debug)
+
+
+def _hand_on(command: AnyCommand, torchrun: "subprocess.Popen[bytes]", run: RunDir) -> None:
+    """A stop before or after training, or one that cannot be left there, is torchrun's: its processes stop too."""
+    if isinstance(command, Stop):
+        command = Stop(reason=f"{command.reason} to process {os.getpid()}")
+    try:
+        if run.is_locked():
+            control.post(run.control_dir, command)
+            return
+    except UserError as error:
+        options.warn(str(error))
+    if isinstance(command, Stop):
+        torchrun.terminate()
 
 
 def _ended(torchrun: "subprocess.Popen[bytes]", signals: Signals, said: IO[bytes], *, debug: bool) -> int:

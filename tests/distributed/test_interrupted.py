@@ -72,6 +72,27 @@ def test_a_hang_up_of_torchrun_stops_with_a_checkpoint(start: Start, tmp_path: P
     assert summarize(run_of(tmp_path).path).state == "stopped"
 
 
+def test_a_hang_up_stops_processes_that_the_program_started_where_it_is_to(start: Start, tmp_path: Path) -> None:
+    two = start(*settings(*NEVER), "--name", "run", "--on-hangup", "stop", through=True)
+    wait_for(lambda: len(losses(tmp_path)) >= 3, two)
+    two.send_signal(signal.SIGHUP)
+    _, errors = two.communicate(timeout=120)
+    assert two.returncode == 128 + signal.SIGHUP, errors
+    (saved,) = found(tmp_path, events.CheckpointSaved)
+    assert saved.step == max(losses(tmp_path))
+    assert summarize(run_of(tmp_path).path).state == "stopped"
+
+
+def test_a_checkpoint_asked_for_while_processes_start_does_not_end_them(start: Start, tmp_path: Path) -> None:
+    two = start(*settings(*NEVER, "train.steps=4"), "--name", "run", through=True)
+    wait_for(lambda: descendants(two.pid), two)
+    assert not run_of(tmp_path).is_locked()
+    two.send_signal(signal.SIGUSR1)
+    _, errors = two.communicate(timeout=120)
+    assert two.returncode == 0, errors
+    assert summarize(run_of(tmp_path).path).state == "finished"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_that_waits_for_others_can_be_stopped(number: signal.Signals, tmp_path: Path, tiny_npz: Path) -> None:
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}

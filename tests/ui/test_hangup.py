@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from conftest import tiny_arguments
 
+from pixeltui import events
+from pixeltui.store import control
 from pixeltui.store.files import holder
 from pixeltui.ui.driver import STALLED_SECONDS, PatientWriter
 
@@ -132,6 +134,31 @@ def test_ctrl_c_while_processes_start_ends_them(tiny_npz: Path, tmp_path: Path) 
     for number in left:
         os.kill(int(number), signal.SIGKILL)
     assert not left
+
+
+def test_a_hang_up_stops_the_processes_behind_a_console_where_it_is_to(tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    arguments = words(tiny_npz, tmp_path, "train.steps=1000000", "train.eval_every=0", "train.checkpoint_every=0")
+    pid, terminal = start([*arguments, "--processes", "2", "--on-hangup", "stop"])
+    read_until(terminal, lambda seen: b"\x1b[?1049h" in seen and last_event(run).get("type") == "step")
+    os.close(terminal)
+    ended(pid)
+    wait_for(lambda: last_event(run).get("state") == "stopped")
+    assert (run / "checkpoints" / "last.safetensors").is_file()
+
+
+def test_leaving_processes_that_train_says_how_to_see_them_again(tiny_npz: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    pid, terminal = start([*words(tiny_npz, tmp_path, "train.steps=1000000", "train.eval_every=0"), "--processes", "2"])
+    read_until(terminal, lambda seen: b"\x1b[?1049h" in seen and last_event(run).get("type") == "step")
+    os.write(terminal, b"d")
+    read_until(
+        terminal, lambda seen: f"one trains on; to see it again: pixeltui --runs-dir {tmp_path}".encode() in seen
+    )
+    assert ended(pid) == 0
+    os.close(terminal)
+    control.post(run / "control", events.Stop())
+    wait_for(lambda: last_event(run).get("state") == "stopped")
 
 
 def content(path: Path) -> bytes:
