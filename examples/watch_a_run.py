@@ -1,12 +1,13 @@
 """Follow a run from another process, by its log alone: no torch, no lock, nothing that could disturb it.
 
-python examples/watch_a_run.py runs/quick
+python examples/watch_a_run.py runs/NAME
 """
 
 import argparse
 import time
 from pathlib import Path
 
+from pixeltui.errors import UserError
 from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.view import RunView
@@ -17,7 +18,10 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="its directory")
     args = parser.parse_args()
 
-    run = RunDir.open(args.run)
+    try:
+        run = RunDir.open(args.run)
+    except UserError as error:
+        parser.error(str(error))
     reader, view, told = EventReader(run.events_path), RunView(), -1
     while True:
         view.fold(reader.read_new())

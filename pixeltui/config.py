@@ -110,7 +110,9 @@ class Model(Table, frozen=True, kw_only=True):
 
 
 class Train(Table, frozen=True, kw_only=True):
-    epochs: Annotated[Count, Meta(description="passes over the training images; used where steps is 0")] = 50
+    epochs: Annotated[
+        Count, Meta(description="passes over the training images but an incomplete last batch; used where steps is 0")
+    ] = 50
     steps: Annotated[Count, Meta(description="optimizer steps; 0: as many as epochs say")] = 0
     batch_size: Annotated[Positive, Meta(description="images a step, over all processes")] = 64
     accumulate: Annotated[

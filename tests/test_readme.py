@@ -101,7 +101,7 @@ def test_every_command_of_the_readme_runs(
     words = shlex.split(command)[1:]
     if "train" in words and "--resume" not in words:
         if "--name" in words:
-            shutil.rmtree(folder / "runs" / words[words.index("--name") + 1])
+            shutil.rmtree(folder / "runs" / words[words.index("--name") + 1], ignore_errors=True)
         words += shlex.split(TINY)
         if "photos" not in command:
             words += ["--set", "data.name=photos/"]
@@ -151,3 +151,20 @@ def make_photos(folder: Path, *, size: tuple[int, int] = (6, 6), suffix: str = "
         for number in range(12):
             pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.{suffix}")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    ours = [
+        path for folder in ("pixeltui", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+    ]
+    names = {path.name for path in ours}
+    text = "" if page.name == "LOG.md" else page.read_text()  # of what there once was, too
+    assert [name for name in re.findall(r"\b[a-z_]+\.py\b", text) if name not in names] == []
+
+
+@pytest.mark.parametrize("package", ["core", "core/gpu", "train"])
+def test_the_tree_names_every_room(package: str) -> None:
+    tree = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    rooms = [path.name for path in (ROOT / "pixeltui" / package).glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in rooms if name not in tree] == []

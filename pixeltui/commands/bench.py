@@ -125,8 +125,8 @@ def training_text(results: list[dict[str, Any]], preset: str) -> str:
     first = results[0]
     lines = [
         f"training, {preset}, {first['parameters'] / 1e6:.2f} M parameters, {first['image']}, "
-        f"{first['gflop_per_image']:.1f} GFLOP an image, {first['device']}, {first['threads']} threads, "
-        f"{first['precision']}",
+        f"{first['gflop_per_image']:.1f} GFLOP an image, {first['device']}, "
+        f"{options.counted(first['threads'], 'thread')}, {first['precision']}",
         f"{'batch':>5}  {'images/s':>8}  {'naive':>6}  {'ratio':>6}  {'of the matrix rate':>18}  {'data ratio':>10}  "
         f"{'optimizer':>9}  {'EMA':>7}  {'peak GiB':>8}  {'naive':>6}",
     ]
@@ -144,7 +144,7 @@ def as_text(result: dict[str, Any], preset: str) -> str:
     """A table, and what of it is measured and what extrapolated."""
     lines = [
         f"sampling, {preset}, {result['parameters'] / 1e6:.2f} M parameters, {result['image']}, {result['device']}, "
-        f"{result['threads']} threads, {result['precision']}, steps {result['steps']}",
+        f"{options.counted(result['threads'], 'thread')}, {result['precision']}, steps {result['steps']}",
         f"{'batch':>5}  {'images/s':>9}  {'naive':>9}  {'ratio':>8}  {'of the floor':>12}  {'GFLOP/s':>8}  {'GB/s':>6}",
     ]
     lines += [

@@ -147,7 +147,7 @@ def as_text(result: dict[str, Any]) -> str:
     dims = 8 * result["file_bytes"] / result["file_bits_per_dim"]
     lines = [
         f"codec, {name}, {result['data']}, {result['images']} images of the {result['split']} split, "
-        f"{result['device']}, {result['threads']} threads, {result['batch']} images at once",
+        f"{result['device']}, {options.counted(result['threads'], 'thread')}, {result['batch']} images at once",
         f"{'':<40}{'bits/dim':>9}  {'bytes':>10}",
     ]
     rows = [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixeltui.commands import options
-from pixeltui.commands.drawing import add_output, check_out, counted, drawn, load, out_file, shown, wishes, write
+from pixeltui.commands.drawing import add_output, check_out, drawn, load, out_file, shown, wishes, write
 from pixeltui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             out,
             images,
             loaded,
-            f"{counted(count, 'completion')} of {counted(len(originals), 'image')} by {run_dir.name}",
+            f"{options.counted(count, 'completion')} of {options.counted(len(originals), 'image')} by {run_dir.name}",
             labels=plan.labels,
             precision=plan.precision,
             grid=torch.cat(tiles),

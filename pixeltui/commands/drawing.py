@@ -64,11 +64,6 @@ def load(args: argparse.Namespace) -> "tuple[LoadedModel, RunDir]":
     return loaded, run_dir
 
 
-def counted(number: int, what: str) -> str:
-    """ "1 image", "2 images"."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def wishes(args: argparse.Namespace) -> dict[str, Any]:
     """What options.add_sampling reads, count aside, and add_temperature, as make_plan takes it."""
     named = {name: getattr(args, name) for name in ("label", "top_p", "guidance", "seed", "precision")}

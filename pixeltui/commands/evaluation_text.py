@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pixeltui.commands.drawing import counted
+from pixeltui.commands.options import counted
 from pixeltui.store.summary import readable
 
 

@@ -70,6 +70,11 @@ def add_common(parser: argparse.ArgumentParser, *, hidden: bool = False) -> None
     add("--debug", False, "show tracebacks", action="store_true")
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def warn(message: str) -> None:
     """To stderr: stdout may be a JSON document, or half blocks."""
     say(f"pixeltui: warning: {printable_lines(message)}", sys.stderr)

@@ -7,7 +7,6 @@ from pixeltui.commands.drawing import (
     add_keep,
     add_output,
     check_out,
-    counted,
     drawn,
     keep,
     load,
@@ -36,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
     images = drawn(loaded, plan)
     keep(args, run_dir, loaded, plan, images)
     if (out := out_file(args, run_dir, "sample")) is not None:
-        what = f"{counted(len(images), 'image')} from {run_dir.name}"
+        what = f"{options.counted(len(images), 'image')} from {run_dir.name}"
         write(out, images, loaded, what, labels=plan.labels, precision=plan.precision, names=plan.names(loaded.classes))
     return shown(args, images, loaded)

@@ -7,7 +7,6 @@ from pixeltui.commands.drawing import (
     add_keep,
     add_output,
     check_out,
-    counted,
     drawn,
     keep,
     load,
@@ -61,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
             out,
             images,
             loaded,
-            f"{counted(plan.count, 'image')} at {counted(len(plan.temperatures), 'temperature')} from {run_dir.name}",
+            f"{options.counted(plan.count, 'image')} at {options.counted(len(plan.temperatures), 'temperature')} from "
+            f"{run_dir.name}",
             labels=plan.all_labels(),
             precision=plan.precision,
             names=[loaded.classes[label] for label in plan.all_labels()],
