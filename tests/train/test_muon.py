@@ -53,6 +53,27 @@ def test_orthogonal_keeps_singular_vectors_and_evens_out_singular_values(dtype: 
         assert float(diagonal.max()) < 1.3
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2), (12, 2, 1, 3), (6, 6, 1, 1)])
+def test_several_steps_are_those_of_its_authors(shape: tuple[int, ...]) -> None:
+    """Jordan et al. 2024, written out in double precision: Nesterov's momentum, then five Newton-Schulz steps."""
+    torch.manual_seed(0)
+    kernel = torch.randn(shape, requires_grad=True)
+    optimizer = MuonAdamW([kernel], [], ratio=5.0, weight_decay=0.0, lr=0.01)
+    momentum = torch.zeros(shape[0], kernel[0].numel(), dtype=torch.float64)
+    for _ in range(4):
+        before, kernel.grad = kernel.detach().clone(), torch.randn(shape)
+        optimizer.step()
+        gradient = kernel.grad.double().flatten(1)
+        momentum = 0.95 * momentum + gradient
+        x = gradient + 0.95 * momentum
+        x = x / x.norm()
+        for _ in range(5):
+            x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+        wanted = 0.05 * (x.shape[0] / x.shape[1]) ** 0.5 * x
+        moved = (before - kernel.detach()).flatten(1).double()
+        torch.testing.assert_close(moved, wanted, atol=1e-4, rtol=0)
+
+
 def test_kernels_that_give_features_move_by_orthogonal_matrices_and_the_rest_as_under_adamw() -> None:
     model = small()
     twin = copy.deepcopy(model)

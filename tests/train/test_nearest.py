@@ -42,6 +42,16 @@ def test_a_copy_has_no_distance_and_one_level_some() -> None:
     assert found.distances[1].item() == pytest.approx(1 / 255 / 90**0.5)
 
 
+def test_the_nearest_of_several_that_single_precision_ranks_wrongly() -> None:
+    """Squares of large images are rounded to multiples of 16, which the differences stay below."""
+    query = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    for at in range(5):
+        among = query.repeat(5, 1, 1, 1)
+        for number in range(5):
+            among[number].flatten()[7 * number : 7 * number + 1 + (number - at) % 5] -= 1
+        assert nearest(query, among, levels=256).indices.item() == at
+
+
 def test_a_mirrored_copy_is_found_where_training_flips() -> None:
     among = images(50)
     queries = among[[3]].flip(-1)

@@ -46,6 +46,9 @@ def test_a_run_learns_and_reports(tiny_config: Make, tmp_path: Path) -> None:
         assert event.bits_per_dim == pytest.approx(event.nats_per_dim / math.log(2))
         assert event.perplexity == pytest.approx(math.exp(event.nats_per_dim))
         assert event.bits_per_dim_se > 0
+        assert event.images == len(trainer.data.val)
+    epochs = [e for e in sink.of(events.Evaluated) if e.weights == "raw"]
+    assert [e.images for e in epochs] == [trainer.steps_per_epoch * config.train.batch_size] * 12
     best = min(validation, key=lambda e: e.bits_per_dim)
     assert [e.step for e in validation if e.best][-1] == best.step == trainer.progress.best_step
     (test,) = [e for e in sink.of(events.Evaluated) if e.split == "test"]
