@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pixeltui.core import kept
-
 T = TypeVar("T")
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -35,7 +33,7 @@ def once(module: nn.Module, kind: Hashable, make: Callable[[], T]) -> T:
     weights are copied into, and where comparing would take as long as packing, always anew.
     """
     device = next(module.parameters()).device
-    if device.type != "cpu" or kept.records(device):
+    if device.type != "cpu":
         return make()
     weights = [*module.parameters(), *module.buffers()]
     settings = [(type(part), _plain(part)) for part in module.modules()]
