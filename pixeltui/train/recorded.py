@@ -50,8 +50,6 @@ class RecordedStep:
         if labels is not None and self._labels is not None:
             self._labels.copy_(labels)
         self.graph.replay()
-        for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
-            parameter.grad = gradient
         loss, norm = self._found
         return loss.clone(), norm.clone()
 
@@ -59,7 +57,6 @@ class RecordedStep:
         """Gives the graph's memory back."""
         self.graph = None
         self._seen = 0
-        self._gradients: list[Tensor | None] = []
         self._found = (torch.empty(()), torch.empty(()))
 
     def _record(self, gradients: Gradients, change: Change, images: Tensor, labels: Tensor | None) -> None:
@@ -74,7 +71,6 @@ class RecordedStep:
         with torch.cuda.device(images.device), recording:
             loss = gradients(self._images, self._labels)
             self._found = loss, change(loss)
-        self._gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph
 
 
