@@ -24,7 +24,10 @@ def lr_at(step: int, *, peak: float, total_steps: int, warmup_steps: float, sche
 
 
 def ema_decay_at(step: int, decay: float) -> float:
-    """EMA decay of the update after `step`: `decay`, and less in the beginning, where the average is still short."""
+    """EMA decay of the update after `step`: `decay`, and less in the beginning, where the average is still short.
+
+    The rule of `num_updates` of TensorFlow's tf.train.ExponentialMovingAverage.
+    """
     return min(decay, (1 + step) / (10 + step))
 
 
