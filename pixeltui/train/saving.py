@@ -219,7 +219,6 @@ class Saver:
         config, own = state.check_tree(tree), self._updater.tensors()
         if self._data_checksum not in (None, tree["data"]["checksum"]):
             raise DamagedCheckpoint("it was trained on other data than the run")
-        tree["config"] = as_dict(config)
         for prefix in ("model", "ema"):
             state.check_tensors(prefix, own, tensors)
         if config.train.optimizer == self._updater.config.train.optimizer:
