@@ -128,7 +128,7 @@ class Trainer:
             self.saver.settle()
             updater, batch_size = self.updater, self.config.train.batch_size
             reason = out_of_memory(
-                batch_size, updater.share_size, self.progress, updater.accumulate, batch_norm=updater.has_batch_norm
+                batch_size, updater.share_size, self.progress, updater.accumulate, batch_norm=updater.keeps_statistics
             )
             return Outcome("failed", self.progress.step, reason, known=False)
         except torch.AcceleratorError as error:  # after which nothing more can be read from the device
@@ -188,7 +188,7 @@ class Trainer:
         self.report.step = progress.step
         if updater.accumulate != accumulate:
             sizes = train.batch_size, updater.share_size
-            what = halved(*sizes, accumulate, updater.accumulate, batch_norm=updater.has_batch_norm)
+            what = halved(*sizes, accumulate, updater.accumulate, batch_norm=updater.keeps_statistics)
             self.report.notice("warning", "memory", what)
         self._clock.images += min(train.batch_size, len(self.data.train))
         logs = progress.step % self.config.log.every == 0 or progress.step == self.total_steps

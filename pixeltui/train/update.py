@@ -71,9 +71,9 @@ class Updater:
         if self._batch_size < processes.count:
             raise UserError(f"{processes.count} processes cannot share a batch of {self._batch_size} images")
         lasting = model.state_dict()
-        self._norm_buffers = [b for name, b in model.named_buffers() if name in lasting and b.numel()]
+        self._statistics = [b for name, b in model.named_buffers() if name in lasting and b.numel()]
         # Whether the first step has to be tried. A forward pass with BatchNorm already waits for the other processes.
-        self._untried = processes.count > 1 and not self.has_batch_norm
+        self._untried = processes.count > 1 and not self.keeps_statistics
         self._unordered = processes.count > 2
 
     def update(self, step: int, lr: float) -> None:
@@ -86,13 +86,13 @@ class Updater:
         images, labels = self.batch(step)
         self.waited += time.perf_counter() - began
         torch.manual_seed(mix(self.config.train.seed, "global", step))
-        buffers = [buffer.clone() for buffer in self._norm_buffers]
+        buffers = [buffer.clone() for buffer in self._statistics]
         rate = self._lr.fill_(lr) if self._records else lr
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, norm = self._change_that_fits(images, labels, step, buffers)
         finite = loss.isfinite() & norm.isfinite()
-        for buffer, before in zip(self._norm_buffers, buffers, strict=True):
+        for buffer, before in zip(self._statistics, buffers, strict=True):
             buffer.copy_(torch.where(finite, buffer, before))
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(step, self.config.train.ema_decay)
@@ -102,9 +102,9 @@ class Updater:
         self.skipped += ~finite
 
     @property
-    def has_batch_norm(self) -> bool:
-        """Whether images of a micro-batch see one another."""
-        return bool(self._norm_buffers)
+    def keeps_statistics(self) -> bool:
+        """Whether steps change buffers that are saved, as BatchNorm's, in which images see one another."""
+        return bool(self._statistics)
 
     @property
     def share_size(self) -> int:
@@ -201,7 +201,7 @@ class Updater:
         it is added up: without, the first step after a resume would be rounded otherwise than in a run that was never
         stopped.
         """
-        buffers = [buffer.clone() for buffer in self._norm_buffers]
+        buffers = [buffer.clone() for buffer in self._statistics]
         self._gradients(*self.batch(step), step)
         self._forget(buffers)
         self._unordered = False
@@ -209,7 +209,7 @@ class Updater:
     def _forget(self, buffers: list[Tensor]) -> None:
         """Gradients there are; buffers become what they were."""
         self.optimizer.zero_grad(set_to_none=True)
-        for buffer, before in zip(self._norm_buffers, buffers, strict=True):
+        for buffer, before in zip(self._statistics, buffers, strict=True):
             buffer.copy_(before)
 
     def _backward(self, images: Tensor, labels: Tensor | None, step: int) -> Tensor:
