@@ -146,7 +146,7 @@ def train(config: Config, tries: Tries, data: DataSet, budget: Budget, split: st
     the EMA on as many images that were trained on."""
     torch.manual_seed(config.train.seed)
     device = data.train.images.device
-    set_up(deterministic=False)
+    set_up(config.train.precision, deterministic=False)
     model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)
     precision = pick_precision(config.train.precision, device)
     updater = Updater(config, model, copy.deepcopy(model), data, precision)

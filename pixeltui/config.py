@@ -158,7 +158,10 @@ class Train(Table, frozen=True, kw_only=True):
     ] = 0.9995
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
-        Meta(description="of the network; the loss is always fp32. auto: the fastest that the device does well"),
+        Meta(
+            description="of the network; the loss is always fp32. auto: the fastest that the device does well. On CUDA "
+            "what stays in fp32 beside bf16 or fp16 is multiplied in TF32, unless deterministic; fp32 is full fp32"
+        ),
     ] = "auto"
     compile: Annotated[
         bool | Literal["auto"],

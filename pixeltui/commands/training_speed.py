@@ -56,7 +56,7 @@ class Sides:
     """Our updater and the naive loop, on the same network, data and batch."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        set_up(deterministic=False)
+        set_up(config.train.precision, deterministic=False)
         data = random_data()
         with torch.random.fork_rng():
             torch.manual_seed(0)

@@ -180,6 +180,7 @@ def shift_right(x: Tensor) -> Tensor:
 
 class LinearSkip(nn.Module):
     """Strictly causal linear functions of the nearby pixels, fp32 whatever autocast says: bf16 blurs their levels.
+    (TF32 where torch's switches allow it, as they do in training beside half formats.)
 
     With them the head predicts a pixel from its neighbours from the first step on, as lossless codecs do, and the
     blocks learn what is left. Sees `rows` rows above, `columns` of them centred, odd, and `left` pixels to the left.

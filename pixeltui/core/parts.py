@@ -61,7 +61,7 @@ class Head(nn.Module, ABC):
     """From the features of a pixel to a distribution over the levels of each of its channels.
 
     Built as Head(D, C, L, config.model), whose linear_skip is the trunk's `linear`. Log-probabilities are natural and
-    fp32, whatever autocast says.
+    fp32, whatever autocast says; products may be in TF32 in training, as torch's switches say.
     """
 
     in_order: bool = False

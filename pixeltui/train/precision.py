@@ -99,7 +99,7 @@ def device_uuid(device: torch.device) -> str | None:
 
 @dataclass(frozen=True)
 class Precision:
-    """The format that the network's products run in; parameters, loss and optimizer stay fp32."""
+    """The format that the network's products run in; parameters, loss and optimizer stay fp32 (on CUDA see set_up)."""
 
     name: str
     device: torch.device
@@ -119,15 +119,20 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     return Precision("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32", device)
 
 
-def set_up(*, deterministic: bool) -> None:
-    """Process-wide switches of torch. On CUDA, `deterministic` trades speed for the same bits in every run."""
+def set_up(precision: str = "auto", *, deterministic: bool) -> None:
+    """Process-wide switches of torch. On CUDA, `deterministic` trades speed for the same bits in every run.
+
+    precision: as the config names it. What stays in fp32 beside bf16 or fp16 products is computed in TF32, with 10 of
+    the 23 bits of a factor; where fp32 is asked for, nothing is.
+    """
     # whatever this run wants: torch reads it once, before its first product, and a later run may be deterministic
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_freed_memory()
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.allow_tf32 = not deterministic
-    torch.set_float32_matmul_precision("highest" if deterministic else "high")
+    tf32 = precision != "fp32" and not deterministic
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
 
 
 def _keep_freed_memory() -> None:

@@ -66,7 +66,7 @@ class Trainer:
     ) -> None:
         train = config.train
         device = pick_device(train.device)
-        set_up(deterministic=train.deterministic)
+        set_up(train.precision, deterministic=train.deterministic)
         pick_threads(train.batch_size // train.accumulate, data.image_shape, config.model.channels)
         torch.manual_seed(train.seed)
         model = build_model(config, data.image_shape, data.levels, data.num_classes).to(device)

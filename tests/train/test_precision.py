@@ -1,14 +1,16 @@
-"""What `auto` means: when a network is compiled, and what becomes of one that cannot be."""
+"""What `auto` means: when a network is compiled, and what becomes of one that cannot be; TF32."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from harness import start
 from torch import Tensor, nn
 
+from pixeltui.config import Config
 from pixeltui.train import precision
-from pixeltui.train.precision import STEPS_WORTH_COMPILING, compile_for
+from pixeltui.train.precision import STEPS_WORTH_COMPILING, compile_for, set_up
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # of torch's own compiler
 
@@ -47,6 +49,25 @@ def test_auto_leaves_several_processes_as_they_are(monkeypatch):
 def test_the_user_has_the_last_word():
     assert chosen(True, device="cpu", steps=1, deterministic=True)
     assert not chosen(False)
+
+
+def tf32() -> tuple[bool, bool]:
+    """Of matrix products and of convolutions: switches that can be read without a GPU."""
+    return torch.get_float32_matmul_precision() != "highest", torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("name", ["auto", "fp32", "bf16", "fp16"])
+def test_fp32_is_not_tf32_and_what_stays_in_it_beside_other_formats_is(name: str) -> None:
+    set_up(name, deterministic=False)
+    assert tf32() == (name != "fp32",) * 2
+    set_up(name, deterministic=True)
+    assert tf32() == (False, False)
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_a_run_in_fp32_is_not_in_tf32(name: str, tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    start(tiny_config("train.steps=1", "train.deterministic=false", f"train.precision={name}"), tmp_path)
+    assert tf32() == (name != "fp32",) * 2
 
 
 @pytest.fixture
