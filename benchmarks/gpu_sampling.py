@@ -73,7 +73,7 @@ def sampler_of(model: ConditionalPixelCNN, batch: int, tile: Tile | None) -> Cac
         pixels.tile_for = lambda _: tile
     sampler = fast_sampler(model, Settings(batch, seed=0))
     assert sampler is not None
-    assert (sampler.gpu is None) == (tile is None), f"the kernels cannot be used here: {use.failures}"
+    assert (sampler.gpu is None) == (tile is None), f"the kernels cannot be used here: {use.given_up}"
     return sampler
 
 

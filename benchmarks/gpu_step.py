@@ -95,7 +95,7 @@ def main() -> None:
         lines[-1] += f", {begun:.0f} s to the first {FIRST} steps"
         print(lines[-1], file=sys.stderr, flush=True)
         lines += kernels(own) if compiled or not GPU else []
-    lines += [f"not compiled: {kind}: {why}" for kind, why in use.failures.items()]
+    lines += [f"not compiled: {kind}: {why}" for kind, why in use.given_up.items()]
     tell(lines, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 
 

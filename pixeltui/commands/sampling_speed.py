@@ -147,8 +147,8 @@ def _steps(model: ConditionalPixelCNN, dtype: torch.dtype) -> str:
         return "compiled"
     if sampler is not None and sampler.gpu is not None:
         return "triton"
-    failed = next(iter(use.failures.values()), "")
-    return f"torch (triton: {failed.splitlines()[0]})" if failed else "torch"
+    failed = use.why_not()
+    return f"torch (triton: {failed})" if failed else "torch"
 
 
 def _one_naive_pixel(model: ConditionalPixelCNN, batch: int) -> None:

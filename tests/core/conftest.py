@@ -102,7 +102,7 @@ def kernels_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(use, "ON", True)
     monkeypatch.setattr(use, "THERE", True)
     monkeypatch.setattr(use, "compiles_for", lambda _: True)
-    monkeypatch.setattr(use, "failures", {})
+    monkeypatch.setattr(use, "given_up", {})
 
 
 @pytest.fixture(params=["kernels", "torch"])

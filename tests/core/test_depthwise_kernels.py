@@ -41,7 +41,7 @@ def test_sums_and_gradients_are_those_of_a_masked_convolution(
     expected = F.conv2d(padded, conv.weight * conv.mask, conv.bias, groups=channels)
     for own, other in zip(found, gradients(expected, weights, x, conv), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
-    assert (either == "torch") == bool(use.failures)
+    assert (either == "torch") == bool(use.given_up)
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.015)])
@@ -70,7 +70,7 @@ def test_with_the_norm_and_in_half_formats(
     y = y if eps is None else LayerNorm(channels, eps).double().to(DEVICE).bare(y)
     for own, other in zip(found, gradients(y, weights.double(), exact, whole), strict=True):
         assert (own.double() - other).norm() <= error * other.norm()
-    assert (either == "torch") == bool(use.failures)
+    assert (either == "torch") == bool(use.given_up)
 
 
 def test_recomputed_and_under_autocast(either: str, tiny: Any) -> None:
@@ -89,7 +89,7 @@ def test_recomputed_and_under_autocast(either: str, tiny: Any) -> None:
 
     for own, other in zip(computed(True), computed(False), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
-    assert (either == "torch") == bool(use.failures)
+    assert (either == "torch") == bool(use.given_up)
 
 
 def test_other_formats_and_memory_in_another_order(either: str) -> None:
@@ -141,4 +141,21 @@ def test_memory_that_runs_out_is_not_taken_for_a_missing_compiler(monkeypatch: p
     monkeypatch.setattr(depthwise, "_sums", short)
     with pytest.raises(torch.OutOfMemoryError):
         DepthwiseConv2d(4, 3).to(DEVICE)(torch.randn(1, 4, 2, 2, device=DEVICE))
-    assert not use.failures
+    assert not use.given_up
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("CUDA error: an illegal memory access was encountered", torch.AcceleratorError),
+        ("CUDA error: out of memory", torch.OutOfMemoryError),
+    ],
+)
+def test_nor_is_a_device_that_failed(monkeypatch: pytest.MonkeyPatch, said: str, raised: type[Exception]) -> None:
+    def fails() -> None:
+        raise torch.AcceleratorError(said)
+
+    monkeypatch.setattr(use, "given_up", {})
+    with pytest.raises(raised, match=said):
+        use.tried("a kernel", torch.device("cpu"), fails)
+    assert not use.given_up

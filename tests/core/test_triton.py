@@ -220,13 +220,13 @@ def test_kernels_that_do_not_compile_are_left(made: Tiny, drew: list[Any], monke
         tried.append(None)
         raise RuntimeError("no C compiler\n...")
 
-    monkeypatch.setattr(use, "failures", {})
+    monkeypatch.setattr(use, "given_up", {})
     monkeypatch.setattr(launches, "kernels", kernels)
     model = made((1, 2, 3), 8)
     for seed in range(2):
         assert torch.equal(model.sample(1, seed=seed), last(naive_sample_stream(model, 1, seed=seed)))
     assert drew[0].gpu is None
-    assert list(use.failures.values()) == ["RuntimeError: no C compiler\n..."]
+    assert list(use.given_up.values()) == ["RuntimeError: no C compiler\n..."]
     assert len(tried) == 1
     assert sampling_speed._steps(model, torch.float32) == "torch (triton: RuntimeError: no C compiler)"
 

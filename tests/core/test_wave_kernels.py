@@ -102,12 +102,12 @@ def test_kernels_that_fail_on_the_way_leave_nothing(
             raise RuntimeError("no compiler")
         own(self, block, columns)
 
-    monkeypatch.setattr(use, "failures", {})
+    monkeypatch.setattr(use, "given_up", {})
     monkeypatch.setattr(wave.WaveBlocks, "_norm", fails)
     model = made((3, 12, 5), 8, architecture="depthwise", norm="layer", gate="none", blocks=3)
     assert torch.equal(model.sample(2, seed=1), last(naive_sample_stream(model, 2, seed=1)))
     assert drew[0].trunk.gpu is None
-    assert use.failures
+    assert use.given_up
 
 
 def test_a_wave_of_no_norm_is_torch_s(made: Tiny, drew: list[Any]) -> None:

@@ -41,8 +41,13 @@ class ProductTile(NamedTuple):
         return {**sizes, "num_warps": self.warps, "num_stages": self.stages}
 
 
-failures: dict[Hashable, str] = {}
+given_up: dict[Hashable, str] = {}
 """why kernels could not be compiled here, by what they were to be; they are not tried again"""
+
+
+def why_not() -> str:
+    """The first reason for which kernels were given up, one line; "" where none were."""
+    return next(iter(given_up.values()), "").split("\n", 1)[0]
 
 
 def compiles_for(device: torch.device) -> bool:
@@ -79,8 +84,11 @@ def launching_on(device: torch.device) -> contextlib.AbstractContextManager[obje
 
 
 def tried(kind: Hashable, device: torch.device, work: Callable[[], Found]) -> Found | None:
-    """What `work`, which launches kernels, gives; None where these could not be compiled, now or before."""
-    if kind in failures:
+    """What `work`, which launches kernels, gives; None where these could not be compiled, now or before.
+
+    Raises what torch could not go on after either: OutOfMemoryError, and AcceleratorError, of a device that failed.
+    """
+    if kind in given_up:
         return None
     try:
         with launching_on(device):
@@ -90,5 +98,7 @@ def tried(kind: Hashable, device: torch.device, work: Callable[[], Found]) -> Fo
     except Exception as error:  # triton's own, a missing compiler's, the driver's
         if "out of memory" in str(error):
             raise torch.OutOfMemoryError(str(error)) from error
-        failures[kind] = f"{type(error).__name__}: {error}"
+        if isinstance(error, torch.AcceleratorError):
+            raise
+        given_up[kind] = f"{type(error).__name__}: {error}"
         return None
