@@ -64,6 +64,7 @@ def examine(runs_dir: Path, root: Path) -> list[Check]:
         "torchvision": _torchvision,
         "device": _devices,
         "compiler": _compiler,
+        "kernels": _kernels,
         "sampling": _sampling,
         "terminal": _terminal,
         "data": lambda: _data(root),
@@ -155,6 +156,31 @@ def _compiler() -> Iterator[Check]:
         yield Check("compiler", "warn", f"{compiler}, but no triton", "pip install triton, or train.compile = false")
     else:
         yield Check("compiler", "ok", f"{compiler}{' and triton' if triton else ''} for torch.compile")
+
+
+def _kernels() -> Iterator[Check]:
+    """Tries one, as training would."""
+    import torch
+
+    from pixeltui.core.gpu import mixture_loss, use
+    from pixeltui.train.precision import pick_device
+
+    device = pick_device("auto")
+    slower = "training and sampling on the GPU are slower"
+    if not use.compiles_for(device):
+        yield Check("kernels", "ok", "made for NVIDIA GPUs, not used here")
+    elif not use.ON:
+        yield Check("kernels", "warn", f"turned off: {slower}", "unset PIXELTUI_TRITON")
+    elif not use.THERE:
+        yield Check("kernels", "warn", f"no triton: {slower}", "pip install triton")
+    else:
+        params, pixel = torch.zeros(1, 10, 1, 1, device=device), torch.zeros(1, 3, 1, 1, device=device)
+        mixture_loss.log_prob(params, pixel, 1, 1 / 255, -7.0, 7.0)
+        if why := use.why_not():
+            remedy = "install a C compiler such as gcc and Python's headers; ~/.triton is to be writable"
+            yield Check("kernels", "warn", f"cannot be used ({why}): {slower}", remedy)
+        else:
+            yield Check("kernels", "ok", "Triton's, for training and sampling")
 
 
 def _sampling() -> Iterator[Check]:

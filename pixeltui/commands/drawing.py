@@ -84,8 +84,10 @@ def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
     import torch
 
     from pixeltui.commands.progress import bar
+    from pixeltui.core.gpu import use
     from pixeltui.core.native.library import load as compiled_steps
     from pixeltui.train.draw import draw
+    from pixeltui.train.failure import without_kernels
     from pixeltui.train.precision import one_thread
 
     if isinstance(compiled_steps(), str) or plan.precision != "fp32":
@@ -95,6 +97,8 @@ def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
         for partial, done, total in draw(loaded, plan):
             images = partial
             progress(done, total)
+    if use.given_up:
+        options.warn(without_kernels(use.why_not()))
     return images
 
 

@@ -1,4 +1,4 @@
-"""Why training ended early, and what to do about it."""
+"""Why training ended early or goes on otherwise than it should, and what to do about it."""
 
 from pixeltui.config import Train
 from pixeltui.errors import UserError
@@ -29,6 +29,10 @@ def halved(batch_size: int, size: int, before: int, accumulate: int, *, batch_no
         f"out of memory with micro-batches of {sizes[0]} images: the step was repeated with {sizes[1]}, as all others "
         f"will be ({same}); from the start: --set train.accumulate={_dividing(batch_size, accumulate)}"
     )
+
+
+def without_kernels(why: str) -> str:
+    return f"GPU kernels cannot be used here ({why}): torch does their work, more slowly; `pixeltui doctor` tells more"
 
 
 def out_of_memory(batch_size: int, size: int, progress: Progress, accumulate: int, *, batch_norm: bool) -> str:

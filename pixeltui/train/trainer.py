@@ -11,12 +11,21 @@ import torch
 from pixeltui import events
 from pixeltui.config import Config, period_steps, total_steps
 from pixeltui.core import build_model
+from pixeltui.core.gpu import use
 from pixeltui.data import DataSet
 from pixeltui.data.batches import steps_per_epoch
 from pixeltui.store.rundir import RunDir
 from pixeltui.telemetry import Meter
 from pixeltui.train import state
-from pixeltui.train.failure import TrainingFailed, device_failed, halved, not_finite, not_saved, out_of_memory
+from pixeltui.train.failure import (
+    TrainingFailed,
+    device_failed,
+    halved,
+    not_finite,
+    not_saved,
+    out_of_memory,
+    without_kernels,
+)
 from pixeltui.train.live import LiveSampler
 from pixeltui.train.obedience import Obedience, Orders
 from pixeltui.train.optim import lr_at
@@ -88,6 +97,7 @@ class Trainer:
         self._meter = Meter(device_uuid(device)) if processes.writes else None
         self._metered_at = -TELEMETRY_SECONDS
         self._save_waits = False
+        self._told_of_kernels = False
         self.saver = Saver(run, self.updater, self.progress, self.report)
         self.checkpoints = self.saver.checkpoints
         self.samples = LiveSampler(average, config.sample, self.data, run, self.report, draws=processes.writes)
@@ -190,6 +200,9 @@ class Trainer:
             sizes = train.batch_size, updater.share_size
             what = halved(*sizes, accumulate, updater.accumulate, batch_norm=updater.keeps_statistics)
             self.report.notice("warning", "memory", what)
+        if use.given_up and not self._told_of_kernels:
+            self._told_of_kernels = True
+            self.report.notice("warning", "kernels", without_kernels(use.why_not()))
         self._clock.images += min(train.batch_size, len(self.data.train))
         logs = progress.step % self.config.log.every == 0 or progress.step == self.total_steps
         # Reading a number from a GPU waits for it: only where one is logged.

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pixeltui.commands import doctor
+from pixeltui.core.gpu import mixture_loss, use
 from pixeltui.core.native import library
 
 
@@ -51,6 +52,33 @@ def test_how_sampling_is_computed_is_said(tmp_path, monkeypatch):
     assert checks(tmp_path)["sampling"].remedy == "unset PIXELTUI_COMPILED"
     monkeypatch.setattr(library, "load", lambda: SimpleNamespace(lanes=8))
     assert checks(tmp_path)["sampling"] == doctor.Check("sampling", "ok", "compiled steps, vectors of 8 floats")
+
+
+def test_kernels_are_tried_on_a_gpu_and_elsewhere_not_missed(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(use, "given_up", {})
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "THERE", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: False)
+    monkeypatch.setattr(mixture_loss, "kernels", lambda: tried.append(None))  # and None has no kernels
+    assert (checks(tmp_path)["kernels"].status, tried) == ("ok", [])
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    missing = checks(tmp_path)["kernels"]
+    assert (missing.status, len(tried), "C compiler" in missing.remedy) == ("warn", 1, True)
+    assert "cannot be used (AttributeError: 'NoneType'" in missing.found
+    monkeypatch.setattr(use, "THERE", False)
+    assert checks(tmp_path)["kernels"].remedy == "pip install triton"
+    monkeypatch.setattr(use, "ON", False)
+    assert checks(tmp_path)["kernels"].remedy == "unset PIXELTUI_TRITON"
+
+
+def test_kernels_that_run_are_fine(tmp_path, monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(use, "given_up", {})
+    monkeypatch.setattr(use, "ON", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    assert checks(tmp_path)["kernels"].status == "ok"
+    assert not use.given_up
 
 
 def test_runs_that_cannot_be_written_make_training_impossible(tmp_path, capsys):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pixeltui.cli import main
+from pixeltui.core.gpu import use
 
 
 def run(runs: Path, *arguments: str) -> int:
@@ -46,6 +47,16 @@ def test_png_is_a_labelled_grid(finished_runs: Path, tmp_path: Path, monkeypatch
     with Image.open(tmp_path / "done-sample.png") as picture:
         assert picture.width > 4 * 5
         assert len(picture.getcolors(10**6) or []) > 2
+
+
+def test_kernels_that_were_given_up_are_told_of(
+    finished_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(use, "given_up", {"a pixel": "RuntimeError: no C compiler\n...", "a row": "another"})
+    sampled(finished_runs, tmp_path / "a.npz", "-n", "1")
+    told = [line for line in capsys.readouterr().err.splitlines() if "GPU kernels" in line]
+    assert len(told) == 1
+    assert told[0].startswith("pixeltui: warning: GPU kernels cannot be used here (RuntimeError: no C compiler): ")
 
 
 def test_show_prints_half_blocks_and_writes_nothing(

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from harness import start
 from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.cli import main
+from pixeltui.config import Config
+from pixeltui.core.gpu import depthwise, feed_forward, mixture_loss, use
 from pixeltui.curves.points import Curves
 from pixeltui.session import watchdog
 from pixeltui.store.rundir import RunDir
@@ -55,6 +58,25 @@ def test_a_device_that_fails_is_told_of_and_the_run_goes_on_from_its_checkpoint(
     assert summarize(run).state == "failed"
     assert main(["--no-ui", "train", "--resume", str(run)]) == 0
     assert summarize(run).step == 8
+
+
+def test_kernels_that_cannot_be_compiled_are_told_of_once_and_training_goes_on(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("Failed to find C compiler\nPlease specify it.")
+
+    monkeypatch.setattr(use, "THERE", True)
+    monkeypatch.setattr(use, "compiles_for", lambda _: True)
+    monkeypatch.setattr(use, "given_up", {})
+    for module in (depthwise, feed_forward, mixture_loss):
+        monkeypatch.setattr(module, "kernels", fails)
+    words = ("model.architecture=depthwise", "train.precision=bf16", "train.steps=3")
+    outcome, sink, _ = start(tiny_config(*words), tmp_path)
+    assert outcome.state == "finished"
+    (told,) = [notice for notice in sink.of(events.Notice) if notice.kind == "kernels"]
+    assert (told.level, told.step) == ("warning", 1)
+    assert "(RuntimeError: Failed to find C compiler): torch does their work, more slowly" in told.message
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
