@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pixeltui.greys import greys
 from pixeltui.store.files import write_atomic
+from pixeltui.store.sheet import GAP, SheetLayout
 
 BACKGROUND = (24, 24, 27)
 INK = (212, 212, 216)
-GAP = 4
 
 
 def to_rgb(images: Tensor, levels: int) -> Tensor:
@@ -35,26 +35,23 @@ def grid_png(
 
     count, _, height, width = images.shape
     columns = min(columns or _columns(count, names), count)
-    rows = math.ceil(count / columns)
-    scale = max(1, 96 // max(height, width))
     font = ImageFont.load_default(11)
-    text_height = 14 if names else 0
     margin = max((round(font.getlength(name)) + 2 * GAP for name in row_names), default=0)
-    cell_width, cell_height = width * scale + GAP, height * scale + GAP + text_height
-    sheet = Image.new("RGB", (margin + columns * cell_width + GAP, rows * cell_height + GAP), BACKGROUND)
+    layout = SheetLayout(height, width, count, columns, bool(names), margin)
+    sheet = Image.new("RGB", layout.size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for index, pixels in enumerate(to_rgb(images, levels).numpy()):
-        row, column = divmod(index, columns)
-        x, y = margin + GAP + column * cell_width, GAP + row * cell_height
-        tile = Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+        x, y = layout.corner(index)
+        tile = Image.fromarray(pixels).resize(layout.tile, Image.Resampling.NEAREST)
         sheet.paste(tile, (x, y))
         if index < len(names):
             name = names[index]
-            while len(name) > 1 and font.getlength(name) > width * scale:
+            while len(name) > 1 and font.getlength(name) > layout.tile[0]:
                 name = name[:-2] + "…"
-            draw.text((x, y + height * scale), name, font=font, fill=INK)
+            draw.text((x, y + layout.tile[1]), name, font=font, fill=INK)
     for row, name in enumerate(row_names):
-        draw.text((GAP, GAP + row * cell_height + height * scale // 2), name, font=font, fill=INK, anchor="lm")
+        y = layout.corner(row * columns)[1] + layout.tile[1] // 2
+        draw.text((GAP, y), name, font=font, fill=INK, anchor="lm")
     encoded = io.BytesIO()
     sheet.save(encoded, "PNG", optimize=True)
     return encoded.getvalue()

@@ -140,13 +140,12 @@ class Earlier:
         self.pictures: list[Picture] = []
         self.columns: int | None = None
         self.row_names: list[str] = []
-        self._run: RunDir | None = None
         self._shape: ImageShape | None = None
         self._settings: dict[str, Any] = {}
 
     def use(self, run: RunDir, shape: ImageShape | None) -> None:
         """Reads what there is now, and the newest of it."""
-        self._run, self._shape = run, shape
+        self._shape = shape
         found = [path for path in run.samples_dir.glob("*.png") if not path.name.startswith(".")]
         self.paths = sorted(found, key=lambda path: (_modified(path), path.name))
         self.index = len(self.paths) - 1
@@ -188,17 +187,13 @@ class Earlier:
 
     def score(self, index: int, draft: Draft) -> Score | None:
         """The wish for the bits of a picture: its levels are read off the PNG, which holds them exactly."""
-        if not 0 <= index < len(self.pictures) or self._run is None:
-            return None
-        data = self._run.meta().get("data") or {}
-        levels, shape = data.get("levels"), data.get("image_shape")
-        if not isinstance(levels, int) or not 2 <= levels <= 256 or not isinstance(shape, list):
+        if not 0 <= index < len(self.pictures) or self._shape is None:
             return None
         rgb, height = self.pictures[index].rgb, self.pictures[index].height
         rows = self._settings.get("rows", height)
         if not isinstance(rows, int) or not 0 < rows <= height:
             return None
-        planes = image_levels(rgb, levels, shape[0])
+        planes = image_levels(rgb, self._shape)
         return Score(id=0, model=draft.model, pixels=planes, rows=rows, label=self._label(index, draft))
 
     def _label(self, index: int, draft: Draft) -> int | None:

@@ -8,7 +8,7 @@ from pixeltui.errors import UserError
 from pixeltui.session.wishes import Model, Score
 from pixeltui.store.files import write_atomic
 from pixeltui.store.rundir import RunDir
-from pixeltui.ui.sheets import image_levels
+from pixeltui.ui.sheets import ImageShape, image_levels
 from pixeltui.ui.widgets.gallery import Picture
 
 ENLARGED = 8
@@ -20,9 +20,8 @@ def wish_for_bits(run: RunDir, picture: Picture, classes: Sequence[str]) -> Scor
 
     Raises UserError where nothing can be scored.
     """
-    data = run.meta().get("data")
-    levels, shape = (data.get("levels"), data.get("image_shape")) if isinstance(data, dict) else (None, None)
-    if not isinstance(levels, int) or not 2 <= levels <= 256 or not isinstance(shape, list) or not shape:
+    shape = ImageShape.of(run)
+    if shape is None:
         raise UserError("the run's meta.json does not say what its images are")
     rows = picture.height if picture.rows_done is None else picture.rows_done
     if not rows:
@@ -32,7 +31,7 @@ def wish_for_bits(run: RunDir, picture: Picture, classes: Sequence[str]) -> Scor
     if checkpoint is None:
         raise UserError("there is no checkpoint yet to score it with: w writes one")
     label = list(classes).index(picture.label) if picture.label in classes else None
-    pixels = image_levels(picture.rgb, levels, shape[0])
+    pixels = image_levels(picture.rgb, shape)
     return Score(id=0, model=Model(run=str(run.path), checkpoint=checkpoint), pixels=pixels, rows=rows, label=label)
 
 

@@ -9,12 +9,10 @@ from pixeltui.events import Frame
 from pixeltui.greys import greys, nearest_levels
 from pixeltui.store.files import read_regular
 from pixeltui.store.rundir import RunDir
+from pixeltui.store.sheet import SheetLayout
 from pixeltui.ui.widgets.gallery import Picture
 
 LARGEST_SHEET = 64 << 20
-GAP = 4
-TEXT_HEIGHT = 14
-ENLARGED = 96
 
 
 @dataclass(frozen=True)
@@ -24,17 +22,18 @@ class ImageShape:
     height: int
     width: int
     classes: tuple[str, ...] = ()
+    channels: int = 3
+    levels: int = 256
 
     @classmethod
     def of(cls, run: RunDir) -> "ImageShape | None":
-        """Read off the run's meta.json. Raises UserError where that is damaged."""
-        data = run.meta().get("data")
-        shape = data.get("image_shape") if isinstance(data, dict) else None
-        if not (
-            isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 0 < n <= 256 for n in shape)
-        ):
+        """Read off the run's meta.json, None where that does not say it. Raises UserError where that is damaged."""
+        data = run.meta().get("data", {})
+        shape, levels = data.get("image_shape", []), data.get("levels")
+        if len(shape) != 3 or not all(isinstance(n, int) and 0 < n <= 256 for n in [*shape, levels]) or levels < 2:
             return None
-        return cls(shape[1], shape[2], tuple(map(str, data.get("classes") or ())) if isinstance(data, dict) else ())
+        channels, height, width = shape
+        return cls(height, width, tuple(map(str, data.get("classes", ()))), channels, levels)
 
 
 def frame_pictures(frame: Frame) -> list[Picture]:
@@ -69,36 +68,30 @@ def sheet_pictures(path: Path, shape: ImageShape, most: int = 256) -> list[Pictu
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return []
     labels, count = _beside(path, shape)
-    scale = max(1, ENLARGED // max(shape.height, shape.width))
-    cell_width = shape.width * scale + GAP
-    columns = (sheet.width - GAP) // cell_width
-    tile_height = shape.height * scale + GAP
-    cell_height = next((h for h in (tile_height + TEXT_HEIGHT, tile_height) if (sheet.height - GAP) % h == 0), 0)
-    if not columns or not cell_height:
+    layout = SheetLayout.of_sheet(sheet.size, shape.height, shape.width, count)
+    if layout is None:
         return []
-    rows = (sheet.height - GAP) // cell_height
-    total = min(count or rows * columns, rows * columns, most)
     pictures = []
-    for i in range(total):
-        x, y = GAP + i % columns * cell_width, GAP + i // columns * cell_height
-        tile = sheet.crop((x, y, x + shape.width * scale, y + shape.height * scale))
+    for i in range(min(layout.count, most)):
+        x, y = layout.corner(i)
+        tile = sheet.crop((x, y, x + layout.tile[0], y + layout.tile[1]))
         small = tile.resize((shape.width, shape.height), Image.Resampling.NEAREST)
         pictures.append(Picture(small.tobytes(), shape.width, shape.height, labels[i] if i < len(labels) else ""))
     return pictures
 
 
-def image_levels(rgb: bytes, levels: int, channels: int) -> bytes:
+def image_levels(rgb: bytes, shape: ImageShape) -> bytes:
     """The levels [C, H, W] that a picture shows: a PNG holds them exactly."""
-    return b"".join(rgb[channel::3] for channel in range(channels)).translate(nearest_levels(levels))
+    return b"".join(rgb[channel::3] for channel in range(shape.channels)).translate(nearest_levels(shape.levels))
 
 
-def _beside(path: Path, shape: ImageShape) -> tuple[list[str], int]:
-    """Class names and the number of images, from the settings beside the sheet."""
+def _beside(path: Path, shape: ImageShape) -> tuple[list[str], int | None]:
+    """Class names and, where they tell it, the number of images, from the settings beside the sheet."""
     try:
         settings = json.loads(read_regular(path.with_suffix(".json"), most=1 << 20))
         labels = settings.get("names") or settings.get("labels") or []
         names = [shape.classes[n] if isinstance(n, int) and 0 <= n < len(shape.classes) else str(n) for n in labels]
         count = settings.get("count")
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return [], 0
-    return names, count if isinstance(count, int) and count > 0 else len(names)
+        return [], None
+    return names, count if isinstance(count, int) and count > 0 else None

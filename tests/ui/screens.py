@@ -14,6 +14,7 @@ from textual.app import App
 from pixeltui import events
 from pixeltui.config import dump_config, load_config
 from pixeltui.store.rundir import RunDir
+from pixeltui.store.sheet import SheetLayout
 
 FOLDER = Path(__file__).parent / "golden"
 NOW = 1_800_000_000.0
@@ -42,7 +43,7 @@ def make_run(
 ) -> None:
     """A run whose curve falls as exp(-rate step), with one sheet of samples."""
     config = load_config(preset="quick", overrides=[f"train.lr={rate:g}"])
-    data = {"name": "digits", "image_shape": [1, 8, 8], "classes": list("0123456789")}
+    data = {"name": "digits", "image_shape": [1, 8, 8], "levels": 17, "classes": list("0123456789")}
     run = RunDir.create(runs, name, dump_config(config), {"preset": "quick", "data": data, **meta})
     began = NOW - ago - steps
     told: list[events.AnyEvent] = [
@@ -87,12 +88,12 @@ def make_run(
 
 def _sheet(count: int) -> bytes:
     """As data/grid.py draws it: enlarged tiles with a gap, each a gradient of its own."""
-    scale, gap = 12, 4
-    image = Image.new("RGB", (gap + count * (8 * scale + gap), gap + 8 * scale + gap), "white")
+    layout = SheetLayout(8, 8, count, count, text=False)
+    image = Image.new("RGB", layout.size, "white")
     for i in range(count):
         tile = Image.new("L", (8, 8))
         tile.putdata([min(255, 16 * (x * (i + 1) + y)) for y in range(8) for x in range(8)])
-        image.paste(tile.resize((8 * scale, 8 * scale), Image.Resampling.NEAREST), (gap + i * (8 * scale + gap), gap))
+        image.paste(tile.resize(layout.tile, Image.Resampling.NEAREST), layout.corner(i))
     content = io.BytesIO()
     image.save(content, "PNG")
     return content.getvalue()
