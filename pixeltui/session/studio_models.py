@@ -18,25 +18,26 @@ class Models:
 
     def __init__(self, answer: Callable[[Answer], None]) -> None:
         self._answer = answer
-        self._model: tuple[Model, float, LoadedModel] | None = None
+        self._model: tuple[Model, tuple[Path, int, int], LoadedModel] | None = None
         self._given: tuple[Model, GivenImages] | None = None
 
     def load(self, wish_id: int, model: Model) -> "LoadedModel":
-        """The model of these weights: the one at hand, where the file is still the same. Raises UserError."""
+        """The model of these weights: the one at hand, where the file is still the same. Raises UserError, OSError."""
         from pixeltui.store.rundir import RunDir
 
         run = RunDir.open(Path(model.run))
-        path = run.checkpoints_dir / f"{model.checkpoint}.safetensors"
-        changed = path.stat().st_mtime if path.exists() else 0.0
-        if self._model is not None and self._model[:2] == (model, changed):
-            return self._model[2]
         if "torch" not in sys.modules:
             self._answer(Progress(id=wish_id, text="starting torch"))
         import torch
 
+        from pixeltui.train.checkpoint_store import CheckpointStore
         from pixeltui.train.load import load_model
         from pixeltui.train.precision import one_thread, pick_device
 
+        path = CheckpointStore(run).find(model.checkpoint)
+        mark = path, path.stat().st_mtime_ns, path.stat().st_ino
+        if self._model is not None and self._model[:2] == (model, mark):
+            return self._model[2]
         self._answer(Progress(id=wish_id, text=f"loading {printable(model.checkpoint)} of {printable(run.name)}"))
         one_thread()
         weights: Any = model.weights
@@ -48,7 +49,7 @@ class Models:
             warn=lambda text: self._answer(Refused(id=wish_id, message=printable(text))),
         )
         torch.set_grad_enabled(False)
-        self._model = (model, changed, loaded)
+        self._model = (model, mark, loaded)
         return loaded
 
     def images(self, wish_id: int, model: Model, loaded: "LoadedModel") -> "GivenImages":
