@@ -10,7 +10,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -163,6 +163,13 @@ def documented(struct: msgspec.Struct, prefix: str = "") -> str:
 def flat(tree: dict[str, Any]) -> dict[str, Any]:
     """Nested tables as one, with dotted keys."""
     return {".".join(key): value for key, value in _leaves(tree)}
+
+
+def differences(trees: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The keys, of flat tables, whose values are not all the same: key to the values."""
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    values = {key: [tree.get(key) for tree in trees] for key in keys}
+    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
 
 
 def _leaves(tree: dict[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, Any]]:

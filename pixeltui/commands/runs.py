@@ -11,13 +11,12 @@ from typing import Any
 from pixeltui.commands import options
 from pixeltui.config import as_dict
 from pixeltui.errors import UsageError, UserError, printable
-from pixeltui.report.comparison import config_differences
 from pixeltui.report.page import value_text
 from pixeltui.session.describe import measured
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import RunSummary, age, json_document, list_runs, readable, speed, summarize
 from pixeltui.store.view import RunView, read_view
-from pixeltui.toml import flat
+from pixeltui.toml import differences, flat
 
 TAG_LENGTH = 40
 COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
@@ -197,7 +196,7 @@ def _compare(args: argparse.Namespace) -> int:
     runs = [find_run(args.runs_dir, reference) for reference in args.runs]
     summaries = [summarize(run.path) for run in runs]
     configs = [flat(as_dict(run.config(resumed=True))) for run in runs]
-    differing = config_differences(configs)
+    differing = differences(configs)
     if args.json:
         print(json_document({"runs": msgspec.to_builtins(summaries), "config": differing}))
         return 0

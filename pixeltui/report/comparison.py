@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from pixeltui.curves.ticks import format_time
 from pixeltui.report.chart import COLORS, chart
@@ -12,6 +11,7 @@ from pixeltui.report.page import image, settings, state_words, value_text
 from pixeltui.report.story import Story
 from pixeltui.session.describe import measured
 from pixeltui.store.summary import speed
+from pixeltui.toml import differences
 
 FIGURES = ("run", "state", "data", "preset", "val, best", "test", "epoch", "step", "parameters", "images/s", "time")
 """val and test in bits/dim"""
@@ -80,20 +80,13 @@ def _charts(stories: Sequence[Story]) -> Html:
 
 
 def _configs(stories: Sequence[Story]) -> Html:
-    differing = config_differences([story.config for story in stories])
+    differing = differences([story.config for story in stories])
     if not differing:
         return section("Config", tag("p", "The runs have the same config."))
     header = ("key", *(story.name for story in stories))
     return section(
         "Config keys that differ", table(header, [(key, *map(value_text, v)) for key, v in differing.items()])
     )
-
-
-def config_differences(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The keys, of flat configs, whose values are not all the same: key to the values."""
-    keys = dict.fromkeys(key for config in configs for key in config)
-    values = {key: [config.get(key) for config in configs] for key in keys}
-    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
 
 
 def _samples(stories: Sequence[Story]) -> Html:

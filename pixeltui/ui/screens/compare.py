@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -15,17 +14,19 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
+from pixeltui.config import as_dict
 from pixeltui.errors import printable
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import readable, speed
+from pixeltui.toml import differences, flat
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.sized import SizedScreen
-from pixeltui.ui.screens.text_panes import flat, show_value
+from pixeltui.ui.screens.text_panes import show_value
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.differences import Differences, ends
 
@@ -124,10 +125,8 @@ class CompareScreen(SizedScreen):
                 )
             )
         rows = [[name, *values] for name, *values in zip(FIGURES, *columns, strict=True)]
-        configs = [flat(msgspec.to_builtins(watch.config)) if watch.config else {} for watch in self._watches]
-        known = [config for config in configs if config]
-        keys = dict.fromkeys(key for config in known for key in config)
-        differ = [key for key in keys if any(config.get(key) != known[0].get(key) for config in known)]
+        configs = [flat(as_dict(watch.config)) if watch.config else {} for watch in self._watches]
+        differ = differences([config for config in configs if config])
         return rows + [[key, *(_value(config.get(key)) for config in configs)] for key in differ]
 
     @on(Sheet.Fitted)

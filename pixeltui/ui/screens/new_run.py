@@ -2,9 +2,8 @@
 
 import shlex
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-import msgspec
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -13,12 +12,13 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from pixeltui.config import Config, ConfigError, load_config, preset_names
+from pixeltui.config import Config, ConfigError, as_dict, load_config, preset_names
 from pixeltui.errors import UserError, printable
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import check_name
+from pixeltui.toml import flat
 from pixeltui.ui.colors import current_depth, theme_for
-from pixeltui.ui.screens.text_panes import flat, show_value
+from pixeltui.ui.screens.text_panes import show_value
 from pixeltui.ui.widgets.line import Line
 
 KEYS: Final = (
@@ -84,7 +84,7 @@ class NewRun(ModalScreen[TrainRequest | None]):
         """Fills in the preset's values; those that were changed stay."""
         changed = self._changed()
         self._preset = preset
-        values: dict[str, Any] = flat(msgspec.to_builtins(load_config(preset=preset)))
+        values = flat(as_dict(load_config(preset=preset)))
         self._defaults = {key: show_value(values[key]) for key in KEYS}
         for key in KEYS:
             self._field(key).value = changed.get(key, self._defaults[key])

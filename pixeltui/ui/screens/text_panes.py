@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from textwrap import wrap
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import msgspec
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -15,8 +14,9 @@ from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widgets import RichLog
 
-from pixeltui.config import Config
+from pixeltui.config import Config, as_dict
 from pixeltui.errors import printable
+from pixeltui.toml import flat
 from pixeltui.ui.colors import theme_for
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import bindings
@@ -142,9 +142,9 @@ class ConfigPane(TextPane):
             if why:
                 self.write(Text(printable(why), theme.bad))
             return
-        default = flat(msgspec.to_builtins(Config()))
+        default = flat(as_dict(Config()))
         table = ""
-        for key, value in flat(msgspec.to_builtins(config)).items():
+        for key, value in flat(as_dict(config)).items():
             text = printable(show_value(value))
             if not self._matches(f"{key} {text}"):
                 continue
@@ -158,14 +158,6 @@ class ConfigPane(TextPane):
             if "/" in text and 8 < room < len(text):
                 text = "…" + text[1 - room :]  # of a path the end says more
             self.write(line.append(text, f"bold {theme.text}" if changed else theme.text))
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to values."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
 
 
 def show_value(value: object) -> str:
