@@ -1,6 +1,7 @@
 """What goes wrong in a way that the user can mend, and the help that goes with it."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -26,6 +27,18 @@ def did_you_mean(name: str, valid: Iterable[str], *, most: int = 3) -> str:
     if valid and len(valid) <= 12:
         return f"; there are {', '.join(valid)}"
     return ""
+
+
+def wrong_number(text: str, *, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> str:
+    """Why it is no finite number in the range, or ""."""
+    try:
+        value = float(text)
+    except ValueError:
+        return "expected a number"
+    if math.isfinite(value) and over < value and least <= value <= most:
+        return ""
+    bounds = [f"over {over:g}"] * (over > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
+    return "expected a number " + " and ".join(bounds + [f"at most {most:g}"] * (most < math.inf))
 
 
 def printable(text: object) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import math
 import os
 import shlex
 import sys
@@ -10,26 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pixeltui.errors import printable_lines
+from pixeltui.errors import printable_lines, wrong_number
 from pixeltui.store.place import default_runs_dir
 
 if TYPE_CHECKING:
     from pixeltui.store.rundir import RunDir
 
 
-def number(*, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
-    """An argparse type: a finite float in a range."""
+def number(**limits: float) -> Callable[[str], float]:
+    """An argparse type: a finite float in a range; limits: as of `wrong_number`."""
 
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
-        if not (over < value and least <= value <= most) or not math.isfinite(value):
-            bounds = [f"over {over:g}"] * (over > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
-            bounds += [f"at most {most:g}"] * (most < math.inf)
-            raise argparse.ArgumentTypeError(f"expected a number {' and '.join(bounds)}, got {text}")
-        return value
+        if wrong := wrong_number(text, **limits):
+            raise argparse.ArgumentTypeError(f"{wrong}, got {text!r}")
+        return float(text)
 
     return parse
 

@@ -13,12 +13,21 @@ from pixeltui.config import as_dict
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.report.page import value_text
 from pixeltui.session.describe import measured
-from pixeltui.store.rundir import RunDir, find_run
-from pixeltui.store.summary import RunSummary, age, json_document, list_runs, readable, speed, summarize
+from pixeltui.store.rundir import RunDir, check_tag, find_run
+from pixeltui.store.summary import (
+    RunSummary,
+    age,
+    formatted,
+    json_document,
+    list_runs,
+    readable,
+    size,
+    speed,
+    summarize,
+)
 from pixeltui.store.view import RunView, read_view
 from pixeltui.toml import differences, flat
 
-TAG_LENGTH = 40
 COLUMNS = ("name", "state", "data", "preset", "epoch", "step", "val", "test", "images/s", "parameters", "age", "tags")
 COMPARED = ("state", "data", "preset", "epoch", "step", "val, best", "test", "images/s", "parameters")
 DROPPED_FIRST = ("preset", "images/s", "epoch", "parameters", "data", "tags", "step", "test")
@@ -92,23 +101,15 @@ def _row(run: RunSummary) -> list[str]:
         run.state,
         run.data or "",
         run.preset or "",
-        _figure(run.epoch, ".1f"),
+        formatted(run.epoch, ".1f"),
         steps,
         readable(run.best_val_bits_per_dim, 3),
         readable(run.test_bits_per_dim, 3),
         speed(run.images_per_second),
-        "" if run.parameters is None else _millions(run.parameters),
+        size(run.parameters),
         age(run.updated),
         " ".join(run.tags),
     ]
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
 
 def _table(header: Sequence[str], rows: list[list[str]], droppable: Sequence[str] = ()) -> None:
@@ -174,7 +175,7 @@ def _show(args: argparse.Namespace) -> int:
         rows = [
             [
                 e["split"],
-                _figure(e["epoch"], ".2f"),
+                formatted(e["epoch"], ".2f"),
                 str(e["step"]),
                 readable(e["bits_per_dim"], 4),
                 readable(e["bits_per_dim_se"], 4),
@@ -217,7 +218,7 @@ def _compared(run: RunSummary, view: RunView) -> list[str]:
         run.state,
         run.data or "",
         run.preset or "",
-        _figure(run.epoch, ".1f"),
+        formatted(run.epoch, ".1f"),
         "" if run.step is None else str(run.step),
         measured(view.best) if view.best else "",
         measured(view.test) if view.test else "",
@@ -240,8 +241,7 @@ def _rename(args: argparse.Namespace) -> int:
 def _tag(args: argparse.Namespace) -> int:
     run = find_run(args.runs_dir, args.run)
     for tag in args.tags:
-        if not tag or len(tag) > TAG_LENGTH or not tag.isprintable() or any(c.isspace() for c in tag):
-            raise UsageError(f"{printable(tag)[:80]!r} cannot be a tag: up to {TAG_LENGTH} characters without spaces")
+        check_tag(tag)
 
     def tagged(meta: dict[str, Any]) -> dict[str, Any]:
         old = [str(tag) for tag in meta.get("tags", [])]

@@ -1,6 +1,5 @@
 """What was found, in words and as one JSON document: is it the mask, the model or the sampler that is wrong?"""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from pixeltui.core.inspect import Causality, Leak, SamplerCheck
 from pixeltui.core.inspect.causality import MOVES, SUM
 from pixeltui.inspection.findings import Findings
+from pixeltui.train.evaluate import mean_and_se
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Mean:
 
 def mean_bits(bits: Tensor) -> Mean:
     """bits/dim of images, from [N, ...]."""
-    each = bits.double().flatten(1).mean(1)
-    return Mean(float(each.mean()), float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else None)
+    return Mean(*mean_and_se(bits.double().flatten(1).mean(1)))
 
 
 def channel_names(channels: int) -> tuple[str, ...]:

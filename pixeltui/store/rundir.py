@@ -32,6 +32,7 @@ from pixeltui.store.place import default_runs_dir
 
 SCHEMA = 1
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+TAG_LENGTH = 40
 TRASH = ".trash"
 LARGEST_META = 1 << 20
 META = {"data": dict, "versions": dict, "git": dict, "overrides": list, "tags": list}
@@ -235,6 +236,14 @@ def check_name(name: str) -> None:
         raise UsageError(
             f"{printable(name)[:120]!r} cannot be a run's name: letters, digits, '.', '_' and '-' only, up to 100, "
             "not beginning with '.' or '-'"
+        )
+
+
+def check_tag(tag: str) -> None:
+    if not tag or len(tag) > TAG_LENGTH or not tag.isprintable() or any(c.isspace() for c in tag):
+        raise UsageError(
+            f"{printable(tag)[:TAG_LENGTH]!r} cannot be a tag: up to {TAG_LENGTH} characters that can be printed, "
+            "without spaces"
         )
 
 

@@ -236,6 +236,16 @@ def speed(images_per_second: float | None) -> str:
     return f"{images_per_second:.{digits}f}" if images_per_second >= 1 else f"{images_per_second:.1g}"
 
 
+def formatted(value: float | None, form: str) -> str:
+    """For people, "" for none."""
+    return "" if value is None else format(value, form)
+
+
+def size(count: int | None) -> str:
+    """Of a model, in parameters, for people, "" for none: "7.01 M", "874"."""
+    return "" if count is None else f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
+
+
 def json_document(tree: Any) -> str:
     """What is not finite as null: JSON has no word for it."""
     return json.dumps(_finite(msgspec.to_builtins(tree)), indent=1, allow_nan=False)

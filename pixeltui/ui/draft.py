@@ -1,7 +1,6 @@
 """What one asks the sampling screen to draw, as it is typed: fields, what is wrong with them, and the wish."""
 
 import contextlib
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pixeltui.config import Config, Sample
-from pixeltui.errors import UserError, did_you_mean, printable
+from pixeltui.errors import UserError, did_you_mean, printable, wrong_number
 from pixeltui.session.wishes import Draw, Model
 from pixeltui.store.header import read_header
 from pixeltui.store.rundir import RunDir, run_paths
@@ -106,11 +105,11 @@ class Draft:
             case "classes":
                 return self._wrong_classes(text)
             case "temperature":
-                return _wrong_number(text, over=0)
+                return wrong_number(text, over=0)
             case "top_p":
-                return _wrong_number(text, over=0, most=1)
+                return wrong_number(text, over=0, most=1)
             case "guidance":
-                return _wrong_number(text, least=0)
+                return wrong_number(text, least=0)
             case "image":
                 return completion.wrong_source(text, self.sizes)
             case "keeps":
@@ -229,14 +228,3 @@ def _sample_of(run: RunDir) -> Sample:
                 tree = read_header(run.checkpoints_dir / f"{name}.safetensors").tree
                 return msgspec.convert(tree["config"], Config).sample
         raise
-
-
-def _wrong_number(text: str, *, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> str:
-    try:
-        value = float(text)
-    except ValueError:
-        return "expected a number"
-    if math.isfinite(value) and over < value and least <= value <= most:
-        return ""
-    bounds = [f"over {over:g}"] * (over > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
-    return "expected a number " + " and ".join(bounds + [f"at most {most:g}"] * (most < math.inf))

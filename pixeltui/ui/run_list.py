@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pixeltui.store.rundir import run_paths
-from pixeltui.store.summary import RunSummary, age, list_runs, speed, summarize
+from pixeltui.store.summary import RunSummary, age, formatted, list_runs, size, speed, summarize
 
 RUNNING: Final = ("training", "paused")
 WIDE_NAME, SHORT_NAME, NARROWEST_NAME = 34, 16, 7
@@ -29,17 +29,9 @@ class Column:
     right: bool = False
 
 
-def _figure(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
 def _bits(value: float | None) -> str:
     """In six cells, also where a model has diverged."""
-    return _figure(value, ".3f" if abs(value or 0.0) < 99.9995 else ".4g" if abs(value or 0.0) < 9999.5 else ".0e")
-
-
-def size(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
+    return formatted(value, ".3f" if abs(value or 0.0) < 99.9995 else ".4g" if abs(value or 0.0) < 9999.5 else ".0e")
 
 
 COLUMNS: Final = (
@@ -47,8 +39,8 @@ COLUMNS: Final = (
     Column("state", "s", 10, 1, lambda r: r.state, lambda r: r.state),
     Column("data", "d", 10, 5, lambda r: Path(r.data or "").stem, lambda r: r.data or None),
     Column("preset", "p", 8, 7, lambda r: r.preset or "", lambda r: r.preset or None),
-    Column("epoch", "e", 7, 4, lambda r: _figure(r.epoch, ".1f"), lambda r: r.epoch, True),
-    Column("step", "t", 7, 6, lambda r: _figure(r.step, "d"), lambda r: r.step, True),
+    Column("epoch", "e", 7, 4, lambda r: formatted(r.epoch, ".1f"), lambda r: r.epoch, True),
+    Column("step", "t", 7, 6, lambda r: formatted(r.step, "d"), lambda r: r.step, True),
     Column(
         "val",
         "v",

@@ -2,8 +2,7 @@
 
 from pixeltui.curves.ticks import format_rate
 from pixeltui.events import Telemetry
-from pixeltui.store.summary import readable, speed
-from pixeltui.ui.run_list import size
+from pixeltui.store.summary import readable, size, speed
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.state_strip import Item
 

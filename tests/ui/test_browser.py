@@ -195,6 +195,9 @@ def test_rename_tags_and_note(runs: Path) -> None:
         await pilot.press("g")
         await type_in(app, pilot, "number_sign", "one two one")
         await until(pilot, lambda: meta()["tags"] == ["one", "two"])
+        await type_in(app, pilot, "number_sign", "one odd\u202etag")
+        assert isinstance(app.screen, Prompt), "what the command refuses is not taken either"
+        await pilot.press("escape")
         await type_in(app, pilot, "e", HOSTILE.replace("\x1b", ""))
         await until(pilot, lambda: meta().get("note") == "[red][2Jnote[/red]")
         line = app.screen.query_one("#preview #note")

@@ -8,7 +8,7 @@ from textual import work
 
 from pixeltui.errors import UserError, printable
 from pixeltui.session.worker import TrainRequest
-from pixeltui.store.rundir import RunDir, check_name
+from pixeltui.store.rundir import RunDir, check_name, check_tag
 from pixeltui.store.summary import RunSummary
 from pixeltui.store.view import RunState
 from pixeltui.ui.run_list import RUNNING
@@ -18,8 +18,6 @@ from pixeltui.ui.screens.sized import SizedScreen
 
 if TYPE_CHECKING:
     from pixeltui.ui.app import Console
-
-TAG_LENGTH = 40
 
 
 class RunActions(SizedScreen):
@@ -178,7 +176,12 @@ def _wrong_name(name: str) -> str:
 
 
 def _wrong_tags(text: str) -> str:
-    return next((f"{tag[:20]}… is longer than {TAG_LENGTH}" for tag in text.split() if len(tag) > TAG_LENGTH), "")
+    try:
+        for tag in text.split():
+            check_tag(tag)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _wrong_export(path: str) -> str:
