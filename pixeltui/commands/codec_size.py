@@ -97,8 +97,7 @@ def _model(args: argparse.Namespace, device: torch.device) -> tuple[ConditionalP
     run_dir = find_run(args.runs_dir, name)
     loaded = load_model(run_dir, checkpoint=args.checkpoint, weights=args.weights, device=device, warn=options.warn)
     data = load(loaded.config.data)
-    if list(data.image_shape) != loaded.data["image_shape"] or data.levels != loaded.data["levels"]:
-        raise UserError(f"the data {data.name} is no longer what the run was trained on")
+    loaded.check(data)
     what = {"run": run_dir.name, "checkpoint": loaded.checkpoint, "step": loaded.step, "weights": loaded.weights}
     return loaded.model, data, what
 

@@ -76,7 +76,7 @@ def _load_data(name: str | None, loaded: LoadedModel) -> DataSet:
         data = load(config)
         if data.checksum != loaded.data["checksum"]:
             options.warn("the data set is not the one trained on: its images, labels or splits changed")
-        _check_data(data, loaded)
+        loaded.check(data)
     return _labelled(data, loaded)
 
 
@@ -87,17 +87,6 @@ def _chosen(data: DataSet, name: str) -> Split:
     parts = {split.images.data_ptr(): split for split in data.splits.values() if len(split)}.values()
     labels = [split.labels for split in parts if split.labels is not None]
     return Split(torch.cat([split.images for split in parts]), torch.cat(labels) if labels else None)
-
-
-def _check_data(data: DataSet, loaded: LoadedModel) -> None:
-    trained = loaded.data
-    if list(data.image_shape) != trained["image_shape"] or data.levels != trained["levels"]:
-        channels, height, width = trained["image_shape"]
-        came = "x".join(map(str, data.image_shape))
-        raise UserError(
-            f"{data.name}: the model expects images of {channels}x{height}x{width} (channels, height, width) with "
-            f"{trained['levels']} levels, got {came} with {data.levels}"
-        )
 
 
 def _labelled(data: DataSet, loaded: LoadedModel) -> DataSet:

@@ -48,9 +48,7 @@ class GivenImages:
         """Raises UserError where it is not what the model was trained on."""
         if self._data is None:
             data = load_data(self._loaded.config.data)
-            expected = (list(self._loaded.model.image_shape), self._loaded.data["levels"])
-            if (list(data.image_shape), data.levels) != expected:
-                raise UserError(f"the data {printable(data.name)} is no longer what the run was trained on")
+            self._loaded.check(data)
             self._data = data
         return self._data
 

@@ -10,6 +10,7 @@ import torch
 
 from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, build_model
+from pixeltui.data import DataSet
 from pixeltui.errors import UserError, did_you_mean, printable
 from pixeltui.store.header import damaged
 from pixeltui.store.rundir import RunDir
@@ -34,6 +35,16 @@ class LoadedModel:
     classes: tuple[str, ...]
     data: dict[str, Any]
     """name, checksum, classes, image_shape and levels of the data that it was trained on"""
+
+    def check(self, data: DataSet) -> None:
+        """Raises UserError where the images of the run's data are no longer such as it was trained on."""
+        came, trained = (list(data.image_shape), data.levels), (self.data["image_shape"], self.data["levels"])
+        if came != trained:
+            expected, got = (f"{'x'.join(map(str, shape))} with {levels} levels" for shape, levels in (trained, came))
+            raise UserError(
+                f"{printable(data.name)} is no longer what the run was trained on: the model expects images of "
+                f"{expected}, got {got} (channels x height x width)"
+            )
 
 
 def load_model(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pixeltui.cli import main
 from pixeltui.core.gpu import use
+from pixeltui.store.rundir import RunDir
 
 
 def run(runs: Path, *arguments: str) -> int:
@@ -232,3 +233,12 @@ def test_grid_colours_are_those_of_the_levels() -> None:
     with Image.open(io.BytesIO(grid_png(images, levels=4))) as picture:
         colours = {colour for _, colour in picture.getcolors() or []}
     assert {(0, 0, 0), (85, 85, 85), (170, 170, 170), (255, 255, 255)} <= colours
+
+
+def test_data_of_another_shape_in_place_of_the_runs_own(runs_copy: Path, tmp_path: Path, capsys) -> None:
+    """Whatever asks for images of the run's data says the same."""
+    np.savez(tmp_path / "big.npz", images=np.zeros((30, 9, 9), np.uint8))
+    RunDir(runs_copy / "done").update_meta(overrides=[f"data.name={tmp_path / 'big.npz'}"])
+    for words in (["eval", "done"], ["complete", "done", "test:0", "--keep-rows", "2"], ["bench", "codec", "done"]):
+        assert run(runs_copy, *words) == 1
+        assert "is no longer what the run was trained on: the model expects images of 1x6x5" in capsys.readouterr().err
