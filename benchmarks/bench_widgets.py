@@ -99,14 +99,14 @@ async def images(depth: Depth) -> None:
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.pause()
         app.frame()
-        report(f"image 64x64 of noise, {depth}, everything", app, lambda i: tile.set_image(pictures[i]))
+        report(f"image 64x64 of noise, {depth}, everything", app, lambda i: tile.set_rows(pictures[i], 64))
         tile.set_rows(pictures[-1], 2)
         app.frame()
         report(f"image 64x64, {depth}, one row more", app, lambda i: tile.set_rows(pictures[-1], i + 3))
         tile.set_scale(0)
         await pilot.pause()
         app.frame()
-        report(f"image 64x64 of noise, {depth}, quadrants", app, lambda i: tile.set_image(pictures[i]))
+        report(f"image 64x64 of noise, {depth}, quadrants", app, lambda i: tile.set_rows(pictures[i], 64))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from pixeltui.curves.points import METRICS
 from pixeltui.curves.ticks import format_time
@@ -210,31 +209,27 @@ def _environment(story: Story) -> Html:
 
 def _environment_rows(story: Story) -> Iterator[tuple[str, str]]:
     meta, started = story.meta, story.view.started
-    for name, version in _dict(meta.get("versions")).items():
+    for name, version in meta.get("versions", {}).items():
         yield str(name), str(version)
     yield "platform", str(meta.get("platform", "unknown"))
     yield "device", str(started.device if started is not None else meta.get("device", "unknown"))
     if started is not None:
         yield "precision", started.precision
         yield "processes", str(started.processes)
-    git = _dict(meta.get("git"))
+    git = meta.get("git", {})
     if "commit" in git:
         changed = ", with changes" if git.get("changes") == "true" else ""
         yield "git commit of the folder it was started in", f"{git['commit']}{changed}"
-    data = _dict(meta.get("data"))
+    data = meta.get("data", {})
     yield "data", str(data.get("name", "unknown"))
-    images = ", ".join(f"{count} {split}" for split, count in _dict(data.get("images")).items())
+    images = ", ".join(f"{count} {split}" for split, count in data.get("images", {}).items())
     yield "images", images or "unknown"
     yield "classes", ", ".join(map(str, data.get("classes", ()))) or "none"
     yield "sha-256 of the data", str(data.get("checksum", "unknown"))
 
 
-def _dict(found: Any) -> dict[str, Any]:
-    return found if isinstance(found, dict) else {}
-
-
 def _repeat(story: Story) -> Html:
-    version = _dict(story.meta.get("versions")).get("pixeltui", "")
+    version = story.meta.get("versions", {}).get("pixeltui", "")
     return section(
         "How to repeat it",
         tag("p", f"With pixeltui {version}, the same data (its checksum is above) and the TOML above as config.toml:"),

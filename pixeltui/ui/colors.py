@@ -230,7 +230,6 @@ LIGHT: Final = Theme(
     bad="#c21f30",
     series=("#0064b4", "#b85000", "#00785c", "#a3307c", "#5b45c9", "#6e6400"),
 )
-THEMES: Final = {theme.name: theme for theme in (DARK, LIGHT)}
 
 
 def theme_for(dark: bool) -> Theme:

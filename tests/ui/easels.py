@@ -23,9 +23,7 @@ def on_screen(runs: Path, script: Script, size: tuple[int, int] = (110, 36)) -> 
 
     async def go() -> None:
         async with app.run_test(size=size) as pilot:
-            await until(
-                pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).row_count
-            )
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
             await pilot.press("t")
             await until(pilot, lambda: isinstance(app.screen, SamplingScreen))
             assert isinstance(app.screen, SamplingScreen)

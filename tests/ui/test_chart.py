@@ -182,7 +182,7 @@ def test_actions_reach_the_view_and_are_told() -> None:
     async def check(pilot: Pilot[None], app: Bench) -> None:
         chart = app.chart
         chart.action_zoom_x(4)
-        x0, x1 = chart.x_range
+        x0, x1 = chart.figure.x_view.range
         assert x1 - x0 == pytest.approx(5000 * 1.25 / 4, rel=0.01)
         assert chart.follows
         chart.action_pan_x(-1)
@@ -194,7 +194,7 @@ def test_actions_reach_the_view_and_are_told() -> None:
         assert high2 - low2 == pytest.approx((high - low) / 2)
         assert low2 == pytest.approx((low + high) / 2)
         chart.action_fit()
-        assert chart.x_range[0] == 0
+        assert chart.figure.x_view.range[0] == 0
         await pilot.pause()
         assert sum(isinstance(m, Chart.ViewChanged) for m in app.messages) == 3
 

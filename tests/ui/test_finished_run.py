@@ -99,9 +99,9 @@ def test_keys_of_the_curves(finished: Path) -> None:
         assert main.figure.title == "bits/dim"
         assert main.log_y
         await pilot.press("plus")
-        narrow = main.x_range
+        narrow = main.figure.x_view.range
         await pilot.press("0")
-        assert main.x_range[1] - main.x_range[0] > narrow[1] - narrow[0]
+        assert main.figure.x_view.range[1] - main.figure.x_view.range[0] > narrow[1] - narrow[0]
         await pilot.press("enter")
         at = main.cursor
         assert at is not None

@@ -32,9 +32,7 @@ def test_small_charts_are_shown_where_there_is_room_and_nowhere_else(
 
     async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
         if from_browser:
-            await until(
-                pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).row_count
-            )
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
             await pilot.press("enter")
         await until(pilot, lambda: shown >= charts)
         await pilot.pause(0.2)

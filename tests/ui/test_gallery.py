@@ -93,7 +93,7 @@ def test_finishing_dithers_the_whole_picture_again(monkeypatch: pytest.MonkeyPat
 def test_wrong_sizes_are_refused() -> None:
     tile = ImageTile(8, 8)
     with pytest.raises(ValueError, match="8x8"):
-        tile.set_image(b"123")
+        tile.set_rows(b"123", 8)
     with pytest.raises(ValueError, match="scale 9"):
         ImageTile(8, 8, scale=9)
 
@@ -110,7 +110,7 @@ def test_selection_frames_the_picture_and_leaves_it_alone() -> None:
         assert tile.render_line(5).text == "┗a very l┛"
 
     tile = ImageTile(8, 8, label="cat")
-    tile.set_image(noise(8, 8))
+    tile.set_rows(noise(8, 8), 8)
     show(tile, check, (40, 12))
 
 

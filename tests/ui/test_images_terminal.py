@@ -39,7 +39,7 @@ def pixel(rgb: bytes, width: int, x: int, y: int) -> str:
 @pytest.mark.parametrize(("width", "height", "scale"), [(32, 32, 1), (9, 7, 1), (9, 7, 2), (5, 5, 3)])
 def test_truecolour_is_exact(width: int, height: int, scale: int) -> None:
     body = f"tile = ImageTile({width}, {height}, label='ready', scale={scale})\n"
-    body += f"tile.set_image(noise({width}, {height}))\nyield tile"
+    body += f"tile.set_rows(noise({width}, {height}), {height})\nyield tile"
     screen, _ = run_program(program(body), TRUECOLOR, shown("ready"))
     rgb = noise(width, height)
     for y in range(-(-height * scale // 2)):
@@ -63,7 +63,7 @@ def test_rows_that_are_not_drawn_stay_empty() -> None:
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_256_colours_are_palette_entries(finished: bool) -> None:
-    show = "tile.set_image(noise(24, 24))" if finished else "tile.set_rows(noise(24, 24), 20)"
+    show = "tile.set_rows(noise(24, 24), 24)" if finished else "tile.set_rows(noise(24, 24), 20)"
     body = f"tile = ImageTile(24, 24, label='ready')\n{show}\nyield tile"
     screen, output = run_program(program(body), FEW, shown("ready"))
     rgb = noise(24, 24)
@@ -80,7 +80,7 @@ def test_256_colours_are_palette_entries(finished: bool) -> None:
 
 
 def test_quadrants() -> None:
-    body = "tile = ImageTile(16, 16, label='ready', scale=0)\ntile.set_image(noise(16, 16))\nyield tile"
+    body = "tile = ImageTile(16, 16, label='ready', scale=0)\ntile.set_rows(noise(16, 16), 16)\nyield tile"
     screen, _ = run_program(program(body), TRUECOLOR, shown("ready"))
     for y in range(4):
         for x, (char, color, background) in enumerate(quadrant_cells(noise(16, 16), 16, 16, 8, 4, y)):
@@ -103,7 +103,7 @@ def test_gallery_places_every_picture() -> None:
 
 def test_without_colours_there_are_characters() -> None:
     body = "tile = ImageTile(10, 4, label='ready')\n"
-    body += "tile.set_image(bytes(v for _ in range(4) for i in range(10) for v in [i * 28] * 3))\nyield tile"
+    body += "tile.set_rows(bytes(v for _ in range(4) for i in range(10) for v in [i * 28] * 3), 4)\nyield tile"
     screen, output = run_program(program(body), FEW | {"NO_COLOR": "1"}, shown("ready"))
     assert screen.display[1][1:11] == " .:-=+*#%@"
     assert b"38;" not in output.split(b"\x1b[?1049h")[-1].split(b" .:-=")[1][:40]

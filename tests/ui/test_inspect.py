@@ -26,9 +26,7 @@ def on_screen(runs: Path, script: Script, size: tuple[int, int] = (110, 36), key
 
     async def go() -> None:
         async with app.run_test(size=size) as pilot:
-            await until(
-                pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).row_count
-            )
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and app.screen.query_one(RunTable).rows)
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause(0.1)

@@ -28,7 +28,7 @@ def seen(app: App) -> str:  # type: ignore[type-arg]
 
 async def ask(app: Console, pilot: Pilot, key: str, there: Callable[[Screen[object]], object]) -> None:  # type: ignore[type-arg]
     """Back to the browser with its runs, then what this key opens."""
-    await until(pilot, lambda: app.screen.query(RunTable) and app.screen.query_one(RunTable).row_count)
+    await until(pilot, lambda: app.screen.query(RunTable) and app.screen.query_one(RunTable).rows)
     await pilot.press(key)
     await until(pilot, lambda: there(app.screen) and app.screen.query(Input))
     await pilot.pause()

@@ -44,7 +44,7 @@ class Chart(Widget, can_focus=True):
             return self.chart
 
     class ViewChanged(Message):
-        """The user changed the x range: see `x_range` and `follows`."""
+        """The user changed the x range: see `figure.x_view` and `follows`."""
 
         def __init__(self, chart: "Chart") -> None:
             super().__init__()
@@ -119,11 +119,6 @@ class Chart(Widget, can_focus=True):
     def live(self, live: bool) -> None:
         self.figure.x_view.live = live
         self.update_data()
-
-    @property
-    def x_range(self) -> tuple[float, float]:
-        """What is in view, in the series' own unit."""
-        return self.figure.x_view.range
 
     @property
     def follows(self) -> bool:

@@ -77,11 +77,6 @@ class ImageTile(Widget):
 
     # -- what is shown ---------------------------------------------------------------------------------------------
 
-    def set_image(self, rgb: bytes, width: int | None = None, height: int | None = None) -> None:
-        """Show a finished image, of another size perhaps. Raises ValueError if the bytes do not fit the size."""
-        self._resize(width or self.image_width, height or self.image_height, self.scale)
-        self._show(rgb, self.image_height, finished=True)
-
     def show(self, rgb: bytes, width: int, height: int, scale: int, rows_done: int | None = None) -> None:
         """Everything at once; rows_done is None for a finished image."""
         self._resize(width, height, scale)
@@ -89,7 +84,7 @@ class ImageTile(Widget):
 
     def set_rows(self, rgb: bytes, rows_done: int) -> None:
         """Show an image of which the first rows are drawn: only the rows that changed are drawn again. rgb: all of it,
-        whatever the rest holds."""
+        whatever the rest holds. Raises ValueError if the bytes do not fit the size."""
         self._show(rgb, max(0, min(rows_done, self.image_height)), finished=rows_done >= self.image_height)
 
     def clear(self) -> None:

@@ -98,10 +98,6 @@ class RunTable(Widget, can_focus=True, inherit_bindings=False):
         return [run.path for run in self.rows], self._marked, self._sorted_by, self._asks, self._longest
 
     @property
-    def row_count(self) -> int:
-        return len(self.rows)
-
-    @property
     def current(self) -> RunSummary | None:
         return self.rows[self.cursor_row] if self.cursor_row < len(self.rows) else None
 
