@@ -109,7 +109,7 @@ def machine(telemetry: Telemetry) -> list[Item]:
     t = telemetry
     gpu = [f"{t.gpu_busy:>4.0%}"] if t.gpu_busy is not None else []
     if t.gpu_memory is not None and t.gpu_memory_total:
-        gpu.append(f"{_gigabytes(t.gpu_memory)}/{_gigabytes(t.gpu_memory_total)} GB")
+        gpu.append(f"{_gib(t.gpu_memory)}/{_gib(t.gpu_memory_total)} GiB")
     gpu += [f"{t.gpu_temperature:.0f} °C"] if t.gpu_temperature is not None else []
     gpu += [f"{t.gpu_power:.0f} W"] if t.gpu_power is not None else []
     if gpu:
@@ -117,9 +117,9 @@ def machine(telemetry: Telemetry) -> list[Item]:
     if t.cores_busy is not None and t.cores:
         found.append(Item("cores", "CPU", f"{t.cores_busy:.1f}/{t.cores}", 6))
     if t.memory is not None:
-        total = f"/{_gigabytes(t.host_memory_total)}" if t.host_memory_total else ""
+        total = f"/{_gib(t.host_memory_total)}" if t.host_memory_total else ""
         full = t.host_memory is not None and t.host_memory_total and t.host_memory > MEMORY_FULL * t.host_memory_total
-        found.append(Item("memory", "RAM", f"{_gigabytes(t.memory)}{total} GB", 6, color="warn" if full else "text"))
+        found.append(Item("memory", "RAM", f"{_gib(t.memory)}{total} GiB", 6, color="warn" if full else "text"))
     if t.host_busy is not None:
         found.append(Item("host", "host", f"{t.host_busy:.0%}", 7, width=4))
     return found
@@ -138,6 +138,6 @@ def _difference(value: float) -> str:
     return f"{round(value, 3) + 0.0:+.3f}"  # -0.0 becomes 0.0
 
 
-def _gigabytes(count: float) -> str:
-    """GiB, as tools for GPUs count them."""
+def _gib(count: float) -> str:
+    """As tools for GPUs count memory."""
     return f"{count / 2**30:.1f}" if count < 10 * 2**30 else f"{count / 2**30:.0f}"

@@ -82,7 +82,7 @@ def test_everything_that_matters_fits_into_80_columns(tmp_path: Path) -> None:
     shown = {item.key: f"{item.label} {item.value}".strip() for row in rows for item in row}
     assert shown["ema"] == "EMA 0.9995, 2000 steps"
     assert shown["excess"] == "raw − EMA +0.031"
-    assert shown["gpu"] == "GPU  97% 61/80 GB 71 °C 650 W"
+    assert shown["gpu"] == "GPU  97% 61/80 GiB 71 °C 650 W"
     assert shown["left"].startswith("left 73:28")
     assert shown["lr"] == "lr 1.2e-3"
     assert shown["speed"] == "images/s 5012"
@@ -102,7 +102,7 @@ def test_memory_that_is_nearly_full_has_a_colour() -> None:
     for used, color in ((30, "text"), (31, "warn")):
         reading = events.Telemetry(t=1.0, step=1, memory=GIB, host_memory=used * GIB, host_memory_total=33 * GIB)
         (item,) = machine(reading)
-        assert (item.value, item.color) == ("1.0/33 GB", color)
+        assert (item.value, item.color) == ("1.0/33 GiB", color)
 
 
 def test_no_reading_no_item() -> None:
