@@ -58,10 +58,11 @@ def _state(name: str, root: Path) -> str:
 
 
 def _show_one(config: Data, as_json: bool) -> None:
+    from pixeltui.commands.progress import bar
     from pixeltui.data import load
 
-    with _Progress() as progress:
-        data = load(config, progress=progress.show)
+    with bar(f"loading {config.name}") as progress:
+        data = load(config, progress=progress)
     for notice in data.notices:
         print(notice, file=sys.stderr)
     facts = describe(data)
@@ -132,24 +133,3 @@ def _print_facts(facts: dict[str, Any]) -> None:
     print(f"\n{'class':<{width}}" + "".join(f"{name:>10}" for name in facts["class_counts"]))
     for name, key in zip(names, facts["classes"], strict=True):
         print(f"{name:<{width}}" + "".join(f"{counts[key]:>10,}" for counts in facts["class_counts"].values()))
-
-
-class _Progress:
-    """A line on stderr that counts up, where stderr is a terminal."""
-
-    def __init__(self) -> None:
-        self.shown = -1
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.shown >= 0:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def show(self, done: int, total: int) -> None:
-        percent = 100 * done // total if total else done >> 20
-        if percent != self.shown and sys.stderr.isatty():
-            self.shown = percent
-            text = f"{done:,} of {total:,} ({percent} %)" if total else f"{done:,}"
-            print(f"\r\x1b[KReading data: {text}", end="", file=sys.stderr, flush=True)

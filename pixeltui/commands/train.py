@@ -95,15 +95,11 @@ def exit_status(outcome: "Outcome") -> int:
 
 
 def _load_data(config: "Config") -> "DataSet":
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
+    from pixeltui.commands.progress import bar
     from pixeltui.data import load
 
-    with Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(escape(printable(f"loading {config.data.name}")), total=None)
-        return load(config.data, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    with bar(f"loading {config.data.name}") as progress:
+        return load(config.data, progress=progress)
 
 
 def conclude(outcome: "Outcome", run_dir: RunDir, runs_dir: Path) -> int:
