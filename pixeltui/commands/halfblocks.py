@@ -7,14 +7,12 @@ from typing import Any, Literal, TextIO
 
 from pixeltui.greys import greys
 from pixeltui.ui.colors import detect_depth
+from pixeltui.ui.widgets.dither import bayer_row
 
 Color = Literal["truecolor", "256", "none"]
 
 UPPER, LOWER, FULL = "▀", "▄", "█"
 RESET = "\x1b[0m"
-CUBE = (0, 95, 135, 175, 215, 255)  # what the 6x6x6 colours 16-231 of a 256-colour terminal are made of
-GREYS = (0, *range(8, 239, 10), 255)  # colours 16, 232-255 and 231
-BAYER = ((0, 8, 2, 10), (12, 4, 14, 6), (3, 11, 1, 9), (15, 7, 13, 5))  # ordered dithering, sixteenths
 
 
 def terminal_color(stream: TextIO | None = None) -> Color:
@@ -35,8 +33,7 @@ def render(images: Any, levels: int, columns: int, color: Color) -> str:
 
     images: uint8 [N, C, H, W], numpy array or tensor on the CPU; as many stand side by side, a column apart, as fit
     into `columns` characters, and at least one. levels: values of a sub-pixel; the highest is white. color "256":
-    colours by ordered dithering, greys the nearest; "none": block characters, white from half of the levels up. Lines
-    are joined by "\\n".
+    ordered dithering; "none": block characters, white from half of the levels up. Lines are joined by "\\n".
     """
     import numpy as np
 
@@ -64,12 +61,12 @@ def _cells(upper: Any, lower: Any | None, y: int, color: Color) -> str:
         top = _bright(upper)
         bottom = [False] * len(top) if lower is None else _bright(lower)
         return "".join(marks[pair] for pair in zip(top, bottom, strict=True))
-    code = _code_24bit if color == "truecolor" else _code_256
+    styles = [f"\x1b[38;{code}" for code in _codes(upper, y, color)]
+    if lower is not None:
+        styles = [f"{style};48;{code}" for style, code in zip(styles, _codes(lower, y + 1, color), strict=True)]
     text, before = [], ""
-    for x in range(len(upper)):
-        style = f"\x1b[38;{code(upper[x].tolist(), x, y)}"
-        style += "m" if lower is None else f";48;{code(lower[x].tolist(), x, y + 1)}m"
-        text.append(UPPER if style == before else style + UPPER)
+    for style in styles:
+        text.append(UPPER if style == before else f"{style}m{UPPER}")
         before = style
     return "".join(text) + RESET
 
@@ -78,22 +75,8 @@ def _bright(pixels: Any) -> list[bool]:
     return [0.299 * red + 0.587 * green + 0.114 * blue >= 127.5 for red, green, blue in pixels.tolist()]
 
 
-def _code_24bit(rgb: list[int], x: int, y: int) -> str:
-    return f"2;{rgb[0]};{rgb[1]};{rgb[2]}"
-
-
-def _code_256(rgb: list[int], x: int, y: int) -> str:
-    if rgb[0] == rgb[1] == rgb[2]:
-        nearest = min(range(len(GREYS)), key=lambda i: abs(GREYS[i] - rgb[0]))
-        return f"5;{16 if nearest == 0 else 231 if nearest == len(GREYS) - 1 else 231 + nearest}"
-    threshold = (BAYER[y % 4][x % 4] + 0.5) / 16
-    red, green, blue = (_dithered(value, threshold) for value in rgb)
-    return f"5;{16 + 36 * red + 6 * green + blue}"
-
-
-def _dithered(value: int, threshold: float) -> int:
-    """Index of the cube's step below or above the value: the nearer it is to the one above, the more often that one."""
-    below = max(i for i, step in enumerate(CUBE) if step <= value)
-    if CUBE[below] == value:
-        return below
-    return below + ((value - CUBE[below]) / (CUBE[below + 1] - CUBE[below]) > threshold)
+def _codes(pixels: Any, y: int, color: Color) -> list[str]:
+    """What follows 38; or 48; for each pixel [W, 3] of row y."""
+    if color == "256":
+        return [f"5;{index}" for index in bayer_row(pixels.tobytes(), y, "256")]
+    return [f"2;{red};{green};{blue}" for red, green, blue in pixels.tolist()]

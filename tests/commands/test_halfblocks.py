@@ -56,19 +56,27 @@ def test_without_colours_block_characters_show_black_and_white():
     assert render(image, 17, 80, "none") == " ▀▄█\n▀ ▀"
 
 
-def test_256_colours_use_the_cube_on_average_and_the_nearest_grey():
-    flat = np.broadcast_to(np.array([115, 60, 255], np.uint8)[None, :, None, None], (1, 3, 16, 16))
-    text = render(flat, 256, 80, "256")
-    cells = [list(line.values())[:16] for line in list(screen(text).buffer.values())[:8]]
-    colors = np.array([list(bytes.fromhex(c)) for line in cells for cell in line for c in (cell.fg, cell.bg)])
+def test_256_colours_are_right_on_average():
+    colors = shown_with_256([115, 60, 255])
     assert set(colors[:, 0]) == {95, 135}
     assert set(colors[:, 1]) == {0, 95}
     assert set(colors[:, 2]) == {255}
     assert np.abs(colors.mean(0) - [115, 60, 255]).max() < 4
+    colors = shown_with_256([100, 100, 100])
+    assert set(map(tuple, colors)) == {(98, 98, 98), (108, 108, 108)}
+    assert np.abs(colors.mean(0) - 100).max() < 1
     greys = render(np.array([[[[0, 100, 255]]]], np.uint8), 256, 80, "256")
     assert "38;5;16m" in greys
     assert "38;5;241m" in greys  # 98
     assert "38;5;231m" in greys
+
+
+def shown_with_256(color):
+    """RGB [256, 3] of the pixels of an image that has this colour all over."""
+    flat = np.broadcast_to(np.array(color, np.uint8)[None, :, None, None], (1, 3, 16, 16))
+    lines = list(screen(render(flat, 256, 80, "256")).buffer.values())[:8]
+    cells = [cell for line in lines for cell in list(line.values())[:16]]
+    return np.array([list(bytes.fromhex(c)) for cell in cells for c in (cell.fg, cell.bg)])
 
 
 class Terminal(io.StringIO):
