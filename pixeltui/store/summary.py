@@ -33,10 +33,10 @@ START = b'\n{"type":"start",'
 CACHE_NAME = ".summaries.json"
 CACHE_VERSION = 1
 LARGEST_CACHE = 64 << 20
-SOURCES = ("events.jsonl", "meta.json", "config.toml")
+SOURCES = ("events.jsonl", "meta.json", "config.toml", "checkpoints", "lock")
 
 Mark = tuple[tuple[int, int, int], ...]
-"""of each source: size in bytes, time of its last change in ns, inode"""
+"""of each source: size in bytes, time of its last change in ns, inode; zeros where it is not there"""
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,15 +73,15 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     """Every run, newest first; what cannot be read is listed as damaged. Never raises."""
     old, kept, runs = _read_cache(runs_dir), {}, []
     for path in run_paths(runs_dir):
-        summary, mark = None, _mark(path)
-        if mark is not None and (known := old.get(path.name)) and known.mark == mark and not is_locked(path):
+        summary, now = None, mark(path)
+        if (known := old.get(path.name)) and known.mark == now and not is_locked(path):
             kept[path.name] = known
             summary = msgspec.structs.replace(known.summary, path=str(path))
         if summary is None:
             summary = summarize(path)
             settled = summary.state not in ("training", "paused", "damaged")
-            if mark is not None and settled and path.name.isprintable():
-                kept[path.name] = Kept(mark, summary)
+            if settled and path.name.isprintable():
+                kept[path.name] = Kept(now, summary)
         runs.append(summary)
     if kept != old:
         # Where it cannot be written, the next listing is as slow as this one, no more.
@@ -90,13 +90,17 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     return sorted(runs, key=lambda run: (run.updated or "", run.name), reverse=True)
 
 
-def _mark(path: Path) -> Mark | None:
-    """Taken before the files are read: what changes meanwhile is read again the next time."""
-    try:
-        found = [os.stat(f"{path}/{name}") for name in SOURCES]  # noqa: PTH116 (quicker)
-    except OSError:
-        return None
-    return tuple((source.st_size, source.st_mtime_ns, source.st_ino) for source in found)
+def mark(path: Path) -> Mark:
+    """Changes with whatever a run's summary is made of; taken before that is read: what changes meanwhile is read again
+    the next time."""
+    found = []
+    for name in SOURCES:
+        try:
+            source = os.stat(f"{path}/{name}")  # noqa: PTH116 (twice as quick)
+            found.append((source.st_size, source.st_mtime_ns, source.st_ino))
+        except OSError:
+            found.append((0, 0, 0))
+    return tuple(found)
 
 
 def _read_cache(runs_dir: Path) -> dict[str, Kept]:

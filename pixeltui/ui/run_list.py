@@ -1,13 +1,12 @@
 """The runs of a folder, read again only where they changed; their order and filter; their columns."""
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pixeltui.store.rundir import run_paths
-from pixeltui.store.summary import RunSummary, age, formatted, list_runs, size, speed, summarize
+from pixeltui.store.summary import Mark, RunSummary, age, formatted, list_runs, mark, size, speed, summarize
 
 RUNNING: Final = ("training", "paused")
 WIDE_NAME, SHORT_NAME, NARROWEST_NAME = 34, 16, 7
@@ -101,8 +100,8 @@ def arranged(runs: Iterable[RunSummary], words: str, letter: str, reverse: bool)
     return known + [run for run in shown if order(run) is None]
 
 
-Known = dict[str, tuple[tuple[int, ...], RunSummary]]
-"""stamp and summary by path"""
+Known = dict[str, tuple[Mark, RunSummary]]
+"""mark and summary by path"""
 
 
 class RunList:
@@ -124,29 +123,17 @@ class RunList:
             return self._first()
         found: Known = {}
         for path in run_paths(self.runs_dir):
-            stamp = _stamp(path)
+            now = mark(path)
             known = self.known.get(str(path))
-            fresh = known is not None and known[0] == stamp and known[1].state not in RUNNING
-            found[str(path)] = known if fresh and known is not None else (stamp, summarize(path))
+            fresh = known is not None and known[0] == now and known[1].state not in RUNNING
+            found[str(path)] = known if fresh and known is not None else (now, summarize(path))
         self.known = found
         return [summary for _, summary in found.values()]
 
     def _first(self) -> list[RunSummary]:
         """With what other listings have kept beside the runs."""
-        stamps = {str(path): _stamp(path) for path in run_paths(self.runs_dir)}
+        marks = {str(path): mark(path) for path in run_paths(self.runs_dir)}
         runs = {run.path: run for run in list_runs(self.runs_dir)}
         # In the order of later readings, so that runs of one age do not change places.
-        self.known = {path: (stamp, runs[path]) for path, stamp in stamps.items() if path in runs}
+        self.known = {path: (seen, runs[path]) for path, seen in marks.items() if path in runs}
         return [run for _, run in self.known.values()]
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Changes with whatever a summary is made of."""
-    times = []
-    for name in ("events.jsonl", "meta.json", "config.toml", "checkpoints", "lock"):
-        try:
-            stat = os.stat(f"{path}/{name}")  # noqa: PTH116 (twice as quick)
-            times += [stat.st_mtime_ns, stat.st_size]
-        except OSError:
-            times.append(0)
-    return tuple(times)
