@@ -19,13 +19,13 @@ def nucleus(probs: Tensor, top_p: float) -> Tensor:
 def inverse_cdf(probs: Tensor, noise: Tensor) -> Tensor:
     """Levels int64 [B]: the first at which the cumulative distribution of probs [B, L] is over noise [B] in [0, 1).
 
-    probs need not sum to 1. A level without probability is never drawn.
+    probs need not sum to 1. A level without probability is never drawn; of probs that are not finite it is the last.
     """
     cumulative = running_sums(probs)
     total = cumulative[:, -1:]
     # noise * sum may round up to the sum, which no level is over
     threshold = torch.minimum(noise[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp_(max=probs.shape[1] - 1)
 
 
 def running_sums(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pixeltui.data.grid import write_samples
 from pixeltui.errors import UsageError, UserError, printable
 from pixeltui.store.files import own_folder
 from pixeltui.store.rundir import RunDir
+from pixeltui.train.evaluate import diverged
 from pixeltui.train.live import labels_in_turn
 from pixeltui.train.load import LoadedModel, class_labels
 from pixeltui.train.precision import DTYPES
@@ -129,10 +130,11 @@ def chosen_labels(loaded: LoadedModel, label: str | None) -> list[int]:
 
 def draw(loaded: LoadedModel, plan: Plan) -> Iterator[tuple[Tensor, int, int]]:
     """Yields (images so far, rows done, rows in all) after each row: uint8 [temperatures x count, C, H, W] on the CPU,
-    all temperatures of a row at the same time."""
+    all temperatures of a row at the same time. Raises UserError where the model gives no numbers."""
     model, count = loaded.model, plan.count
     height = model.image_shape[1]
     device = next(model.parameters()).device
+    _check_finite(loaded, plan, device)
     images = torch.zeros(len(plan.temperatures), count, *model.image_shape, dtype=torch.uint8)
     chunks = range(0, count, CHUNK)
     for number, start in enumerate(chunks):
@@ -156,6 +158,15 @@ def draw(loaded: LoadedModel, plan: Plan) -> Iterator[tuple[Tensor, int, int]]:
             for one, (partial, _) in zip(images, rows, strict=True):
                 one[part] = partial.cpu()
             yield images.flatten(0, 1), number * height + rows[0][1], len(chunks) * height
+
+
+@torch.no_grad()
+def _check_finite(loaded: LoadedModel, plan: Plan, device: torch.device) -> None:
+    """Whether an image has a likelihood: without one levels are drawn all the same, of no distribution."""
+    image = torch.zeros(1, *loaded.model.image_shape, dtype=torch.uint8) if plan.given is None else plan.given[:1]
+    label = torch.tensor(plan.labels[:1], device=device) if plan.labels else None
+    if not bool(loaded.model.log_prob(image.to(device), label).isfinite().all()):
+        raise diverged()
 
 
 def masked(images: Tensor, known: Tensor, levels: int) -> Tensor:

@@ -57,7 +57,7 @@ def test_huge_figures_are_short(runs: Path, tmp_path: Path, capsys: pytest.Captu
     assert "perplexity 1.014e+304" in (runs / "far" / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("words", [("inspect",), CODEC])
+@pytest.mark.parametrize("words", [("inspect",), ("sample",), ("sweep", "--temperatures", "0.9,1"), CODEC])
 def test_without_finite_likelihoods_one_line_says_so(
     words: tuple[str, ...], runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pixeltui import registry
 from pixeltui.core import ConditionalPixelCNN, draw
+from pixeltui.core.native import compiled
 from pixeltui.core.sampler import inverse_cdf, naive_sample_stream, noise_of, nucleus
 
 Tiny = Callable[..., ConditionalPixelCNN]
@@ -294,3 +296,21 @@ def test_arguments_that_cannot_be_are_refused_at_once(tiny: Tiny, wrong: dict[st
     model = tiny((1, 4, 5), 8, 3)
     with pytest.raises(ValueError, match=message):
         model.sample_stream(**{"batch_size": 2, **wrong})
+
+
+@pytest.mark.parametrize("architecture", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("wish", [{}, {"temperature": 0.8, "top_p": 0.9}])
+def test_weights_that_give_no_probabilities_still_draw_levels(
+    tiny: Tiny, architecture: str, head: str, wish: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In torch: of 200 images a mixture's levels are found in two steps."""
+    monkeypatch.setattr(compiled, "load", lambda: "not built")
+    for value in (math.nan, 1e30):
+        model = tiny((3, 2, 3), 17, architecture=architecture, head=head)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(value)
+        assert int(model.sample(200, seed=0, **wish).max()) < 17
+        *_, (naive, _) = naive_sample_stream(model, 2, seed=0, **wish)
+        assert int(naive.max()) < 17

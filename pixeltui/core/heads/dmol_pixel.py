@@ -92,7 +92,8 @@ class LogisticMixturePixel(IncrementalHead):
             return _edges_below(self.edges, offset, inverse, weights, noise)
         segment = _edges_below(self.edges[15::16], offset, inverse, weights, noise)
         edges = self.segments.index_select(0, segment)[:, None]
-        return _edges_below(edges, offset, inverse, weights, noise).add_(segment, alpha=16)
+        levels = _edges_below(edges, offset, inverse, weights, noise).add_(segment, alpha=16)
+        return levels.clamp_(max=self.levels - 1)  # where means are not finite, or beyond FAR
 
     def observe(self, channel: int, levels: Tensor) -> None:
         """The indicator's posterior given this channel is its prior for the next; the next means move with its
