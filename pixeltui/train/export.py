@@ -14,14 +14,16 @@ from safetensors.torch import save_file
 
 from pixeltui import __version__
 from pixeltui.config import Config, Train, as_dict
-from pixeltui.core import ConditionalPixelCNN, build_model
+from pixeltui.core import ConditionalPixelCNN
 from pixeltui.errors import UserError, printable
 from pixeltui.events import Evaluated
 from pixeltui.store.files import open_regular, replacing, write_atomic
+from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import readable
 from pixeltui.store.view import read_view
-from pixeltui.train.load import LoadedModel, load_model
+from pixeltui.train.load import LoadedModel, built, load_model
+from pixeltui.train.state import DataFacts
 
 CARD = """\
 ---
@@ -103,13 +105,13 @@ def load_exported(path: str | Path, device: str = "cpu") -> tuple[ConditionalPix
     try:
         with safe_open(str(path), framework="pt", device=device) as file:
             about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            tensors = {f"model/{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         config = msgspec.convert(about["config"], Config)
-        model = build_model(config, tuple(about["image_shape"]), about["levels"], len(about["classes"]))
-        model.load_state_dict(tensors)
+        msgspec.convert({**about["data"], **about}, DataFacts)
+        model = built(config, about, "model", tensors)
     except OSError as error:
         raise UserError(f"{printable(path)} cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, msgspec.ValidationError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, DamagedCheckpoint, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{printable(path)} is no model that pixeltui exported: {reason}") from None
     return model.to(device).eval(), about

@@ -1,8 +1,7 @@
 """A model out of a run's checkpoint, ready to sample and to score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +11,7 @@ from pixeltui.config import Config
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.data import DataSet
 from pixeltui.errors import UserError, did_you_mean, printable
-from pixeltui.store.header import damaged
+from pixeltui.store.header import DamagedCheckpoint
 from pixeltui.store.rundir import RunDir
 from pixeltui.train import state
 from pixeltui.train.checkpoint import named
@@ -64,21 +63,35 @@ def load_model(
     with named(path):
         config = _where_data_are_now(run, state.check_tree(tree))
     data = tree["data"]
-    prefix = "model" if weights == "raw" else "ema"
-    shape = tuple(data["image_shape"])
-    if _largest_size(config) > max(HARMLESS, 64 * sum(tensor.numel() for tensor in tensors.values())):
-        _check_outline(path, config, data, prefix, tensors)
     try:
-        model = build_model(config, shape, data["levels"], len(data["classes"]))
+        with named(path):
+            model = built(config, data, "model" if weights == "raw" else "ema", tensors)
     except ValueError as error:
         raise UserError(
             f"{printable(path)}: no model can be built of its config: {printable(error)}; a part of your own has to be "
             "registered first, see examples/own_head.py"
         ) from None
-    with named(path):
-        state.load_module(prefix, model, tensors)
     model.to(device).eval()
     return LoadedModel(model, config, tree["step"], path.name, weights, tuple(map(printable, data["classes"])), data)
+
+
+def built(
+    config: Config, data: Mapping[str, Any], prefix: str, tensors: Mapping[str, torch.Tensor]
+) -> ConditionalPixelCNN:
+    """The model of the tensors under a prefix, on the CPU; data: its image_shape, levels and classes, checked.
+
+    Takes no memory for what the tensors do not vouch for. Raises DamagedCheckpoint where they are not the model's,
+    ValueError where no model can be built of its config.
+    """
+    if _largest_size(config, data) > max(HARMLESS, 64 * sum(tensor.numel() for tensor in tensors.values())):
+        _check_outline(config, data, prefix, tensors)
+    model = _of(config, data)
+    state.load_module(prefix, model, tensors)
+    return model
+
+
+def _of(config: Config, data: Mapping[str, Any]) -> ConditionalPixelCNN:
+    return build_model(config, tuple(data["image_shape"]), data["levels"], len(data["classes"]))
 
 
 def _where_data_are_now(run: RunDir, config: Config) -> Config:
@@ -90,17 +103,15 @@ def _where_data_are_now(run: RunDir, config: Config) -> Config:
     return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, name=data.name, root=data.root))
 
 
-def _largest_size(config: Config) -> int:
+def _largest_size(config: Config, data: Mapping[str, Any]) -> int:
     """Parameters that a model of this config has at most."""
     model = config.model
-    blocks = 16 * (model.blocks + 4) * model.channels**2 * model.kernel**2
+    blocks = 16 * (model.blocks + 4) * model.channels * (model.channels * model.kernel**2 + len(data["classes"]))
     ends = model.channels * (model.first_kernel**2 + 4096 + 64 * model.mixtures)
     return blocks + 16 * ends
 
 
-def _check_outline(
-    path: Path, config: Config, data: dict[str, Any], prefix: str, tensors: dict[str, torch.Tensor]
-) -> None:
+def _check_outline(config: Config, data: Mapping[str, Any], prefix: str, tensors: Mapping[str, torch.Tensor]) -> None:
     """Whether the tensors are the model's, before memory is taken for it: a stranger's config may claim any size.
 
     Costs more than a second of imports, which is why models of common sizes go without. Raises DamagedCheckpoint.
@@ -109,10 +120,10 @@ def _check_outline(
         if config.model.blocks > len(tensors):
             raise ValueError(f"{config.model.blocks} blocks in {len(tensors)} tensors")
         with torch.device("meta"):
-            outline = build_model(config, tuple(data["image_shape"]), data["levels"], len(data["classes"]))
+            outline = _of(config, data)
         state.check_tensors(prefix, state.module_tensors(prefix, outline), tensors)
     except (ValueError, RuntimeError, UserError) as error:
-        raise damaged(path, f"it describes a model that cannot be: {printable(error)}") from None
+        raise DamagedCheckpoint(f"it describes a model that cannot be: {printable(error)}") from None
 
 
 def class_labels(wanted: str, classes: tuple[str, ...]) -> list[int]:

@@ -145,7 +145,9 @@ class _Progress(msgspec.Struct):
     best_bits_per_dim: float | None = None
 
 
-class _DataFacts(msgspec.Struct):
+class DataFacts(msgspec.Struct):
+    """What a checkpoint or an exported model says of the data that it was trained on."""
+
     name: str
     checksum: str
     classes: tuple[str, ...]
@@ -160,7 +162,7 @@ class _Tree(msgspec.Struct):
     config: Config
     progress: _Progress
     scaler: dict[str, float]
-    data: _DataFacts
+    data: DataFacts
 
 
 def check_tree(tree: dict[str, Any]) -> Config:

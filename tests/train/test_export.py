@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,6 +112,26 @@ def test_what_is_no_exported_model_is_told_in_one_line(what: str, exported: Path
         load_exported(path)
     assert "\n" not in str(error.value)
     assert "other.safetensors" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "claimed", "answer"),
+    [
+        ("config", {"model": {"channels": 6000, "blocks": 1}}, "cannot be: its model does not fit"),
+        ("config", {"model": {"channels": 8192, "blocks": 10**9}}, "cannot be: 1000000000 blocks"),
+        ("classes", [""] * 500_000, "cannot be: its model does not fit"),
+        ("image_shape", [10**6, 8, 8], "<= 256"),
+    ],
+)
+def test_no_memory_is_taken_for_what_the_tensors_do_not_vouch_for(
+    key: str, claimed: Any, answer: str, exported: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.safetensors"
+    with safe_open(str(exported), "pt") as file:
+        about = file.metadata()
+    save_file(load_file(exported), path, {**about, key: json.dumps(claimed)})
+    with pytest.raises(UserError, match=answer):
+        load_exported(path)
 
 
 def test_only_safetensors_is_written(finished_runs: Path, tmp_path: Path) -> None:
