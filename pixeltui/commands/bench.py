@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     codec.add_argument("run", nargs="?", metavar="RUN", help=of_run)
     of_images = "images of the test split (default: 64, more where they are small)"
     codec.add_argument("--images", type=options.whole(least=1), metavar="N", help=of_images)
-    codec.add_argument("--batch", type=options.whole(least=1), default=64, metavar="B", help="images coded at once")
+    batch = options.whole(least=1, most=1024)  # codec.MOST
+    codec.add_argument("--batch", type=batch, default=64, metavar="B", help="images coded at once, up to 1,024")
     options.add_checkpoint(codec)
 
 

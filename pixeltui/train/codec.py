@@ -33,6 +33,8 @@ Progress = Callable[[int, int], None]
 MAGIC: Final = b"PXT1"
 BATCH: Final = 64
 """images coded at once"""
+MOST: Final = 1024
+"""of them, at most: a file cannot ask for any memory"""
 
 
 class Compressed(NamedTuple):
@@ -58,9 +60,12 @@ def compress(
 ) -> Compressed:
     """images uint8 [N, C, H, W]; labels int64 [N], None for p(image). progress: called with (rows done, rows in all).
 
-    Raises UserError where the coder's library is missing, ValueError for images that are not the model's.
+    Raises UserError where the coder's library is missing, ValueError for images that are not the model's and a batch
+    size that is not from 1 to MOST.
     """
     _check(model, images)
+    if not 1 <= batch_size <= MOST:
+        raise ValueError(f"expected a batch size from 1 to {MOST}, got {batch_size}")
     queue, family = coder()
     encoder, log_prob = queue.RangeEncoder(), 0.0
     parts = (images[first : first + batch_size].cpu() for first in range(0, len(images), batch_size))
@@ -84,6 +89,8 @@ def decompress(
 ) -> Tensor:
     """The images of `compress`, uint8 [N, C, H, W] on the CPU. Raises NotDecoded, and UserError as `compress` does."""
     count, batch_size, checksum, words = _parse(data)
+    if batch_size > MOST or count * _fewest_bits(model) > 32 * len(words):
+        raise NotDecoded(f"{count:,} images, {batch_size:,} at once, are not in {len(data):,} bytes")
     if labels is not None and len(labels) != count:
         raise NotDecoded(f"{count} images in the file, {len(labels)} labels")
     queue, family = coder()
@@ -163,6 +170,11 @@ def coder() -> tuple[Any, Any]:
     except ImportError:
         raise UserError("compressing needs the library constriction: pip install 'pixeltui[codec]'") from None
     return constriction.stream.queue, constriction.stream.model.Categorical(perfect=False)
+
+
+def _fewest_bits(model: "ConditionalPixelCNN") -> float:
+    """That an image takes: of 2^24, see _probabilities, a level leaves 1 to each of the others."""
+    return -math.prod(model.image_shape) * math.log2(1 - (model.levels - 1) / 2**24)
 
 
 def _probabilities(log_probs: Tensor) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.parts import Head, Trunk
 from pixeltui.errors import UserError
-from pixeltui.train.codec import NotDecoded, compress, decompress
+from pixeltui.train.codec import MAGIC, NotDecoded, _varint, compress, decompress
 
 Build = Callable[..., ConditionalPixelCNN]
 
@@ -158,6 +158,30 @@ def test_what_was_not_written_so_is_not_read(tiny: Build) -> None:
         model.head.out.bias += 0.1
     with pytest.raises(NotDecoded):
         decompress(model, data, labels)
+
+
+def test_claims_of_size_are_not_believed(tiny: Build) -> None:
+    model = tiny((1, 8, 8), levels=17)
+    words = b"\0\0\0\0" * 2
+    for count, batch_size in ((1 << 34, 1 << 34), (1 << 34, 1), (20_000_000, 64), (1, 1025), (1, 1 << 34)):
+        header = MAGIC + _varint(count) + _varint(batch_size)
+        with pytest.raises(NotDecoded, match=f"{count:,} images, {batch_size:,} at once, are not in"):
+            decompress(model, header + words)
+    with pytest.raises(ValueError, match="batch size from 1 to 1024"):
+        compress(model, images_of(model, 2), batch_size=1025)
+
+
+def test_as_many_images_as_can_be_in_a_file_are_read(tiny: Build) -> None:
+    """Of a model that is sure of them: 100,000 sub-pixels in a word."""
+    model = tiny((1, 1, 100), levels=2, classes=0, head="categorical")
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.zero_()
+        model.head.out.bias[0] = 100.0
+    images = torch.zeros(1000, 1, 1, 100, dtype=torch.uint8)
+    written = compress(model, images, batch_size=1000)
+    assert len(written.data) - written.header_bytes == 4
+    assert torch.equal(decompress(model, written.data), images)
 
 
 def test_images_that_are_not_the_models(tiny: Build) -> None:
