@@ -272,14 +272,14 @@ def test_threads_that_draw_at_the_same_time_leave_torch_as_many_as_it_had() -> N
     """The second begins while torch has one for the first, which ends before it."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    alone, entered, left = compiled.Others(), threading.Event(), threading.Event()
+    alone, entered, left = compiled.OneThread(), threading.Event(), threading.Event()
     found: list[int] = []
 
     def second() -> None:
         found.append(alone.enter())
         entered.set()
         left.wait(60)
-        alone.leave()
+        alone.leave(found[0])
         found.append(torch.get_num_threads())
 
     try:
@@ -288,10 +288,39 @@ def test_threads_that_draw_at_the_same_time_leave_torch_as_many_as_it_had() -> N
         other = threading.Thread(target=second)
         other.start()
         entered.wait(60)
-        alone.leave()
+        alone.leave(3)
         left.set()
         other.join()
         assert found == [3, 3]
         assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_each_caller_has_as_many_threads_again_as_it_had() -> None:
+    before = torch.get_num_threads()
+    alone, ready, begun = compiled.OneThread(), threading.Event(), threading.Event()
+    found: list[int] = []
+
+    def second() -> None:
+        torch.set_num_threads(3)
+        assert torch.get_num_threads() == 3  # asked for the first time, torch takes the newest of any thread's
+        ready.set()
+        begun.wait(60)
+        found.append(alone.enter())
+        alone.leave(found[0])
+        found.append(torch.get_num_threads())
+
+    other = threading.Thread(target=second)
+    other.start()
+    try:
+        ready.wait(60)
+        torch.set_num_threads(2)
+        assert alone.enter() == 2
+        begun.set()
+        other.join()
+        alone.leave(2)
+        assert found == [3, 3]
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

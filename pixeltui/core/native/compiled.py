@@ -36,11 +36,11 @@ class NativeSteps:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Without other threads of torch's: they stay awake for milliseconds after an operation, in these ones' way."""
-        self.threads = others.enter()
+        self.threads = one_thread.enter()
         try:
             yield
         finally:
-            others.leave()
+            one_thread.leave(self.threads)
 
     @classmethod
     def of(cls: type[Kind], sampler: Any) -> Kind | None:
@@ -64,26 +64,29 @@ class NativeSteps:
             sharing.lost(lost, max(PATIENCE, self.tolerance * 1e6 * (time.perf_counter() - began)))
 
 
-class Others:
-    """Torch's threads are as many again for all once the last of those that draw at the same time has drawn."""
+class OneThread:
+    """Torch has one thread for those who draw, and as many as before when they have drawn. Each caller's number is its
+    own; a new one begins with the newest of all, which is one while somebody draws."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._drawing, self._threads = 0, 1
 
     def enter(self) -> int:
-        """How many threads there are for others."""
+        """How many threads the caller had; of one, as many as the first of those who draw: it may be new."""
         with self._lock:
+            own = torch.get_num_threads()
             if not self._drawing:
-                self._threads = torch.get_num_threads()
+                self._threads = own
             self._drawing += 1
             torch.set_num_threads(1)
-            return self._threads
+            return own if own > 1 else self._threads
 
-    def leave(self) -> None:
+    def leave(self, threads: int) -> None:
+        """threads: of `enter`."""
         with self._lock:
             self._drawing -= 1
-            torch.set_num_threads(self._threads)
+            torch.set_num_threads(threads)
 
 
 def threads_for(threads: int, images: int, shares: int) -> tuple[int, int]:
@@ -116,6 +119,6 @@ class Sharing:
             self.pause = FEWEST_ALONE
 
 
-others = Others()
+one_thread = OneThread()
 sharing = Sharing()
 """of this process: what else the machine does is the same for all streams"""
