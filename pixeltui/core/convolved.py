@@ -4,10 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.core.fused import add_bias
-from pixeltui.core.layers import DownRightShiftedConv2d, DownShiftedConv2d, LayerNorm, PointwiseConv2d, gained
-
-Gained = DownShiftedConv2d | DownRightShiftedConv2d | PointwiseConv2d
-"""convolutions that take a gain into their kernel"""
+from pixeltui.core.layers import GainedConv2d, LayerNorm, PointwiseConv2d, gained
 
 
 def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
@@ -15,7 +12,7 @@ def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | Non
 
     The gain of a layer norm goes into the kernel, which is smaller than the features.
     """
-    if isinstance(norm, LayerNorm) and isinstance(conv, Gained):
+    if isinstance(norm, LayerNorm) and isinstance(conv, GainedConv2d):
         return gained_conv(conv, norm.bare(x), norm.weight, added)
     return gained_conv(conv, norm(x), None, added)
 
@@ -26,7 +23,7 @@ def gained_conv(conv: nn.Module, x: Tensor, gain: Tensor | None, added: Tensor |
     On a GPU the biases are added together, and a 1x1 convolution is a product: cuDNN's passes for a bias and its
     gradient take as long as its products, and its gradients of 1x1 kernels twice as long.
     """
-    if not isinstance(conv, Gained):
+    if not isinstance(conv, GainedConv2d):
         y: Tensor = conv(x if gain is None else x * gain[:, None, None])
     elif _on_gpu(x) and conv.bias is not None:
         if isinstance(conv, PointwiseConv2d) and added is None:

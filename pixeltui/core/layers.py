@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pixeltui import registry
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.fused import rms_norm
+from pixeltui.core.parts import fp32
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
@@ -114,7 +115,20 @@ def _one(size: int | tuple[int, int]) -> int:
     return size[0]
 
 
-class DownShiftedConv2d(nn.Conv2d):
+class GainedConv2d(nn.Conv2d):
+    """A convolution that takes factors of its inputs into its kernel."""
+
+    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
+        """gain: factors [C] of the inputs; not biased: without the bias."""
+        bias = self.bias if biased else None
+        y: Tensor = self._conv_forward(self.padded(x), gained(self.weight, gain), bias)
+        return y
+
+    def padded(self, x: Tensor) -> Tensor:
+        return x
+
+
+class DownShiftedConv2d(GainedConv2d):
     """Unmasked [rows, columns] kernel that ends in the current row, columns centred, odd: sees any column.
 
     Causal over rows only (Salimans et al. 2017, section 2.3): for features of the rows above.
@@ -125,42 +139,26 @@ class DownShiftedConv2d(nn.Conv2d):
             raise ValueError(f"expected an odd number of columns, got {kernel_size[1]}")
         super().__init__(in_channels, out_channels, kernel_size, padding=(0, kernel_size[1] // 2))
 
-    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
-        """gain: factors [C] of the inputs; not biased: without the bias."""
-        bias = self.bias if biased else None
-        y: Tensor = self._conv_forward(self.padded(x), gained(self.weight, gain), bias)
-        return y
-
     def padded(self, x: Tensor) -> Tensor:
         return F.pad(x, (0, 0, self.kernel_size[0] - 1, 0))
 
 
-class DownRightShiftedConv2d(nn.Conv2d):
+class DownRightShiftedConv2d(GainedConv2d):
     """Unmasked [rows, columns] kernel whose last tap is the current pixel: rows above and current, columns up to it."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, kernel_size, bias=bias)
-
-    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
-        """gain: factors [C] of the inputs; not biased: without the bias."""
-        bias = self.bias if biased else None
-        y: Tensor = self._conv_forward(self.padded(x), gained(self.weight, gain), bias)
-        return y
 
     def padded(self, x: Tensor) -> Tensor:
         rows, columns = self.kernel_size
         return F.pad(x, (columns - 1, 0, rows - 1, 0))
 
 
-class PointwiseConv2d(nn.Conv2d):
+class PointwiseConv2d(GainedConv2d):
     """A 1x1 convolution: a matrix, at every pixel the same."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, gain: Tensor | None = None, *, biased: bool = True) -> Tensor:
-        """gain: factors [C] of the inputs; not biased: without the bias."""
-        return F.conv2d(x, gained(self.weight, gain), self.bias if biased else None)
 
 
 def gained(weight: Tensor, gain: Tensor | None) -> Tensor:
@@ -195,7 +193,7 @@ class LinearSkip(nn.Module):
 
     def forward(self, above: Tensor, left: Tensor, features: Tensor) -> Tensor:
         """Behind `features` those of the image, from the image shifted down and the image shifted right; fp32."""
-        with torch.autocast(above.device.type, enabled=False):
+        with fp32(above.device):
             dtype = self.above.weight.dtype
             linear = self.above(above.to(dtype)) + self.left(left.to(dtype))
             return torch.cat([features.to(dtype), linear], dim=1)

@@ -187,6 +187,10 @@ class IncrementalHead(ABC):
         """Levels int64 [B] of a channel other than the last."""
 
 
+class Unsupported(Exception):
+    """A part that the compiled steps, or a GPU's kernels, do not know; the sampler then goes on in torch."""
+
+
 def scale_levels(levels: Tensor, number: int) -> Tensor:
     """Levels 0 .. number - 1 to fp32 in [-1, 1]."""
     return levels.float() * (2 / (number - 1)) - 1

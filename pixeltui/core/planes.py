@@ -24,7 +24,7 @@ class PlanesConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _on_gpu(x) or (x.device.type == "cpu" and not torch.compiler.is_compiling()):
+        if _has_kernels(x) or (x.device.type == "cpu" and not torch.compiler.is_compiling()):
             return _planes(_rows(x), self.weight.flatten(1), self.bias, x)
         return super().forward(x)
 
@@ -32,15 +32,15 @@ class PlanesConv2d(nn.Conv2d):
         """Of x, and `other`, which has no bias, of y: on a GPU as one product, of features side by side,
         unless somebody watches either."""
         watched = not torch.compiler.is_compiling() and (self._forward_hooks or other._forward_hooks)
-        if watched or not _on_gpu(x):
+        if watched or not _has_kernels(x):
             result: Tensor = self(x) + other(y)
             return result
         weight = torch.cat([self.weight, other.weight], dim=1).flatten(1)
         return _planes(torch.cat([_rows(x), _rows(y)], dim=2), weight, self.bias, x)
 
 
-def _on_gpu(x: Tensor) -> bool:
-    """One that has kernels, and x more pixels than one, which lies any way."""
+def _has_kernels(x: Tensor) -> bool:
+    """Whether x is on a GPU that has kernels, and more than one pixel, which lies any way."""
     return use.usable(x.device) and x.shape[2] * x.shape[3] > 1
 
 

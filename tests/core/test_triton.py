@@ -15,9 +15,9 @@ from pixeltui.commands import sampling_speed
 from pixeltui.core import ConditionalPixelCNN, kept
 from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.gpu import launches, pixels, use
-from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel
 from pixeltui.core.gpu.pixels import TRUNK_TILES, GpuPixels
-from pixeltui.core.parts import scale_levels
+from pixeltui.core.parts import Unsupported, scale_levels
 from pixeltui.core.rows import RowTrunk
 from pixeltui.core.sampler import Settings, fast_sampler, naive_sample_stream
 

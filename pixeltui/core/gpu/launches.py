@@ -11,7 +11,7 @@ from pixeltui.core.gpu.use import MOST_NUMBERS, kernels, power
 from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
 from pixeltui.core.heads.logistic import WIDEST
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures
-from pixeltui.core.parts import IncrementalHead
+from pixeltui.core.parts import IncrementalHead, Unsupported
 from pixeltui.core.rows import CausalStack, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
 from pixeltui.core.two_stream import TwoStreamRows
@@ -24,10 +24,6 @@ MOST_FEATURES = 256
 MOST_OF_HEAD = 512
 MOST_PARAMETERS = 1024
 MOST_CHANNELS = 3
-
-
-class Unsupported(Exception):
-    """A part that the kernels do not know; the sampler then goes on in torch."""
 
 
 class Tile(NamedTuple):

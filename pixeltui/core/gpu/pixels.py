@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pixeltui.core.gpu import use
-from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel, Unsupported
+from pixeltui.core.gpu.launches import MixtureKernel, Tile, TrunkKernel
+from pixeltui.core.parts import Unsupported
 from pixeltui.core.rows import RowTrunk
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pixeltui.core.depthwise_rows import DepthwiseStackWeights, DepthwiseWeights
 from pixeltui.core.gpu import use
-from pixeltui.core.gpu.launches import Unsupported, norm_name
+from pixeltui.core.gpu.launches import norm_name
 from pixeltui.core.gpu.use import MOST_NUMBERS, ProductTile, kernels, power
+from pixeltui.core.parts import Unsupported
 
 LARGEST = 14
 """what is split is scaled to less than 2 to this, of the 2^16 that fp16 holds"""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from pixeltui.core.native.library import Library, load
-from pixeltui.core.native.program import Unsupported
+from pixeltui.core.parts import Unsupported
 
 Kind = TypeVar("Kind", bound="NativeSteps")
 

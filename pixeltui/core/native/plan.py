@@ -15,9 +15,9 @@ from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
 from pixeltui.core.heads.logistic import WIDEST
 from pixeltui.core.image_rows import ImageRows
 from pixeltui.core.native.library import MIXTURES_PAD, MOST_MIXTURES, MOST_UP, CMixture
-from pixeltui.core.native.program import Steps, Unsupported
+from pixeltui.core.native.program import Steps
 from pixeltui.core.packed import PackedAttention
-from pixeltui.core.parts import IncrementalHead, IncrementalTrunk
+from pixeltui.core.parts import IncrementalHead, IncrementalTrunk, Unsupported
 from pixeltui.core.rows import AnyStack, CausalStack, RowTrunk
 from pixeltui.core.single_stack import SingleStackRows
 from pixeltui.core.two_stream import TwoStreamRows, VerticalBlock

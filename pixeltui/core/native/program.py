@@ -11,11 +11,8 @@ from torch import Tensor
 
 from pixeltui.core.native.library import KINDS, MOST_PIXELS, CPlace, CStep
 from pixeltui.core.packed import LayerOfPixel, Norm, RmsOfPixel, SameFeatures, ScaleAndShift, Scaled
+from pixeltui.core.parts import Unsupported
 from pixeltui.core.rows import Panels
-
-
-class Unsupported(Exception):
-    """A part that the compiled steps do not know; the sampler then goes on in torch."""
 
 
 class Steps:

@@ -8,7 +8,8 @@ from pixeltui.core.depthwise_wave import DepthwiseWave
 from pixeltui.core.native.compiled import NativeSteps
 from pixeltui.core.native.library import CProgram, Library
 from pixeltui.core.native.plan import head_steps, wave_steps
-from pixeltui.core.native.program import Steps, Unsupported, place_of
+from pixeltui.core.native.program import Steps, place_of
+from pixeltui.core.parts import Unsupported
 
 if TYPE_CHECKING:
     from pixeltui.core.by_wave import WaveSampler
