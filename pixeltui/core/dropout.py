@@ -47,9 +47,9 @@ class Dropout(nn.Module):
         numbers = torch.empty_like(x, dtype=torch.int32)
         torch.mul(self.draws.factors, self.draws.places, out=numbers)
         numbers += self.draws.offsets
-        scaled, lowest_kept = x * (1 / (1 - self.p)), round(self.p * 2**32) - 2**31
+        scaled, lowest_kept = x * (1 / (1 - self.p)), float(round(self.p * 2**32) - 2**31)
         if x.is_cuda:
-            return scaled.masked_fill(numbers < lowest_kept, 0)
+            return scaled.masked_fill(numbers < lowest_kept, 0)  # as floats too, by the type of the threshold
         # a CPU compares and multiplies floats many at a time, and fills by a mask one by one
         return scaled * numbers.to(torch.float32).ge_(lowest_kept).to(x.dtype)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixeltui.config import load_config
 from pixeltui.core import ConditionalPixelCNN, PixelCNNLoss, build_model
+from pixeltui.core.dropout import Draws, Dropout
 
 Tiny = Callable[..., ConditionalPixelCNN]
 
@@ -153,6 +154,25 @@ def test_no_images_have_no_log_probabilities(tiny: Tiny, architecture: str, head
     model = tiny((3, 4, 5), 4, 2, architecture=architecture, head=head, attention=True)
     none = torch.zeros(0, 3, 4, 5, dtype=torch.uint8)
     assert model.log_prob(none, torch.zeros(0, dtype=torch.int64)).shape == (0, 3, 4, 5)
+
+
+class OnGpu(Tensor):
+    """Takes the way that tensors on a GPU take."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+def test_dropout_drops_the_same_on_every_device(p: float) -> None:
+    """Of numbers near the threshold, which floats tell apart no finer than 128."""
+    layer = Dropout(p, 1)
+    places = torch.arange(-300, 300, dtype=torch.int32).view(1, 1, 20, 30) + (round(p * 2**32) - 2**31)
+    one, none = torch.ones(1, 1, 1, 1, dtype=torch.int32), torch.zeros(1, 1, 1, 1, dtype=torch.int32)
+    layer.draws = Draws(one, none, places, places)
+    x = torch.ones(1, 1, 20, 30)
+    kept = layer(x)
+    assert 200 < kept.count_nonzero() < 400
+    assert torch.equal(layer(x.as_subclass(OnGpu)).as_subclass(Tensor), kept)
 
 
 def test_dropout_is_off_in_evaluation(tiny: Tiny) -> None:
