@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.cached import AnyHead
-from pixeltui.core.parts import IncrementalTrunk, Trunk, scale_levels
+from pixeltui.core.parts import IncrementalHead, IncrementalTrunk, Trunk, scale_levels
 from pixeltui.core.sampler import evaluating
 
 if TYPE_CHECKING:
@@ -68,11 +68,20 @@ def distributions(
 
 @torch.no_grad()
 def in_order(model: "ConditionalPixelCNN", trunk: IncrementalTrunk) -> Generator[Tensor, Tensor, None]:
-    """Yields log-probabilities fp32 [B, L] of each sub-pixel in order, and is sent the levels int64 [B] that it has."""
-    channels, height, width = model.image_shape
-    parameter = next(model.trunk.parameters())
+    """Yields log-probabilities fp32 [B, L] of each sub-pixel in order, and is sent the levels int64 [B] that it has.
+
+    The head's weights are copied at once.
+    """
     head = model.head.incremental() or AnyHead(model.head)
-    scaled = scale_levels(torch.arange(model.levels, device=parameter.device), model.levels).to(parameter.dtype)
+    scaled = scale_levels(torch.arange(model.levels, device=trunk.current.device), model.levels).to(trunk.current.dtype)
+    return _in_order(trunk, head, scaled, model.image_shape)
+
+
+@torch.no_grad()
+def _in_order(
+    trunk: IncrementalTrunk, head: IncrementalHead, scaled: Tensor, image_shape: tuple[int, int, int]
+) -> Generator[Tensor, Tensor, None]:
+    channels, height, width = image_shape
     for row in range(height):
         trunk.set_row(row)
         trunk.begin_row()

@@ -13,6 +13,7 @@ from pixeltui import registry
 from pixeltui.config import Attention, Model
 from pixeltui.core import ConditionalPixelCNN, build_model
 from pixeltui.core.parts import Head, Trunk
+from pixeltui.core.sequence import distributions
 from pixeltui.errors import UserError
 from pixeltui.train.codec import MAGIC, NotDecoded, _varint, compress, decompress
 
@@ -138,6 +139,18 @@ def test_parts_that_offer_nothing_incremental() -> None:
     assert torch.equal(decompress(model, written.data), images)
     assert written.ideal_bits == pytest.approx(bits(model, images), rel=1e-5)
     assert 8 * len(written.data) < written.ideal_bits + 64 + 8 * written.header_bytes
+
+
+@pytest.mark.parametrize("head", list(registry.HEADS))
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_model_that_trains_on_does_not_change_what_has_begun(tiny: Build, head: str, in_order: bool) -> None:
+    model = tiny(head=head, channel_autoregressive=in_order)
+    expected = next(distributions(model, 2))
+    begun = distributions(model, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    assert torch.equal(next(begun), expected)
 
 
 def test_what_was_not_written_so_is_not_read(tiny: Build) -> None:
