@@ -18,6 +18,8 @@ from pixeltui.train.live import labels_in_turn
 from pixeltui.train.load import LoadedModel, class_labels
 from pixeltui.train.precision import DTYPES
 
+PLAIN: Final = 1e3
+"""a weight below which sums stay far within what fp32 holds"""
 CHUNK: Final = 256
 """images drawn at once: more take memory, and little less time"""
 
@@ -162,7 +164,11 @@ def draw(loaded: LoadedModel, plan: Plan) -> Iterator[tuple[Tensor, int, int]]:
 
 @torch.no_grad()
 def _check_finite(loaded: LoadedModel, plan: Plan, device: torch.device) -> None:
-    """Whether an image has a likelihood: without one levels are drawn all the same, of no distribution."""
+    """Whether an image has a likelihood, where weights are so large that it may have none: levels would be drawn all
+    the same, of no distribution."""
+    largest = torch.stack(torch._foreach_norm([*loaded.model.parameters()], torch.inf)).max()
+    if largest < PLAIN:
+        return
     image = torch.zeros(1, *loaded.model.image_shape, dtype=torch.uint8) if plan.given is None else plan.given[:1]
     label = torch.tensor(plan.labels[:1], device=device) if plan.labels else None
     if not bool(loaded.model.log_prob(image.to(device), label).isfinite().all()):
