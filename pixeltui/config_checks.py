@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,8 @@ def impossible(config: "Config") -> Iterator[tuple[str, str]]:
         yield "model.first_kernel", f"of {model.architecture} a first kernel of 1 sees nothing: 3 or more"
     if beyond := [block for block in model.attention.after if block > model.blocks]:
         yield "model.attention.after", f"there is no block {beyond[0]}: model.blocks is {model.blocks}"
+    if twice := [block for block, count in Counter(model.attention.after).items() if count > 1]:
+        yield "model.attention.after", f"block {twice[0]} is named twice"
     if model.attention.after and model.channels % model.attention.heads:
         yield "model.attention.heads", f"{model.attention.heads} does not divide model.channels, {model.channels}"
     if not train.steps and not train.epochs:

@@ -19,14 +19,19 @@ class UsageError(UserError):
 
 def did_you_mean(name: str, valid: Iterable[str], *, most: int = 3) -> str:
     """The nearest valid names, as the end of an error message: "; did you mean 'train.lr'?"."""
-    valid = sorted(set(valid))
-    near = difflib.get_close_matches(name.lower(), valid, n=most, cutoff=0.5)
-    near = near or [option for option in valid if name and option.startswith(name[:2].lower())][:most]
+    valid, name = sorted(set(valid), key=lambda option: (option != option.lower(), option)), name.lower()
+    lower = [option.lower() for option in valid]
+
+    def nearest(cutoff: float) -> list[str]:
+        near = difflib.get_close_matches(name, dict.fromkeys(lower), n=most, cutoff=cutoff)
+        return [option for one in near for option, other in zip(valid, lower, strict=True) if other == one][:most]
+
+    near = nearest(0.5) or [option for option in valid if name and option.lower().startswith(name[:2])][:most]
     if near:
-        return f"; did you mean {' or '.join(repr(option) for option in near)}?"
-    if valid and len(valid) <= 12:
-        return f"; there are {', '.join(valid)}"
-    return ""
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    if len(valid) > 12:
+        return f"; of {len(valid)} the nearest are {', '.join(nearest(0.0))}"
+    return f"; there are {', '.join(valid)}" if valid else ""
 
 
 def wrong_number(text: str, *, over: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> str:

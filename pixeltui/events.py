@@ -200,7 +200,14 @@ class SetLearningRate(Command, frozen=True, kw_only=True, tag="lr"):
     lr: float
 
 
-AnyCommand = Pause | Resume | SaveCheckpoint | DrawSample | Evaluate | Stop | SetLearningRate
+class NoCommand(Command, frozen=True, kw_only=True, tag="?"):
+    """What was left in control/ and is none: refused."""
+
+    reason: str
+
+
+Sent = Pause | Resume | SaveCheckpoint | DrawSample | Evaluate | Stop | SetLearningRate
+AnyCommand = Sent | NoCommand
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,12 @@ class Problem(NamedTuple):
         return printable(f"{self.where}: {self.what}")
 
 
+def parsed(content: bytes) -> tuple[str, dict[str, Any]]:
+    """A file's text and what it says. Raises ValueError or RecursionError where that is no TOML."""
+    text = content.decode("utf-8-sig")
+    return text, tomllib.loads(text)
+
+
 def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
     """The file's leaves, each with its line."""
     try:
@@ -49,8 +55,7 @@ def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise OSError(errno.EFBIG, f"it is larger than {LARGEST_FILE >> 10} KiB")
-        text = content.decode("utf-8-sig")
-        tree = tomllib.loads(text)
+        text, tree = parsed(content)
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         problems.append(Problem(str(path), f"cannot be read as TOML: {reason}"))
@@ -78,7 +83,8 @@ def read_override(text: str, schema: type[msgspec.Struct], problems: list[Proble
     value: Any = raw
     if _bare(field_type) is not str:
         try:
-            value = tomllib.loads(f"value = {raw}")["value"]
+            tree = tomllib.loads(f"value = {raw}")
+            value = tree["value"] if len(tree) == 1 else raw
         except (ValueError, RecursionError):
             value = raw
     elif len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "\"'":

@@ -130,6 +130,8 @@ def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     ("override", "named"),
     [
         ("model.attention.after=[99]", "there is no block 99"),
+        ("model.attention.after=[2, 1, 2]", "block 2 is named twice"),
+        ("train.lr=1\nmodel.channels=3", "train.lr"),
         ("train.accumulate=3", "3 does not divide train.batch_size"),
         ("train.eval_every=2 moons", '"2 epochs"'),
         ("train.lr=inf", "finite"),

@@ -218,7 +218,7 @@ def _environment_rows(story: Story) -> Iterator[tuple[str, str]]:
         yield "processes", str(started.processes)
     git = meta.get("git", {})
     if "commit" in git:
-        changed = ", with changes" if git.get("changes") == "true" else ""
+        changed = ", with changes" if git.get("changes") in (True, "true") else ""
         yield "git commit of the folder it was started in", f"{git['commit']}{changed}"
     data = meta.get("data", {})
     yield "data", str(data.get("name", "unknown"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import pixeltui
 from pixeltui import __version__, launch
 from pixeltui.config import Config, dump_config, load_config
 from pixeltui.errors import UsageError, UserError
@@ -227,7 +228,7 @@ def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:
         "preset": config.preset,
         "versions": {"pixeltui": __version__, "python": platform.python_version(), "torch": torch.__version__},
         "platform": platform.platform(),
-        "git": dict(_git_commit()),
+        "git": _git_commit(),
         "data": {
             "name": data.name,
             "checksum": data.checksum,
@@ -242,9 +243,16 @@ def _meta(config: Config, data: "DataSet", command: str) -> dict[str, Any]:
     }
 
 
-def _git_commit() -> Iterator[tuple[str, str]]:
-    """The commit of the folder that training was started from, where it is a checkout."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        for key, command in (("commit", ["rev-parse", "HEAD"]), ("changes", ["status", "--porcelain"])):
-            done = subprocess.run(["git", *command], capture_output=True, text=True, timeout=5, check=True)
-            yield key, done.stdout.strip() if key == "commit" else str(bool(done.stdout.strip())).lower()
+def _git_commit() -> dict[str, str | bool]:
+    """The commit of the folder that training was started from or, where that is no checkout, of the program's own, and
+    whether files differ from it."""
+    for folder in (None, Path(pixeltui.__file__).parent):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            commit, changes = (_git(folder, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
+            return {"commit": commit, "changes": bool(changes)}
+    return {}
+
+
+def _git(folder: Path | None, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=5, check=True)
+    return done.stdout.strip()

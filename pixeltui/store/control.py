@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from pixeltui.errors import UserError, printable
-from pixeltui.events import AnyCommand
+from pixeltui.events import AnyCommand, NoCommand, Sent
 from pixeltui.store.files import TEMPORARY_PREFIX, own_folder, write_atomic
 
 LARGEST = 64 * 1024
 MOST_AT_ONCE = 256
 SUFFIX = ".json"
-_decoder = msgspec.json.Decoder(AnyCommand)
+_decoder = msgspec.json.Decoder(Sent)
 
 
 def post(control_dir: Path, command: AnyCommand) -> str:
@@ -33,10 +33,10 @@ def post(control_dir: Path, command: AnyCommand) -> str:
 
 
 def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
-    """The commands that wait, oldest first, removed from the folder; whatever is none is removed unread.
+    """The commands that wait, oldest first, removed from the folder as whatever else is there.
 
-    Only regular files of the folder's owner, of root or of this process's user count. A folder that is a link holds
-    none: what it leads to is not the run's to remove. Never raises.
+    Only regular files of the folder's owner, of root or of this process's user count: one of them that says something
+    else is a NoCommand. A folder that is a link holds none: what it leads to is not the run's to remove. Never raises.
     """
     commands: list[tuple[str, AnyCommand]] = []
     try:
@@ -71,11 +71,18 @@ def discard(control_dir: Path) -> int:
 
 
 def _read(name: str, folder: int, trusted: set[int]) -> AnyCommand | None:
-    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    """None of what nobody is to be answered for."""
+    with contextlib.suppress(OSError):
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with os.fdopen(handle, "rb") as file:
             found = os.fstat(file.fileno())
-            if stat.S_ISREG(found.st_mode) and found.st_uid in trusted and found.st_size <= LARGEST:
+            if not stat.S_ISREG(found.st_mode) or found.st_uid not in trusted:
+                return None
+            if found.st_size > LARGEST:
+                return NoCommand(reason=f"{found.st_size:,} bytes, at most {LARGEST:,} are read")
+            try:
                 command: AnyCommand = _decoder.decode(file.read(LARGEST))
-                return command
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                return NoCommand(reason=printable(error)[:200])
+            return command
     return None

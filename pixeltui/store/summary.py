@@ -23,6 +23,7 @@ from pixeltui.store.header import read_header
 from pixeltui.store.log import decode_lines
 from pixeltui.store.rundir import RunDir, run_paths
 from pixeltui.store.view import RunState, RunView
+from pixeltui.toml import LARGEST_FILE, parsed
 
 LONG = 4 << 20
 PIECE = 64 << 10
@@ -30,6 +31,7 @@ LARGEST_PIECE = 4 << 20
 NEWEST_STEPS = 20
 STEP = b'{"type":"step"'
 START = b'\n{"type":"start",'
+TEST = b'"split":"test"'
 CACHE_NAME = ".summaries.json"
 CACHE_VERSION = 1
 LARGEST_CACHE = 64 << 20
@@ -118,15 +120,16 @@ def summarize(path: Path, view: RunView | None = None, *, locked: bool | None = 
     """
     try:
         return _summarize(path, view, is_locked(path) if locked is None else locked)
-    except (UserError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except (UserError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return RunSummary(name=path.name, path=str(path), state="damaged", updated=_mtime(path))
 
 
 def _summarize(path: Path, view: RunView | None, locked: bool) -> RunSummary:
     run = RunDir(path)
     meta = run.known_meta()
-    if not run.config_path.is_file():
-        raise UserError(f"run {printable(run.name)} is damaged: there is no config.toml")
+    parsed(read_regular(run.config_path, most=LARGEST_FILE))  # without it nothing can be done with the run
+    if not run.events_path.is_file():
+        raise UserError(f"run {printable(run.name)} is damaged: there is no events.jsonl")
     whole = True
     if view is None:
         found, whole = _telling_events(run.events_path)
@@ -173,15 +176,15 @@ def _telling_events(log: Path) -> tuple[list[AnyEvent], bool]:
 
 
 def _ends(log: mmap.mmap) -> list[AnyEvent]:
-    """The first and the newest Started of a long log, and what its end tells; more of it where the end is garbage."""
+    """The first and the newest Started of a long log, its newest test score, and what its end tells; more of it where
+    the end is garbage."""
     size = PIECE
     while not (tail := _without_old_steps(log[-size:].split(b"\n")[1:])) and size < min(LARGEST_PIECE, len(log)):
         size *= 8
-    newest = log.rfind(START)
-    starts = [log[:PIECE].split(b"\n", 1)[0]]
-    if 0 <= newest < len(log) - size:
-        starts.append(log[newest + 1 : newest + 1 + PIECE].split(b"\n", 1)[0])
-    return [*decode_lines(starts), *tail]
+    found = {0, log.rfind(START) + 1, log.rfind(b"\n", 0, max(log.rfind(TEST), 0)) + 1}
+    early = [place for place in sorted(found) if place < max(len(log) - size, 1)]
+    before = [log[place : place + PIECE].split(b"\n", 1)[0] for place in early]
+    return [*decode_lines(before), *tail]
 
 
 def _without_old_steps(lines: list[bytes]) -> list[AnyEvent]:

@@ -128,6 +128,8 @@ class CheckpointStore:
             elif loaded is not None:
                 for odd, misfit in misfits.items():
                     self._set_aside(odd, damaged(odd, misfit))
+                for other in candidates[candidates.index(path) + 1 :]:
+                    self._look_at(other)
                 self._mend_names(path, best=loaded[1].pop(BEST_MARK, False) is True)
                 return loaded
         if misfits:
@@ -150,6 +152,17 @@ class CheckpointStore:
             self._set_aside(path, damaged(path, misfit))
             return None
         return loaded
+
+    def _look_at(self, path: Path) -> None:
+        """Sets a `last` or `best` that is a file of its own aside where its header is damaged: it is read next time."""
+        if path.name.startswith("step-"):
+            return
+        try:
+            read_header(path)
+        except DamagedCheckpoint as error:
+            self._set_aside(path, error)
+        except UserError:
+            pass
 
     def _by_age(self) -> list[Path]:
         """Files to resume from, newest first: by step, then `last` and `best` where they are files of their own."""

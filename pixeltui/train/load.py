@@ -137,7 +137,8 @@ def class_labels(wanted: str, classes: tuple[str, ...]) -> list[int]:
     for part in map(str.strip, wanted.split(",")):
         label = _class_label(part, classes)
         if label is None:
-            raise UserError(f"no class {printable(part)[:80]!r}{did_you_mean(part[:80], classes)}")
+            near = f"; there are 0 to {len(classes) - 1}" if part.isdecimal() else did_you_mean(part[:80], classes)
+            raise UserError(f"no class {printable(part)[:80]!r}{near}")
         labels.append(label)
     return labels
 

@@ -99,4 +99,6 @@ class Obedience:
                 self._report.notice("info", "lr", message, peak_lr=lr)
             case events.Stop():
                 self._orders.stop = command
+            case events.NoCommand(reason=reason):
+                return f"no command: {reason}"
         return ""

@@ -90,7 +90,7 @@ def test_settings_change_the_images(finished_runs: Path, tmp_path: Path) -> None
     ("arguments", "message"),
     [
         (["done", "--label", "banana"], "no class 'banana'"),
-        (["done", "--label", "3"], "no class '3'"),
+        (["done", "--label", "3"], "no class '3'; there are 0 to 2"),
         (["done", "--label", ""], "no class ''; there are"),
         (["done", "--checkpoint", "77"], "no checkpoint '77'"),
         (["done", "--out", "/no/folder/a.png"], "could not be written: there is no folder /no/folder"),

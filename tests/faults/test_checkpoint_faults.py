@@ -200,6 +200,24 @@ def test_where_links_are_not_possible_copies_serve(run: RunDir, monkeypatch: pyt
     assert newest_step(run) == 2, "its copy under the other name is whole"
 
 
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_damaged_copy_is_named_and_set_aside_though_a_step_is_whole(run: RunDir, name: str) -> None:
+    """As after `cp -r`, which makes files of links."""
+    checkpoint(run, 1, best=True)
+    checkpoint(run, 2)
+    path = run.checkpoints_dir / f"{name}.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2])
+    messages: list[str] = []
+    assert newest_step(run, messages) == 2
+    (message,) = messages
+    assert path.name in message
+    assert "set aside" in message
+    assert path.with_name(f"{path.name}.damaged").exists()
+    assert (run.checkpoints_dir / "last.safetensors").samefile(run.checkpoints_dir / "step-00000002.safetensors")
+
+
 def test_all_damaged_is_refused_and_never_is_a_start(run: RunDir) -> None:
     assert newest_step(run) is None, "a run that never saved starts at the beginning"
     for step in (1, 2):

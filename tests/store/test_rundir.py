@@ -14,7 +14,8 @@ from pixeltui.errors import UsageError, UserError
 from pixeltui.session.recorder import Recorder
 from pixeltui.store.files import Lock
 from pixeltui.store.rundir import RunDir, find_run, new_run_name
-from pixeltui.store.summary import age, list_runs, summarize
+from pixeltui.store.summary import LONG, age, list_runs, summarize
+from pixeltui.store.view import read_view
 
 
 def make(runs: Path, name: str = "a-run", **meta: object) -> RunDir:
@@ -212,6 +213,40 @@ def test_summary_of_a_long_log_reads_its_ends(tmp_path: Path) -> None:
         file.write(line.replace(b'"step":5', b'"step":77'))
     summary = summarize(run.path)
     assert (summary.step, summary.total_steps, summary.parameters) == (77, 50, 12)
+
+
+def test_the_test_score_of_a_long_log_is_found_wherever_it_is(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    train_a_little(run)
+    line = run.events_path.read_bytes().splitlines(keepends=True)[5]
+    recorder = Recorder(run)
+    score = {"split": "test", "weights": "ema", "images": 9, "epoch": 2.0, "nats_per_dim": 1.0, "perplexity": 2.7}
+    for bits in (3.5, 3.25):
+        recorder.emit(events.Evaluated(t=40.0, step=20, bits_per_dim=bits, **score))
+        with run.events_path.open("ab") as file:
+            file.write(line * 25_000)
+    recorder.close()
+    assert run.events_path.stat().st_size > LONG
+    assert summarize(run.path).test_bits_per_dim == 3.25
+    assert read_view(run.events_path)[0].test.bits_per_dim == 3.25
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "config.toml"])
+def test_a_run_without_its_log_or_its_config_is_damaged(tmp_path: Path, name: str) -> None:
+    run = make(tmp_path)
+    train_a_little(run)
+    view, _ = read_view(run.events_path)
+    (run.path / name).unlink()
+    assert summarize(run.path).state == summarize(run.path, view).state == "damaged"
+    (run.path / name).mkdir()
+    assert summarize(run.path).state == summarize(run.path, view).state == "damaged"
+
+
+def test_a_config_that_is_no_toml_damages_a_run(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    train_a_little(run)
+    run.config_path.write_text("no = [ toml")
+    assert summarize(run.path).state == "damaged"
 
 
 def test_list_survives_everything_that_is_no_run(tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
         2: [events.SetLearningRate(lr=1e-4), events.SaveCheckpoint()],
         3: [events.Pause(), events.Evaluate(), events.DrawSample(count=2, labels=(1,)), events.Resume()],
         4: [events.DrawSample(labels=(7,)), events.SetLearningRate(lr=-1.0), events.SetLearningRate(lr=1e16)],
+        5: [events.NoCommand(reason="half a line")],
     }
     config = tiny_config("train.steps=8", "train.eval_every=0", "train.checkpoint_every=0", "train.schedule=constant")
     _, sink, _ = start(config, tmp_path, script=script)
@@ -186,6 +187,8 @@ def test_commands(tiny_config: Make, tmp_path: Path) -> None:
     assert ("lr", False) in acknowledged
     assert [e.peak_lr for e in (*sink.of(events.Started), *sink.of(events.Notice))] == [config.train.lr, 1e-4]
     assert ("checkpoint", True) in acknowledged
+    (none,) = [event for event in sink.of(events.Acknowledged) if event.command == "?"]
+    assert (none.ok, none.message) == (False, "no command: half a line")
 
 
 def test_a_save_that_is_due_waits_for_a_good_step(tiny_config: Make, tmp_path: Path) -> None:
