@@ -26,6 +26,8 @@ else:  # the same code under its name on the package index
 S = TypeVar("S", bound=msgspec.Struct)
 Key = tuple[str, ...]
 LARGEST_FILE = 1 << 20
+AS_TOML = {"True": "true", "False": "false"}
+LEADING_POINT, TRAILING_POINT = re.compile(r"(?<![\w.])\.(?=\d)"), re.compile(r"(?<=\d)\.(?![\w.])")
 
 
 class Entry(NamedTuple):
@@ -71,7 +73,10 @@ def read_file(path: Path, problems: list[Problem]) -> list[Entry]:
 
 
 def read_override(text: str, schema: type[msgspec.Struct], problems: list[Problem]) -> list[Entry]:
-    """The entries of one "key=value"; a value that is no TOML is a string, as `name=runs/a.npz` is."""
+    """The entries of one "key=value"; a value that is no TOML is a string, as `name=runs/a.npz` is.
+
+    Numbers and truths as Python and shells write them count: .5, 1., True.
+    """
     dotted, separator, raw = text.partition("=")
     where = f"--set {_shorten(text)}"
     key = tuple(part.strip() for part in dotted.split("."))
@@ -83,7 +88,7 @@ def read_override(text: str, schema: type[msgspec.Struct], problems: list[Proble
     value: Any = raw
     if _bare(field_type) is not str:
         try:
-            tree = tomllib.loads(f"value = {raw}")
+            tree = tomllib.loads(f"value = {AS_TOML.get(raw, LEADING_POINT.sub('0.', TRAILING_POINT.sub('.0', raw)))}")
             value = tree["value"] if len(tree) == 1 else raw
         except (ValueError, RecursionError):
             value = raw

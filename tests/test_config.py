@@ -62,6 +62,14 @@ def test_a_wrong_preset_is_told_with_its_place(value: str, wrong: str, tmp_path:
     assert str(caught.value) == f"{path}:2: {wrong}"
 
 
+def test_numbers_and_truths_may_be_written_as_python_writes_them() -> None:
+    words = ["model.dropout=.25", "train.lr=1.", "train.betas=[.5,.75]", "train.deterministic=True", "data.name=./.5/x"]
+    config = load_config(overrides=words)
+    assert (config.model.dropout, config.train.lr, config.train.betas) == (0.25, 1.0, (0.5, 0.75))
+    assert config.train.deterministic
+    assert config.data.name == "./.5/x"
+
+
 def test_a_string_for_overrides_is_one_of_them() -> None:
     assert load_config(overrides="train.steps=3") == load_config(overrides=["train.steps=3"])
     with pytest.raises(ConfigError, match=r"did you mean 'train\.steps'") as refused:

@@ -87,7 +87,10 @@ def _known(args: argparse.Namespace, loaded: "LoadedModel") -> "Tensor":
 
     _, height, width = loaded.model.image_shape
     if args.mask is not None:
-        return read_mask(args.mask, height, width)
+        mask = read_mask(args.mask, height, width)
+        if mask.all():
+            options.warn(f"mask {args.mask} is white everywhere: every pixel is kept, nothing is drawn")
+        return mask
     keep = height // 2 if args.keep_rows is None else args.keep_rows
     if keep > height:
         raise UsageError(f"--keep-rows {keep}: the model's images have {height} rows")

@@ -126,6 +126,15 @@ def test_white_of_a_mask_is_kept(original: np.ndarray, finished_runs: Path, tmp_
     assert (images[:, ~known] != original[~known]).any()
 
 
+def test_a_mask_that_keeps_everything_is_told(
+    original: np.ndarray, finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, mask = picture(tmp_path / "in.png", original), picture(tmp_path / "mask.png", np.full((6, 5), 255))
+    found = arrays(finished_runs, "complete", tmp_path / "a.npz", image, "--mask", mask, "-n", "2")
+    assert (found["images"][..., 0] == original).all()
+    assert "is white everywhere: every pixel is kept" in capsys.readouterr().err
+
+
 def test_grid_shows_original_mask_and_completions(original: np.ndarray, finished_runs: Path, tmp_path: Path) -> None:
     image, out = picture(tmp_path / "in.png", original), tmp_path / "a.png"
     assert run(finished_runs, "complete", "done", image, image, "--keep-rows", "2", "-n", "3", "--out", str(out)) == 0

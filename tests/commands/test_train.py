@@ -1,15 +1,18 @@
 """`pixeltui train`: what is made, said and refused."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import pixeltui
 from pixeltui import events
 from pixeltui.cli import main
 from pixeltui.commands.train import conclude
 from pixeltui.config import load_config
+from pixeltui.session import worker
 from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import list_runs
 from pixeltui.train.precision import pick_device
@@ -46,6 +49,28 @@ def test_a_run_from_beginning_to_end(tiny_train: Train, tmp_path: Path, capsys: 
     evaluations = [line for line in lines if line["type"] == "eval"]
     assert {line["split"] for line in evaluations} == {"train", "val", "test"}
     assert "best so far" in run.log_path.read_text()
+
+
+def test_the_commit_is_that_of_the_folder_or_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=one", "-c", "user.email=one@example.org"]
+        return subprocess.run(["git", *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    for folder in ("checkout", "plain", "package"):
+        (tmp_path / folder).mkdir()
+    found = []
+    for folder in ("checkout", "package"):
+        monkeypatch.chdir(tmp_path / folder)
+        git("init", "-q")
+        git("commit", "-q", "--allow-empty", "-m", folder)
+        found.append(git("rev-parse", "HEAD"))
+    (tmp_path / "package" / "new.py").touch()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(pixeltui, "__file__", str(tmp_path / "package" / "__init__.py"))
+    monkeypatch.chdir(tmp_path / "checkout")
+    assert worker._git_commit() == {"commit": found[0], "changes": False}
+    monkeypatch.chdir(tmp_path / "plain")
+    assert worker._git_commit() == {"commit": found[1], "changes": True}
 
 
 def test_the_saved_config_runs_again_from_another_folder(
