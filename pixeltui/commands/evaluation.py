@@ -32,7 +32,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     device = pick_device(args.device)
     chosen = {"checkpoint": args.checkpoint, "device": device, "warn": options.warn}
     loaded = load_model(run_dir, weights="raw" if args.weights == "raw" else "ema", **chosen)
-    data = _load_data(args.data, loaded)
+    data = _load_data(args.data, loaded, whole=args.split == "all")
     if args.classify:
         _check_classes(data, loaded)
     if args.fid:
@@ -63,12 +63,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def _load_data(name: str | None, loaded: LoadedModel) -> DataSet:
+def _load_data(name: str | None, loaded: LoadedModel, *, whole: bool) -> DataSet:
     """The run's own, or what `name` names, with labels that are the model's. Raises UserError."""
     config = loaded.config.data
     if name is not None:
         classes = loaded.classes if loaded.model.num_classes else ()
-        expected = Expected(levels=loaded.data["levels"], classes=classes, image_shape=loaded.model.image_shape)
+        model = loaded.model
+        expected = Expected(levels=model.levels, classes=classes, image_shape=model.image_shape, whole=whole)
         data = load(msgspec.structs.replace(config, name=name), expected=expected)
         for notice in data.notices:
             options.warn(notice)

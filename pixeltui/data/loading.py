@@ -41,7 +41,7 @@ def load(config: Data, *, progress: Progress | None = None, expected: Expected |
         levels=levels,
         classes=source.classes,
         checksum=checksum(splits),
-        notices=(*source.notices, *_cut_notice(source, splits)) if expected else source.notices,
+        notices=(*source.notices, *(_cut_notice(source, splits) if expected and not expected.whole else ())),
     )
 
 

@@ -42,6 +42,8 @@ class Expected:
     classes: tuple[str, ...]
     image_shape: tuple[int, ...] | None = None
     """(C, H, W); None: any"""
+    whole: bool = False
+    """all images are scored, whatever splits they fall into"""
 
 
 @dataclass(frozen=True, eq=False)

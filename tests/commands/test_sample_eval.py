@@ -202,9 +202,13 @@ def test_eval_says_which_part_of_other_data_it_scores_and_takes_all(
     assert whole["bits_per_dim"] == pytest.approx(mean, abs=1e-5)
     assert scored(held_out, "test")["bits_per_dim"] == pytest.approx(mean, abs=1e-5)
     assert scored(few, "all")["images"] == 2
+    assert run(finished_runs, "eval", "done", "--data", str(plain), "--split", "all") == 0
+    assert capsys.readouterr().err == ""
     np.savez(few, images=images[:1], labels=labels[:1])
     assert run(finished_runs, "eval", "done", "--data", str(few), "--split", "all") == 0
-    assert "few.npz, all of it, 1 image\n" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "few.npz, all of it, 1 image\n" in told.out
+    assert "--split all" not in told.err
     assert run(finished_runs, "eval", "done", "--data", str(held_out)) == 0
     assert capsys.readouterr().err == ""
     assert run(finished_runs, "eval", "done", "--data", str(held_out), "--split", "train") == 1
