@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,9 +122,9 @@ def _card(run: RunDir, loaded: LoadedModel, file: str) -> str:
     channels, height, width = loaded.data["image_shape"]
     classes = len(loaded.classes) if loaded.model.num_classes else 0
     return CARD.format(
-        run=printable(run.name),
+        run=_inert(run.name),
         version=__version__,
-        data=printable(loaded.data["name"]),
+        data=_inert(loaded.data["name"]),
         channels=channels,
         height=height,
         width=width,
@@ -135,9 +136,14 @@ def _card(run: RunDir, loaded: LoadedModel, file: str) -> str:
         figures="\n".join(_figures(run, loaded)),
         file=file,
         labels=f"torch.arange(16) % {classes}" if classes else "None",
-        names=", ".join(map(printable, loaded.classes)) or "none",
-        facts="\n".join(f"- {name}: {printable(value)}" for name, value in _facts(run, loaded).items()),
+        names=", ".join(map(_inert, loaded.classes)) or "none",
+        facts="\n".join(f"- {name}: {_inert(value)}" for name, value in _facts(run, loaded).items()),
     )
+
+
+def _inert(text: object) -> str:
+    """Text of others in Markdown, which passes tags on to browsers."""
+    return escape(printable(text), quote=False)
 
 
 def _is_card(path: Path) -> bool:

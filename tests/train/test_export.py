@@ -73,6 +73,17 @@ def test_the_card_has_the_test_figure_of_the_best_weights_after_later_steps(runs
     assert "| test |" not in (tmp_path / "last.md").read_text()
 
 
+def test_no_tag_of_others_is_one_in_the_card(runs_copy: Path, tmp_path: Path) -> None:
+    RunDir.open(runs_copy / "done").update_meta(note="</script><img src=x onerror=alert(1)>")
+    (runs_copy / "done").rename(runs_copy / "a<b>c")
+    out = tmp_path / "out.safetensors"
+    assert main(["--runs-dir", str(runs_copy), "runs", "export", "a<b>c", "--out", str(out)]) == 0
+    card = out.with_suffix(".md").read_text()
+    assert "# a&lt;b&gt;c" in card
+    assert "onerror" in card
+    assert "<" not in card
+
+
 def test_other_weights_are_not_given_figures_of_the_best(finished_runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "raw.safetensors"
     words = ["runs", "export", "done", "--weights", "raw", "--checkpoint", "5", "--out", str(out)]
