@@ -1,8 +1,9 @@
 """The rows of a chart as runs of text with one style each, before there are colours: what frames are compared by."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from rich.cells import cell_len
@@ -12,6 +13,8 @@ from pixeltui.ui.widgets.differences import ends
 from pixeltui.ui.widgets.raster import Frame, Layer, Symbols, Trace
 
 Runs = tuple[tuple[str, int], ...]
+Group = list[tuple[int, Layer]]
+"""curves as dim as each other, by their style"""
 
 # Style of a run; n from 1 to MAX_SERIES is that of the n-th series.
 BLANK: Final = 0
@@ -21,7 +24,11 @@ TITLE, LABEL, VALUE, GRID, CURSOR, GAP = range(MAX_SERIES + 1, MAX_SERIES + 7)
 NARROWEST, NARROWEST_COLORED = 6, 3
 """cells of a name in a legend, beside a swatch and in the colour of its curve"""
 _NAMED_AXIS: Final = 40  # cells from which there is room for the name of the x axis
-_DRAWN = re.compile(rb"[^\0]+")
+_WHOLE: Final = b"\0" + b"\xff" * 255
+_DASH: Final = 2
+"""columns in one colour where curves meet"""
+_COLORS: Final = 6
+"""that curves have, before they have them again"""
 _SAME = re.compile(rb"(.)\1*", re.DOTALL)
 _GRID_BYTE = bytes((GRID,))
 
@@ -49,11 +56,11 @@ def plot_rows(
 ) -> list[Runs]:
     """The plot's rows with the labels of the y axis. labels: by row. letters: name the curves, for want of colours."""
     layers = [(i + 1, trace.draw(frame, symbols)) for i, trace in enumerate(traces[:MAX_SERIES])]
-    layers.sort(key=lambda layer: not traces[layer[0] - 1].series.dim)
-    masks, owners = _stack(layers, frame)
-    marks = {cell: (symbols.marker, owner) for owner, layer in layers for cell in layer.marks}
+    dim, bright = ([one for one in layers if traces[one[0] - 1].series.dim == faint] for faint in (True, False))
+    masks, owners = _stack((dim, bright), frame)
+    marks = {cell: (symbols.marker, owner) for group in (dim, bright) for cell, owner in _markers(group, frame)}
     if letters:
-        marks |= _letters(layers, frame)
+        marks |= _letters(bright + dim, frame)
     if cursor is not None and frame.x0 <= cursor <= frame.x1:
         column = frame.column(cursor, frame.width)
         for cell in range(column, len(owners), frame.width):
@@ -84,15 +91,67 @@ def _runs(text: str, owners: bytearray) -> list[tuple[str, int]]:
     return [(text[run.start() : run.end()], run[0][0]) for run in _SAME.finditer(owners)]
 
 
-def _stack(layers: list[tuple[int, Layer]], frame: Frame) -> tuple[bytearray, bytearray]:
-    """Masks and owners of the cells. A later layer takes a cell whole: a bright line over a noisy one stays thin."""
-    masks, owners = bytearray(frame.width * frame.height), bytearray(frame.width * frame.height)
-    for owner, layer in layers:
-        for run in _DRAWN.finditer(layer.cells):
-            start, stop = run.span()
-            masks[start:stop] = run[0]
-            owners[start:stop] = bytes((owner,)) * (stop - start)
-    return masks, owners
+def _stack(groups: Iterable[Group], frame: Frame) -> tuple[bytes, bytearray]:
+    """Masks and owners of the cells. A later group takes a cell whole: a bright line over a noisy one stays thin. Where
+    curves of one group meet, a cell has the dots of all, and their colours take turns along x."""
+    size = frame.width * frame.height
+    masks = owners = 0
+    for group in groups:
+        inks = []
+        free = -1
+        drawn = 0
+        for owner, layer in group:
+            if where := int.from_bytes(layer.cells.translate(_WHOLE), "little"):
+                inks.append((~where, where & int.from_bytes(bytes((owner,)) * size, "little")))
+                free &= ~where
+                drawn |= int.from_bytes(layer.cells, "little")
+        masks = masks & free | drawn
+        owners = owners & free | _in_turns(inks, frame)
+    return masks.to_bytes(size, "little"), bytearray(owners.to_bytes(size, "little"))
+
+
+def _in_turns(inks: Sequence[tuple[int, int]], frame: Frame) -> int:
+    """Owners of the cells of one group. Whose turn it is follows from the column and from who meets there, so that a
+    new point changes no cell but its own. inks: of each curve, the cells that it leaves alone, and its own."""
+    count = min(len(inks), _COLORS)
+    turns = count * (1 + count % 2)
+    owners = 0
+    for turn in range(turns):
+        # Up from this turn's curve and down from the next one's, so that any two of many get as many cells.
+        first = sorted(range(len(inks)), key=lambda rank: (rank - turn) * (-1) ** turn % count)
+        ink = 0
+        for rank in reversed(first):
+            others, own = inks[rank]
+            ink = ink & others | own
+        owners |= ink & _columns(frame.width, frame.height, turn, turns)
+    return owners
+
+
+@lru_cache(maxsize=64)
+def _columns(width: int, height: int, turn: int, turns: int) -> int:
+    """255 in the cells of the columns that have a turn, as one number."""
+    return int.from_bytes(bytes(255 * (x // _DASH % turns == turn) for x in range(width)) * height, "little")
+
+
+def _markers(group: Group, frame: Frame) -> Iterator[tuple[int, int]]:
+    """Cells with a point's marker, and whose it is: of several, the curve's that has the fewest so far. A curve of one
+    dot, which is hardly seen, has a marker too."""
+    marked = {owner: layer.marks or _alone(layer.cells) for owner, layer in group}
+    meeting: dict[int, list[int]] = {}
+    for owner, cells in marked.items():
+        for cell in cells:
+            meeting.setdefault(cell, []).append(owner)
+    so_far = dict.fromkeys(marked, 0)
+    for cell in sorted(meeting, key=lambda cell: cell % frame.width):
+        owner = min(meeting[cell], key=lambda owner: (so_far[owner], len(marked[owner])))
+        so_far[owner] += 1
+        yield cell, owner
+
+
+def _alone(cells: bytearray) -> set[int]:
+    """The only cell that is drawn, if it is one."""
+    drawn = cells.strip(b"\0")
+    return {cells.index(drawn)} if len(drawn) == 1 else set()
 
 
 def letter(style: int) -> str:
@@ -100,12 +159,13 @@ def letter(style: int) -> str:
     return chr(ord("a") + (style - 1) % 26)
 
 
-def _letters(layers: list[tuple[int, Layer]], frame: Frame) -> dict[int, tuple[str, int]]:
-    """Every curve's letter at its right end."""
+def _letters(group: Group, frame: Frame) -> dict[int, tuple[str, int]]:
+    """Every curve's letter at its right end, or as far right as there is none yet."""
     found: dict[int, tuple[str, int]] = {}
-    for owner, layer in layers:
-        ends = (run.end() - 1 for run in _DRAWN.finditer(layer.cells))
-        last = max(ends, key=lambda cell: cell % frame.width, default=None)
+    for owner, layer in group:
+        cells = layer.cells
+        columns = (range(column, len(cells), frame.width) for column in reversed(range(frame.width)) if any(cells))
+        last = next((cell for column in columns for cell in column if cells[cell] and cell not in found), None)
         if last is not None:
             found[last] = (letter(owner), owner)
     return found
