@@ -8,6 +8,8 @@ XKind = Literal["step", "epoch", "time"]
 
 TINY: Final = 1e-3
 """Values under it are written with an exponent."""
+HUGE: Final = 1e12
+"""as are values from it on"""
 TINY_RATE: Final = 1e-2
 """as people write learning rates: 3e-3"""
 
@@ -97,30 +99,37 @@ def format_value(value: float, digits: int = 4) -> str:
 def format_rate(rate: float, digits: int = 3) -> str:
     """A learning rate, wherever one is told: "0.02", "3e-3", "3.04e-7"."""
     rounded = float(f"{rate:.{digits}g}")
-    return _exponent(rounded) if 0 < rounded < TINY_RATE else f"{rounded:g}"
+    return _exponent(rounded) if 0 < rounded < TINY_RATE or rounded >= 1e6 else f"{rounded:g}"
 
 
 def format_ticks(ticks: list[float], tiny: float = TINY) -> list[str]:
     """Labels of one axis, all with the same number of decimals, thousands as k and M where every label stays exact.
 
-    tiny: where all of them are smaller they have exponents.
+    tiny: where all of them are smaller they have exponents, as they have beyond G.
     """
     if not ticks:
         return []
     size = max(abs(t) for t in ticks)
+    if 0 < size < tiny or size >= HUGE:
+        return _exponents(ticks)
     gaps = [abs(b - a) for a, b in pairwise(ticks) if a != b]
     step = min(gaps, default=size or 1.0)
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= 10 * unit or (size >= unit and (unit > 1e3 or step >= unit)):
             return ["0" if t == 0 else f"{_plain(t / unit, step / unit)}{suffix}" for t in ticks]
-    if size and size < tiny:
-        return ["0" if t == 0 else _exponent(t) for t in ticks]
     return [_plain(t, step) for t in ticks]
 
 
 def _plain(value: float, step: float) -> str:
     decimals = max(0, -floor(log10(step) + 1e-9)) if step > 0 else 0
     return f"{value:.{min(decimals, 9)}f}"
+
+
+def _exponents(ticks: list[float]) -> list[str]:
+    """With as many decimals as the longest one of the same exponent."""
+    parts = [_exponent(t).split("e") for t in ticks]
+    decimals = {e: max(len(m.partition(".")[2]) for m, other in parts if other == e) for _, e in parts}
+    return ["0" if t == 0 else f"{float(m):.{decimals[e]}f}e{e}" for t, (m, e) in zip(ticks, parts, strict=True)]
 
 
 def _exponent(value: float) -> str:

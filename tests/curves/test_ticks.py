@@ -34,6 +34,8 @@ def test_linear_ticks_are_multiples_of_1_2_5() -> None:
         ([1_000_000, 1_500_000], ["1.0M", "1.5M"]),
         ([12_000, 12_500], ["12.0k", "12.5k"]),
         ([0, 1e-4, 2e-4], ["0", "1e-4", "2e-4"]),
+        ([9e-4, 9.5e-4], ["9.0e-4", "9.5e-4"]),
+        ([2.2e13, 2.4e13], ["2.2e13", "2.4e13"]),
         ([], []),
     ],
 )
@@ -71,7 +73,16 @@ def test_values(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("rate", "text"),
-    [(0.1, "0.1"), (0.02, "0.02"), (3e-3, "3e-3"), (3.0434e-7, "3.04e-7"), (9.9996e-3, "0.01"), (0.0, "0"), (12, "12")],
+    [
+        (0.1, "0.1"),
+        (0.02, "0.02"),
+        (3e-3, "3e-3"),
+        (3.0434e-7, "3.04e-7"),
+        (9.9996e-3, "0.01"),
+        (0.0, "0"),
+        (12, "12"),
+        (2.27e13, "2.27e13"),
+    ],
 )
 def test_learning_rates(rate: float, text: str) -> None:
     assert ticks.format_rate(rate) == text
@@ -80,6 +91,8 @@ def test_learning_rates(rate: float, text: str) -> None:
 def test_an_axis_of_learning_rates_writes_them_as_they_are_written_elsewhere() -> None:
     assert ticks.y_ticks(0, 0.003, 8, False, ticks.TINY_RATE)[1] == ["0", "1e-3", "2e-3", "3e-3"]
     assert ticks.y_ticks(1e-4, 0.02, 8, True, ticks.TINY_RATE)[1] == ["1e-4", "1e-3", "0.01"]
+    assert ticks.format_ticks([2.999e-3, 2.9995e-3, 3e-3], ticks.TINY_RATE) == ["2.9990e-3", "2.9995e-3", "3.0000e-3"]
+    assert ticks.format_ticks([0, 5e-4, 1e-3, 1.5e-3], ticks.TINY_RATE) == ["0", "5e-4", "1.0e-3", "1.5e-3"]
 
 
 def test_steps_have_no_fractions() -> None:

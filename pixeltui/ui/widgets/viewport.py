@@ -5,6 +5,8 @@ from typing import Literal
 
 GROWTH = 1.25
 """Ratio by which a range grows at once."""
+FLAT = 1e-9
+"""Values that differ by less of themselves are one, but for rounding."""
 
 Range = tuple[float, float]
 
@@ -98,24 +100,27 @@ class YView:
         """The values in view reach from low to high; (inf, -inf) for none."""
         if not self.auto or low > high:
             return
+        floor = 0.0 if low >= 0 and not self.log else -inf  # there is nothing to see under a zero
+        flat = high - low <= FLAT * max(abs(low), abs(high))
         if self.log:
             if high <= 0:
                 return
             low, high = log10(max(low, high * 1e-9)), log10(high)
         span = high - low
-        if span <= 0:
-            span = 0.5 if self.log else abs(high) * 0.2 or 1.0
-            low, high = low - span / 2, high + span / 2
+        if flat:
+            middle = (low + high) / 2
+            span = 0.5 if self.log else abs(middle) * 0.2 or 1.0
+            low, high = middle - span / 2, middle + span / 2
         if self._range is None or span * GROWTH**3 < self._range[1] - self._range[0]:
-            self._range = (low - span * 0.06, high + span * 0.06)
-            return
-        y0, y1 = self._range
-        growth = (y1 - y0) * (GROWTH - 1)
-        if low < y0:
-            y0 = min(low - span * 0.03, y0 - growth)
-        if high > y1:
-            y1 = max(high + span * 0.03, y1 + growth)
-        self._range = (y0, y1)
+            y0, y1 = low - span * 0.06, high + span * 0.06
+        else:
+            y0, y1 = self._range
+            growth = (y1 - y0) * (GROWTH - 1)
+            if low < y0:
+                y0 = min(low - span * 0.03, y0 - growth)
+            if high > y1:
+                y1 = max(high + span * 0.03, y1 + growth)
+        self._range = (max(y0, floor), y1)
 
     def zoom(self, factor: float) -> None:
         y0, y1 = self._range or (0.0, 1.0)
