@@ -6,6 +6,7 @@ from typing import Final
 from pixeltui.curves.points import METRICS, Curves, Points
 from pixeltui.curves.series import Series, Smoother
 from pixeltui.curves.ticks import XKind
+from pixeltui.ui.widgets.plot import SMOOTHED
 
 SMOOTHING: Final = (0.0, 0.6, 0.9, 0.97, 0.99)
 
@@ -34,6 +35,8 @@ class Drawn:
         if shown.of_evaluation:
             prefix = f"{name} " if name else ""
             label, raw, shade = f"{prefix}train", "train, raw", "series0"
+            if smooth and not name:
+                label += SMOOTHED
         else:
             alone = "smoothed" if smooth else "raw" if shown.smooth else "value"
             label, raw, shade = name or alone, "raw", f"series{list(METRICS).index(metric)}"

@@ -43,7 +43,7 @@ def test_a_finished_run_is_shown_and_takes_no_commands(finished: Path) -> None:
         await until(pilot, lambda: len(pane.gallery.pictures) == 4)
         assert (pane.gallery.pictures[0].width, pane.gallery.pictures[0].height) == (5, 6)
         main = screen.query_one(CurvesPane).main
-        assert [series.name for series in main.series] == ["train, raw", "train", "val"]
+        assert [series.name for series in main.series] == ["train, raw", "train, smoothed", "val"]
         assert len(main.series[0]) == len(screen.watched.view.steps)
         await pilot.press("p", "w")
         await pilot.pause(0.2)
@@ -297,7 +297,7 @@ def test_by_epoch_every_run_has_its_own_scale(tiny_train: Callable[..., int], tm
         await pilot.press("b")
         await until(pilot, lambda: any(series.name == "two train" for series in pane.main.series))
         lasts = {series.name: series.xs[-1] for series in pane.main.series}
-        assert lasts["two train"] < lasts["train"], "by step"
+        assert lasts["two train"] < lasts["train, smoothed"], "by step"
         await pilot.press("x")
         ends = {series.xs[-1] for series in pane.main.series}
         assert ends == {2.0}, "by epoch both end where they ended"

@@ -26,6 +26,16 @@ def test_faint_series_leave_a_short_legend_first() -> None:
     assert "2.500" not in text
 
 
+def test_a_smoothed_curve_is_never_taken_for_the_values() -> None:
+    entries = [Entry("train, raw", "2.500", 1, "━━", dim=True), Entry("train, smoothed", "2.600", 2, "━━")]
+    entries += [Entry("val", "2.700", 3, "━━")]
+    texts = ["".join(run[0] for run in legend_row("bits/dim", entries, "", width)) for width in (80, 54, 46)]
+    assert "train, raw 2.500" in texts[0]
+    assert all("train, smoothed 2.600" in text for text in texts[:2])
+    assert "train ~ 2.600" in texts[2]
+    assert all("val 2.700" in text for text in texts)
+
+
 @pytest.mark.parametrize("at", ["", "step 52"])
 def test_a_narrow_chart_keeps_a_value_to_the_last(at: str) -> None:
     """Rather than the swatch, where it was read, or that the axis is logarithmic."""

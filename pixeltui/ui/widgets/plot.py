@@ -207,6 +207,8 @@ def _labels(frame: Frame, kind: XKind, left: int, end: int, closer: float) -> tu
     return columns, shown
 
 
+SMOOTHED, SMOOTHED_SHORT = ", smoothed", " ~"
+"""behind the name of a series beside which there is a raw one, and where there is no room for that"""
 LOG: Final = " (log)"
 """behind the title of a chart whose y axis is logarithmic"""
 
@@ -242,6 +244,8 @@ def _ways(entries: list[Entry], prefix: str) -> Iterator[tuple[str, list[Entry]]
     """Prefix and entries, ever shorter."""
     bright = [e for e in entries if not e.dim] or entries
     yield prefix, entries
+    yield prefix, bright
+    bright = [replace(e, name=e.name.replace(SMOOTHED, SMOOTHED_SHORT)) for e in bright]
     yield prefix, bright
     if len(bright) > 1:
         yield from ((prefix, shorter) for shorter in _shorter(bright))
