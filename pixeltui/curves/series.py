@@ -147,14 +147,14 @@ class Series:
 class Smoother:
     """Exponential moving average of a stream, with the bias towards its start taken out; gaps stay gaps.
 
-    weight: share of the past, in [0, 1); 0 returns the values themselves.
+    weight: share of the past, in [0, 1); 0 returns the values themselves. Equal values come out exactly.
     """
 
     def __init__(self, weight: float) -> None:
         if not 0 <= weight < 1:
             raise ValueError(f"weight must be in [0, 1), not {weight}")
         self.weight = weight
-        self._sum = 0.0
+        self._mean = 0.0
         self._mass = 0.0
 
     def __call__(self, ys: Iterable[float | None]) -> list[float | None]:
@@ -163,7 +163,7 @@ class Smoother:
             if y is None or not isfinite(y):
                 out.append(None)
                 continue
-            self._sum = self.weight * self._sum + (1 - self.weight) * y
             self._mass = self.weight * self._mass + (1 - self.weight)
-            out.append(self._sum / self._mass)
+            self._mean += (1 - self.weight) / self._mass * (y - self._mean)
+            out.append(self._mean)
         return out

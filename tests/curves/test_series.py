@@ -51,3 +51,5 @@ def test_smoothing_is_unbiased_and_goes_on_between_calls() -> None:
     assert first[2] is None
     assert Smoother(0.9)([2.0, 2.0, None, 5.0])[3] == smooth([5.0])[0]
     assert Smoother(0)([1.0, 7.0]) == [1, 7]
+    for value in (3.7984449429, 0.1, 1e14 / 3):
+        assert Smoother(0.6)([value] * 3) == [value] * 3, "drawn in the same cell as the value itself"
