@@ -158,16 +158,26 @@ def nearest_index(rgb: Rgb, depth: Literal["256", "16"] = "256") -> int:
     return _nearest(rgb, _lab_entries(depth))
 
 
-VISIBLE: Final = 1.5
-"""contrast from which a line can be told from what it is drawn on"""
+VISIBLE: Final = 3.0
+"""contrast from which text can be read"""
 
 
 @lru_cache(maxsize=256)
 def visible_index(rgb: Rgb, on: int) -> int:
-    """The nearest of the 16 that have names that can be told from one of them, which lies under it."""
+    """Of the 16 that have names, the theme's own for a series, or else the nearest that can be read on one of them."""
     under = to_hex(palette_rgb(on))
     told = [entry for entry in _lab_entries("16") if contrast(to_hex(palette_rgb(entry[0])), under) >= VISIBLE]
-    return _nearest(rgb, told)
+    own = _series_16().get(rgb)
+    return own if own in {index for index, *_ in told} else _nearest(rgb, told)
+
+
+@cache
+def _series_16() -> dict[Rgb, int]:
+    return {
+        parse_hex(color): index
+        for theme in THEMES.values()
+        for color, (index, _) in zip(theme.series, theme.series_16, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,8 @@ class Theme:
     warn: str
     bad: str
     series: tuple[str, ...]
+    series_16: tuple[tuple[int, int], ...]
+    """of the 16 colours that have names, for each of `series` and for what is faint in it"""
 
     def resolve(self, color: str) -> str:
         """ "#rrggbb" of a token ("text", "accent", "series0"...) or of a colour written so. Raises ValueError."""
@@ -198,6 +210,11 @@ class Theme:
         if not isinstance(value, str) or not value.startswith("#"):
             raise ValueError(f"the theme has no colour {color!r}")
         return value
+
+    def faint_16(self, color: str) -> str | None:
+        """Name of the entry, of 16, for what is faint in the colour of a series; None for other colours."""
+        resolved = self.resolve(color)
+        return f"color({self.series_16[self.series.index(resolved)][1]})" if resolved in self.series else None
 
 
 DARK: Final = Theme(
@@ -214,6 +231,7 @@ DARK: Final = Theme(
     warn="#ffc145",
     bad="#ff6b6b",
     series=("#5ab0ff", "#ffb454", "#2fd6a8", "#f58fc6", "#c6b8ff", "#f4ec7a"),
+    series_16=((14, 6), (11, 3), (10, 2), (13, 5), (12, 4), (9, 1)),
 )
 LIGHT: Final = Theme(
     name="pixeltui-light",
@@ -229,6 +247,7 @@ LIGHT: Final = Theme(
     warn="#8a5a00",
     bad="#c21f30",
     series=("#0064b4", "#b85000", "#00785c", "#a3307c", "#5b45c9", "#6e6400"),
+    series_16=((4, 12), (1, 9), (0, 8), (5, 13), (12, 8), (13, 13)),
 )
 
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.color import Color
 from textual.geometry import Region
 from textual.pilot import Pilot
 
 from pixeltui.curves.series import Series
 from pixeltui.ui.colors import DARK
 from pixeltui.ui.widgets.chart import Chart
+from pixeltui.ui.widgets.palette import depth_filters
 
 
 class Bench(App[None]):
@@ -226,6 +228,19 @@ def test_ascii_without_colours() -> None:
 
     series = [noisy(500), Series("val", [1, 400], [2, 3])]
     show(Chart("bits/dim", series, graph_symbol="ascii", depth="none", live=False), check)
+
+
+def test_raw_and_smoothed_differ_in_16_colours_from_each_other_and_from_the_labels() -> None:
+    def check(pilot: object, app: Bench) -> None:
+        (filter_16,) = depth_filters("16")
+        legend = filter_16.apply(list(app.chart.render_line(0)), Color(0, 0, 0))
+        swatches = [segment.style.color.number for segment in legend if "━" in segment.text]
+        names = {segment.style.color.number for segment in legend if segment.text.strip() in ("raw", "smooth")}
+        assert swatches == [6, 14]
+        assert names.isdisjoint(swatches)
+
+    raw = Series("raw", [0, 1], [1.0, 2.0], dim=True)
+    show(Chart("loss", [raw, Series("smooth", [0, 1], [1.0, 2.0])], depth="16"), check)
 
 
 def test_no_points_at_all() -> None:

@@ -259,7 +259,8 @@ class Chart(Widget, can_focus=True):
         def style(color: str, share: float = 1.0, bold: bool = False, dim: bool = False) -> Style:
             if self.depth == "none":
                 return Style(dim=dim or share < 1, bold=bold)
-            return Style(color=mix(theme.resolve(color), background, share), bgcolor=background, bold=bold)
+            faint = theme.faint_16(color) if self.depth == "16" and share < 1 else None
+            return Style(color=faint or mix(theme.resolve(color), background, share), bgcolor=background, bold=bold)
 
         styles = {
             BLANK: style("text"),
