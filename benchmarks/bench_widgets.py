@@ -69,8 +69,9 @@ def curve(count: int, seed: int, color: str, dim: bool = False) -> Series:
 
 
 async def charts() -> None:
-    for count in (1_000, 100_000, 1_000_000):
-        chart = Chart("bits/dim", [curve(count, 1, "series0", True), curve(count, 2, "series1")], depth="truecolor")
+    for series, count in ((2, 1_000), (10, 1_000), (2, 100_000), (2, 1_000_000)):
+        curves = [curve(count, i + 1, f"series{i}", dim=i % 2 == 0) for i in range(series)]
+        chart = Chart("bits/dim", curves, depth="truecolor")
         app = Bench(chart)
         async with app.run_test(size=(200, 60)) as pilot:
             await pilot.pause()
@@ -86,8 +87,8 @@ async def charts() -> None:
                     one.append(count + i, 3 + 0.1 * math.sin(i))
                 chart.update_data()
 
-            report(f"chart, 2 series of {count:,}, everything", app, redraw)
-            report(f"chart, 2 series of {count:,}, one point more", app, append)
+            report(f"chart, {series} series of {count:,}, everything", app, redraw)
+            report(f"chart, {series} series of {count:,}, one point more", app, append)
 
 
 async def images(depth: Depth) -> None:
