@@ -23,11 +23,13 @@ class Metric(NamedTuple):
     """whether a report draws it on a logarithmic axis"""
     rate: bool = False
     """whether a console writes its values as learning rates"""
+    falls: bool = False
+    """whether it begins far above what it is about: a console's axis then leaves out where it begins"""
 
 
 METRICS: Final = {
-    "bits": Metric("bits/dim", "bits_per_dim", "bits_per_dim"),
-    "nats": Metric("nats/dim", "loss", "nats_per_dim"),
+    "bits": Metric("bits/dim", "bits_per_dim", "bits_per_dim", falls=True),
+    "nats": Metric("nats/dim", "loss", "nats_per_dim", falls=True),
     "lr": Metric("learning rate", "lr", smooth=False, rate=True),
     "grad": Metric("gradient norm", "grad_norm", log=True),
     "speed": Metric("images/s", "images_per_second"),

@@ -175,7 +175,7 @@ def visible_index(rgb: Rgb, on: int) -> int:
 def _series_16() -> dict[Rgb, int]:
     return {
         parse_hex(color): index
-        for theme in THEMES.values()
+        for theme in (DARK, LIGHT)
         for color, (index, _) in zip(theme.series, theme.series_16, strict=True)
     }
 

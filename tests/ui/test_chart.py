@@ -250,3 +250,29 @@ def test_no_points_at_all() -> None:
         assert sum(row.count("●") for row in lines(app.chart)) == 1
 
     show(Chart("loss", [Series("train")]), check)
+
+
+def test_a_curve_that_falls_leaves_its_beginning_above_the_axis_while_all_of_it_is_shown() -> None:
+    train = Series("train", range(1000), [3 + 5 * math.exp(-step / 10) for step in range(1000)])
+    first = Series("val", [20, 999], [4.5, 3.0], marker=True)
+    short = Series("other", range(30), [6.0] * 30)
+
+    def top(chart: Chart, *series: Series) -> float:
+        chart.set_series(series)
+        chart.figure.y_view.fit()
+        chart.update_data()
+        lines(chart)
+        return chart.figure.y_view.range[1]
+
+    def check(pilot: object, app: Bench) -> None:
+        chart = app.chart
+        assert top(chart, train) > 8
+        chart.figure.falls = True
+        assert 3.03 < top(chart, train) < 3.1
+        assert dots(lines(chart)[1]) >= 1, "it comes in from above"
+        assert 4.5 < top(chart, train, first) < 4.7, "scores are few, and all shown"
+        assert 6 < top(chart, train, short) < 6.3
+        chart.figure.x_view.set(0, 100)
+        assert top(chart, train) > 8, "where one looks at the beginning it is there"
+
+    show(Chart("bits/dim", [train], live=False), check)

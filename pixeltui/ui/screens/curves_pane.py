@@ -114,6 +114,7 @@ class CurvesPane(Bordered, Vertical):
             metric = self._metric if chart.id == "main" else str(chart.id)
             self._drawn[str(chart.id)] = drawn = self._series_of(metric)
             chart.figure.title, chart.figure.rates = METRICS[metric].title, METRICS[metric].rate
+            chart.figure.falls = METRICS[metric].falls
             chart.set_x_kind(self._kind)
             chart.set_series([series for one in drawn for series in one.series])
         x_name = {"step": "step", "epoch": "epoch", "time": "training time"}[self._kind]

@@ -1,5 +1,6 @@
 """A chart without a terminal: series, what is in view, the cursor; rows of text on request."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from math import inf, isnan
 
@@ -10,6 +11,8 @@ from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
 from pixeltui.ui.widgets.viewport import XView, YView
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4
+SETTLING, MANY = 0.05, 40
+"""what part of a curve that falls is left out of the y axis while all of it is shown, and from how many points on"""
 
 
 class Figure:
@@ -22,6 +25,8 @@ class Figure:
         self.letters = letters
         self.rates = False
         """whether the values are learning rates"""
+        self.falls = False
+        """whether curves begin far above what they are about"""
         self.x_view, self.y_view = XView(), YView()
         self.x_view.live = live
         self.x_kind: XKind = "step"
@@ -109,7 +114,10 @@ class Figure:
         self.x_view.update(min(s.xs[0] for s in drawn), max(s.xs[-1] for s in drawn))
         low, high = inf, -inf
         for one in drawn:
-            a, b = one.extremes(*one.view(*self.x_view.range))
+            start, stop = one.view(*self.x_view.range)
+            if self.falls and self.x_view.mode == "all" and not one.marker and stop - start >= MANY:
+                start = bisect_left(one.xs, one.xs[0] + SETTLING * (one.xs[-1] - one.xs[0]))
+            a, b = one.extremes(start, stop)
             low, high = min(low, a), max(high, b)
         self.y_view.update(low, high)
 
