@@ -225,6 +225,15 @@ class HeatMap:
         self._bits = 0.0
         self._label = "scoring"
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the image is scored."""
+        return self._rows == self._picture.height
+
+    def grow(self, picture: Picture) -> None:
+        """More of it is drawn; the bits stay those of the rows that there were."""
+        self._picture = picture
+
     def refuse(self, why: str) -> None:
         """There will be no bits."""
         self.note, self._label = why, "no bits"
@@ -233,7 +242,8 @@ class HeatMap:
         self._colors = scored.colors
         self._bits = scored.bits_per_dim
         bits = sorted(scored.bits)
-        part = "" if self._rows == self._picture.height else f"the first {self._rows} rows · "
+        some = "the first row" if self._rows == 1 else f"the first {self._rows} rows"
+        part = "" if self.whole else f"{some} · "
         self.note = (
             f"{scored.bits_per_dim:.3f} bits/dim · {part}{self._given} · pixels {bits[0]:.2f} to {bits[-1]:.2f} bits, "
             f"half under {bits[len(bits) // 2]:.2f} · white: as many as a blind guess takes"
@@ -241,10 +251,12 @@ class HeatMap:
 
     def pictures(self) -> list[Picture]:
         one = self._picture
-        image = Picture(one.rgb, one.width, one.height, one.label, None if self._rows == one.height else self._rows)
+        scored = None if self.whole else self._rows
+        drawn = scored if one.rows_done is None else one.rows_done
+        image = Picture(one.rgb, one.width, one.height, one.label, drawn)
         if self._colors is None:
             return [image, Picture(bytes(len(one.rgb)), one.width, one.height, self._label, 0)]
-        return [image, Picture(self._colors, one.width, one.height, f"{self._bits:.2f} bits/dim")]
+        return [image, Picture(self._colors, one.width, one.height, f"{self._bits:.2f} bits/dim", scored)]
 
 
 def _modified(path: Path) -> float:

@@ -105,6 +105,40 @@ def test_an_image_in_progress_is_scored_as_far_as_it_is_drawn(runs_copy: Path) -
         wish_for_bits(run, Picture(bytes(90), 5, 6, "2", 0), ())
 
 
+def test_a_sample_enlarged_while_it_is_drawn_is_finished_and_scored_again(runs_copy: Path) -> None:
+    """Of a frame that gets more rows, and of one whose last rows come with the sheet."""
+    run = find_run(runs_copy, "done")
+    app = Console(runs_copy, session=AttachedSession(run))
+
+    def frame(rows: int, step: int = 99) -> Frame:
+        pixels = bytes([3] * 5 * rows + [0] * 5 * (6 - rows))
+        return Frame(step=step, rows_done=rows, levels=4, shape=(1, 1, 6, 5), pixels=pixels, labels=("2",))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        pane, shape = screen_of(app).query_one(SamplesPane), screen_of(app).watched.shape
+        await until(pilot, lambda: pane.gallery.pictures)
+        sheets = pane._sheets
+        screen_of(app)._show_samples = lambda: None  # type: ignore[method-assign]
+        for last in (frame(6), None):
+            step = 99 if last else sheets[-1][0]
+            pane.show_run(run, shape, [] if last else sheets[:-1], frame(1, step))
+            await pilot.press("2", "enter")
+            await until(pilot, lambda: "the first row ·" in pane.remark, 60)
+            image, bits = pane.gallery.pictures
+            assert (image.rows_done, bits.rows_done) == (1, 1), "of the others nothing is said"
+            pane.show_run(run, shape, [], frame(3, step))
+            assert pane.gallery.pictures[0].rows_done == 3
+            assert pane.gallery.pictures[0].rgb[: 3 * 5 * 3] == bytes([255] * 3 * 5 * 3)
+            pane.show_run(run, shape, [] if last else sheets, last)
+            await until(pilot, lambda: "bits/dim" in pane.remark and "first" not in pane.remark, 60)
+            image, bits = pane.gallery.pictures
+            assert image.rows_done in (None, 6)
+            assert bits.rows_done is None
+            await pilot.press("escape")
+
+    drive(app, script)
+
+
 def test_a_run_that_is_over_offers_no_keys_that_steer(runs_copy: Path) -> None:
     app = Console(runs_copy, session=AttachedSession(find_run(runs_copy, "done")))
 

@@ -83,7 +83,10 @@ class SamplesPane(Bordered, Vertical):
         self.update_data()
 
     def update_data(self) -> None:
-        if not self.is_mounted or self.heat is not None:
+        if not self.is_mounted:
+            return
+        if self.heat is not None:
+            self._draw_on(self.heat)
             return
         frame = self._frame
         newest = self._sheets[-1] if self._sheets else None
@@ -176,6 +179,28 @@ class SamplesPane(Bordered, Vertical):
             self.post_message(self.Enlarged(self, True))
             self._look_again = self.set_interval(LOOK_SECONDS, self._look)
         self._show_heat()
+
+    def _draw_on(self, heat: HeatMap) -> None:
+        """More rows of the one that is enlarged, of the frame or the sheet of its step; its bits once it is whole."""
+        frame = self._frame if self._frame is not None and self._frame.step == self._step else None
+        sheet = next((path for step, path in reversed(self._sheets) if step == self._step), None)
+        if heat.whole or frame is self._shown:
+            return
+        if frame is not None:
+            pictures = frame_pictures(frame)
+        elif sheet is not None and (path := self._path(sheet)) is not None and self._shape is not None:
+            pictures = sheet_pictures(path, self._shape)
+        else:
+            return
+        self._shown = frame
+        if heat.index >= len(pictures):
+            return
+        self._pictures, picture = pictures, pictures[heat.index]
+        if picture.rows_done in (None, picture.height):
+            self._enlarge(heat.index)
+        else:
+            heat.grow(picture)
+            self.gallery.set_rows(0, picture.rgb, picture.rows_done)
 
     def _show_heat(self) -> None:
         if self.heat is None:

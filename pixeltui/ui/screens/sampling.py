@@ -115,6 +115,8 @@ class SamplingScreen(StudioScreen):
             else:
                 for index, picture in self.easels[mode].in_progress():
                     self.gallery.set_rows(index, picture.rgb, picture.rows_done or 0)
+        elif self.mode == mode and self.heat is not None and rows.done and not self.heat.whole:
+            self._heat_of(self.heat.index)
 
     def say(self, text: str, *, wrong: bool = False) -> None:
         self._said = text
