@@ -93,6 +93,33 @@ def test_what_is_filled_in_is_a_box_or_what_a_mask_says(runs_copy: Path, tmp_pat
     on_screen(runs_copy, script)
 
 
+def test_a_wrong_field_that_is_hidden_is_told_and_once_it_is_right_the_image_comes(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: drawn(screen))
+        screen.query_one("#classes", Input).value = "3,5"
+        await pilot.pause()
+        await pilot.press("2")
+        await pilot.pause()
+        assert screen.has_class("-full"), "the fields are not seen"
+        assert "classes: no class '3'" in screen.gallery.empty
+        assert ["classes: no class '3'" in one.message for one in screen.app._notifications] == [True]
+        await pilot.press("n")
+        await pilot.pause()
+        assert not drawn(screen, "complete")
+        await pilot.press("slash")
+        screen.query_one("#classes", Input).value = "1"
+        await until(pilot, lambda: drawn(screen, "complete"))
+        assert len(screen.gallery.pictures) == 6
+        await pilot.press("escape", "1", "z")
+        screen.query_one("#classes", Input).value = "7"
+        await pilot.pause()
+        screen.app.clear_notifications()
+        await pilot.press("n")
+        assert ["classes: no class '7'" in one.message for one in screen.app._notifications] == [True]
+
+    on_screen(runs_copy, script, (80, 24))
+
+
 def test_bits_of_the_rows_that_are_there_while_more_are_drawn(runs_copy: Path) -> None:
     async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
         rows = await stopped_drawing(pilot, screen)

@@ -23,6 +23,8 @@ class Canvas(Vertical):
     def __init__(self) -> None:
         super().__init__(id="canvas", classes="pane")
         self.zoomed = False
+        self.why_empty = ""
+        """what is wrong, where no image comes to be completed"""
 
     def compose(self) -> ComposeResult:
         yield Gallery()
@@ -43,7 +45,8 @@ class Canvas(Vertical):
 
         fit: to the window, unless somebody has zoomed.
         """
-        self.gallery.most_columns, self.gallery.row_names, self.gallery.empty = columns, rows, EMPTY[mode]
+        self.gallery.most_columns, self.gallery.row_names = columns, rows
+        self.gallery.empty = (mode == "complete" and self.why_empty) or EMPTY[mode]
         self.gallery.set_pictures(pictures)
         if fit:
             self.refit()

@@ -35,8 +35,9 @@ class Completing:
         """Asks for the image and, where a file says what is kept, for its mask."""
         screen, draft = self._screen, self._screen.draft
         screen.forget("complete")
+        screen.canvas.why_empty = ""
         if draft.run is None or draft.first_problem_of_completing:
-            screen.say(draft.first_problem_of_completing, wrong=True)
+            screen.sorry(draft.first_problem_of_completing)
             return
         mask = draft.values["keeps"].strip() if self._drawn_mask() is None else ""
         screen.ask("found", Find(id=0, model=draft.model, source=draft.values["image"].strip(), mask=mask))
@@ -73,9 +74,9 @@ class Completing:
         screen = self._screen
         if screen.draft.problem(key):
             return
-        if key == "image" or self._drawn_mask() is None:
+        if self.easel.original is None or key == "image" or (key == "keeps" and self._drawn_mask() is None):
             self.find()
-        elif self.easel.original is not None:
+        elif key == "keeps":
             screen.forget("complete")
             self._uncover()
 

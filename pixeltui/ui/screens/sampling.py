@@ -76,7 +76,7 @@ class SamplingScreen(StudioScreen):
             run = RunDir.open(path)
             self.draft.use_run(run)
         except UserError as error:
-            self.say(str(error), wrong=True)
+            self.sorry(str(error))
             return False
         self.easels["complete"].clear()
         self.earlier.use(run, self.draft.shape)
@@ -122,6 +122,13 @@ class SamplingScreen(StudioScreen):
         self._said = text
         self._show_title(wrong)
 
+    def sorry(self, text: str) -> None:
+        """Says what is wrong beside the fields or, while they are hidden, over the images."""
+        self.canvas.why_empty = text
+        if self.has_class("-full"):
+            self.notify(printable(text), title="/ shows the fields", severity="warning", markup=False)
+        self.say(text, wrong=True)
+
     # -- what is seen ----------------------------------------------------------------------------------------------
 
     def show(self, *, fit: bool = False) -> None:
@@ -151,13 +158,16 @@ class SamplingScreen(StudioScreen):
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def draw(self, *, sweep: bool = False) -> None:
+        if self.mode == "complete" and not self.easels["complete"].mask:
+            self.completing.find()
+            return
         try:
             if self.mode == "complete":
                 wish = self.draft.wish(mask=self.easels["complete"].mask)
             else:
                 wish = self.draft.wish(sweep=self.canvas.across(self.draft.shape) if sweep else 0)
         except UserError as error:
-            self.say(str(error), wrong=True)
+            self.sorry(str(error))
             return
         self.heat = None
         if self.mode == "earlier":
@@ -300,8 +310,8 @@ class SamplingScreen(StudioScreen):
 
     @on(DrawForm.Changed)
     def _form_changed(self, event: DrawForm.Changed) -> None:
-        if self.mode == "complete" and event.key in ("image", "keeps"):
-            self.completing.changed(event.key)
         name = self.draft.values["run"]
         if event.key == "run" and name in self.draft.runs and (self.draft.run is None or name != self.draft.run.name):
             self._use_run(self.draft.runs[name])
+        if self.mode == "complete":
+            self.completing.changed(event.key)
