@@ -14,6 +14,7 @@ from pixeltui.ui.screens.compare import CompareScreen, Sheet, shortened
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Help
 from pixeltui.ui.widgets.differences import Differences
+from pixeltui.ui.widgets.images import ImageTile
 from pixeltui.ui.widgets.key_list import KeyList
 
 
@@ -142,5 +143,53 @@ def test_six_runs_beside_each_other_at_one_scale_and_none_cut_off(compared: tupl
             assert (width > table.size.width) == bool(table.border_subtitle)
             assert bool(table.border_subtitle) == (columns == 80)
         assert "of 6 runs" in str(table.border_subtitle)
+
+    drive(app, script)
+
+
+def test_one_sample_has_the_screen_and_esc_gives_it_back(compared: tuple[Console, list[Path]]) -> None:
+    app, paths = compared
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = await shown(app, pilot, paths[:2])
+        first, second = screen.query(Sheet)
+        await until(pilot, lambda: first.gallery.pictures and second.gallery.pictures)
+        first.gallery.focus()
+        await pilot.pause()
+        small = first.gallery.shown_scale
+        await pilot.press("enter")
+        await until(pilot, lambda: first.gallery.shown_scale > small and first.size.width > 100)
+        assert not second.region.area
+        await until(pilot, lambda: "bits/dim" in first.gallery.pictures[1].label, 60)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is screen
+        assert first.heat is None
+        await until(pilot, lambda: second.region.area and first.gallery.shown_scale == small)
+        await pilot.press("escape")
+        assert app.screen is not screen
+
+    drive(app, script)
+
+
+def test_the_sheet_that_has_the_focus_is_seen(compared: tuple[Console, list[Path]]) -> None:
+    app, paths = compared
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = await shown(app, pilot, paths[:2])
+        sheets = list(screen.query(Sheet))
+        await until(pilot, lambda: all(sheet.gallery.pictures for sheet in sheets))
+        screen.query_one(Differences).focus()
+        await pilot.pause()
+
+        def framed() -> list[bool]:
+            return [any(tile.selected for tile in sheet.query(ImageTile)) for sheet in sheets]
+
+        assert framed() == [False, False]
+        for expected in ([True, False], [False, True]):
+            await pilot.press("tab")
+            await pilot.pause()
+            assert framed() == expected
+            assert [sheet.styles.border_top[0] == "heavy" for sheet in sheets] == expected
 
     drive(app, script)

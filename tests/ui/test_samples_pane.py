@@ -15,6 +15,7 @@ from pixeltui.ui.app import Console
 from pixeltui.ui.enlarged import wish_for_bits
 from pixeltui.ui.keys import STEERING
 from pixeltui.ui.screens.bars import KeyBar
+from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
 from pixeltui.ui.widgets.gallery import Picture
@@ -190,3 +191,33 @@ def test_the_next_temperature_is_told_from_the_runs_own(runs_copy: Path) -> None
             assert pane.temperature == expected
 
         drive(app, script)
+
+
+def test_a_pane_that_has_no_room_gives_the_focus_to_the_curves(runs_copy: Path) -> None:
+    app = Console(runs_copy, session=AttachedSession(find_run(runs_copy, "done")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        main = screen_of(app).query_one(CurvesPane).main
+        await pilot.press("4")
+        await pilot.pause()
+        assert screen_of(app).focused is screen_of(app).query_one(ConfigPane)
+        await pilot.press("z")
+        await until(pilot, lambda: screen_of(app).focused is main, 5)
+
+    drive(app, script, (80, 24))
+
+
+def test_the_focused_pane_is_told_from_the_others_without_colours(
+    runs_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = Console(runs_copy, session=AttachedSession(find_run(runs_copy, "done")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        panes = [screen_of(app).query_one(f"#{name}") for name in ("samples", "log")]
+        for key, expected in (("2", [True, False]), ("5", [False, True])):
+            await pilot.press(key)
+            await pilot.pause()
+            assert [pane.styles.border_title_style.reverse is True for pane in panes] == expected
+
+    drive(app, script)

@@ -24,8 +24,8 @@ from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
+from pixeltui.ui.screens.panes import PanesScreen
 from pixeltui.ui.screens.samples_pane import SamplesPane
-from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.text_panes import show_value
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.differences import Differences, ends
@@ -47,9 +47,19 @@ class Sheet(SamplesPane):
         self._run_name = run_name
         self.set_classes("sheet")
 
+    def on_mount(self) -> None:
+        self.gallery.show_cursor(False)
+
+    def on_descendant_focus(self) -> None:
+        self.gallery.show_cursor(True)
+
+    def on_descendant_blur(self) -> None:
+        self.gallery.show_cursor(False)
+
     @property
     def size_of_images(self) -> tuple[int, int] | None:
-        pictures = self.gallery.pictures
+        """None while one of them is enlarged."""
+        pictures = self.gallery.pictures if self.heat is None else []
         return (pictures[0].width, pictures[0].height) if pictures else None
 
     def _refit(self) -> None:
@@ -59,7 +69,7 @@ class Sheet(SamplesPane):
             self.post_message(self.Fitted())
 
 
-class CompareScreen(SizedScreen):
+class CompareScreen(PanesScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare")]
 
     app: "Console"
@@ -84,8 +94,6 @@ class CompareScreen(SizedScreen):
         self.query_one(TitleBar).show(f"{len(self._watches)} runs against each other")
         self.query_one(Differences).border_title = "What differs"
         self.query_one("#sheets").border_title = "Samples"
-        for i in range(len(self._watches)):
-            self.query_one(f"#samples{i}", Sheet).gallery.shows_cursor = False
         self.query_one(CurvesPane).main.focus()
         self._read()
 
@@ -152,15 +160,12 @@ class CompareScreen(SizedScreen):
         """What is marked lies over one another already."""
         return key.id != "overlay" and self.app.offers(key)
 
-    def action_full(self) -> None:
-        focused = self.focused
-        while focused is not None and not focused.has_class("pane"):
-            focused = focused.parent if isinstance(focused.parent, Widget) else None
-        if focused is not None:
-            self._fill(None if focused.has_class("full") else focused)
+    @on(SamplesPane.Enlarged)
+    def _alone(self, event: SamplesPane.Enlarged) -> None:
+        for sheet in self.query(Sheet):
+            sheet.set_class(event.one and sheet is not event.pane, "beside")
 
-    def _fill(self, pane: Widget | None) -> None:
-        """Shows this pane alone; None: all of them."""
+    def fill(self, pane: Widget | None) -> None:
         lower = self.query_one("#lower")
         for one in self.query(".pane"):
             one.set_class(one is pane, "full")
@@ -168,10 +173,12 @@ class CompareScreen(SizedScreen):
         self.set_class(pane is not None, "-full")
 
     def go_back(self) -> bool:
-        """esc: the full pane, then the cursor away; whether there was something to leave."""
+        """esc: one sample, then the full pane, then the cursor away; whether there was something to leave."""
         curves = self.query_one(CurvesPane)
+        if self.leave_one():
+            return True
         if self.has_class("-full"):
-            self._fill(None)
+            self.fill(None)
         elif curves.main.cursor is not None:
             curves.action_cursor()
         else:

@@ -45,7 +45,7 @@ class Preview(Vertical):
         self.query_one("#note").display = False
         for pane in self.query("Chart, Gallery, ConfigPane"):
             pane.can_focus = False
-        self.query_one(SamplesPane).gallery.shows_cursor = False
+        self.query_one(SamplesPane).gallery.show_cursor(False)
         self._rest = self.set_timer(PREVIEW_SECONDS, self._look, pause=True)
 
     def want(self, run: RunSummary | None) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events as textual_events
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -21,9 +20,9 @@ from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Prompt
+from pixeltui.ui.screens.panes import PanesScreen, pane_of
 from pixeltui.ui.screens.run_actions import resume
 from pixeltui.ui.screens.samples_pane import SamplesPane
-from pixeltui.ui.screens.sized import SizedScreen
 from pixeltui.ui.screens.text_panes import ConfigPane, LogPane
 from pixeltui.ui.status import STATE_COLORS, items
 from pixeltui.ui.watch import Watch
@@ -40,7 +39,7 @@ EARLY = 0.01
 """a timer that comes a moment early is not early"""
 
 
-class TrainingScreen(SizedScreen):
+class TrainingScreen(PanesScreen):
     """Polls its session and hands what is new to the panes; nobody calls it from the training thread."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("training")]
@@ -54,7 +53,6 @@ class TrainingScreen(SizedScreen):
         self._rewinds = -1
         self._due: dict[str, float] = {}
         self._steers, self._paused = True, False
-        self._full_for_one = False
         self._named = False
 
     def compose(self) -> ComposeResult:
@@ -244,7 +242,7 @@ class TrainingScreen(SizedScreen):
         pane = self.query_one(f"#{name}")
         full = self.query(".full").first() if self.query(".full") else None
         if (full is not None and full is not pane) or not pane.display or not pane.region.area:
-            self._fill(pane)
+            self.fill(pane)
         self._focus(pane)
 
     def _focus(self, pane: Widget) -> None:
@@ -255,42 +253,32 @@ class TrainingScreen(SizedScreen):
             target = pane.query_one(Gallery)
         target.focus()
 
-    @on(SamplesPane.Enlarged)
-    def _one_sample(self, event: SamplesPane.Enlarged) -> None:
-        """One sample has the whole screen, and gives it back."""
-        if event.one and not self.has_class("-full"):
-            self._full_for_one = True
-            self._fill(event.pane)
-        elif not event.one and self._full_for_one:
-            self._full_for_one = False
-            self._fill(None)
-
     def action_filter_log(self) -> None:
         self.action_pane("log")
         self.query_one(LogPane).action_filter()
 
-    def action_full(self) -> None:
-        focused = self.focused
-        while focused is not None and not focused.has_class("pane"):
-            focused = focused.parent if isinstance(focused.parent, Widget) else None
-        if focused is not None:
-            self._fill(None if focused.has_class("full") else focused)
-
-    def _fill(self, pane: Widget | None) -> None:
-        """Shows this pane alone; None: all of them."""
+    def fill(self, pane: Widget | None) -> None:
         for one in self.query(".pane"):
             one.set_class(one is pane, "full")
         for side in self.query("#left, #right"):
             side.set_class(pane is not None and pane in side.children, "has-full")
         self.set_class(pane is not None, "-full")
+        if pane is None:
+            self.call_after_refresh(self._keep_focus)
+
+    def _keep_focus(self) -> None:
+        """On the curves, where the pane that had it has no room among the others."""
+        pane = pane_of(self.focused)
+        if pane is None or not pane.display:
+            self._focus(self.query_one(CurvesPane))
 
     def go_back(self) -> bool:
         """esc: the cursor away, then the full pane; whether there was something to leave."""
         curves = self.query_one(CurvesPane)
-        if self.query_one(SamplesPane).leave_one():
+        if self.leave_one():
             return True
         if self.has_class("-full"):
-            self._fill(None)
+            self.fill(None)
             return True
         if curves.main.cursor is not None:
             curves.action_cursor()

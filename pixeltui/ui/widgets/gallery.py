@@ -161,6 +161,12 @@ class Gallery(Widget, can_focus=True):
                 break
         self.set_scale(scale)
 
+    def show_cursor(self, shown: bool) -> None:
+        """Whether there is a frame around the picture that the cursor stands on."""
+        self.shows_cursor = shown
+        if self._tiles:
+            self._mark()
+
     def move_to(self, index: int) -> None:
         """Put the cursor on a picture, the nearest one there is."""
         index = max(0, min(index, len(self.pictures) - 1))
