@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from signal import Signals as Signal
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from textual.app import SystemCommand
 from textual.binding import BindingType
@@ -118,6 +118,11 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
         else:
             self.push_screen(BrowserScreen())
         self.set_interval(0.25, self._look)
+
+    def notify(self, message: str, **how: Any) -> None:
+        """Once, while the same is still to be read."""
+        if all(one.message != message for one in self._notifications):
+            super().notify(message, **how)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return depth_filters(current_depth())

@@ -29,6 +29,9 @@ FIELDS: Final = (
 """name on the screen, key"""
 COMPLETING: Final = (("image", "image"), ("keeps", "keeps"))
 """the same, of what is asked only where an image is completed; see pixeltui.ui.completion"""
+DRAWING: Final = ("count",)
+"""keys of what is asked only where none is: a completion is drawn COMPLETIONS times"""
+NAMES: Final = {key: name for name, key in (*FIELDS, *COMPLETING)}
 MOST_IMAGES: Final = 256
 SWEPT: Final = (0.7, 0.8, 0.9, 1.0)
 SWEEP_IMAGES: Final = 8
@@ -129,20 +132,21 @@ class Draft:
                 return f"no class {part!r}{did_you_mean(part, self.classes)}"
         return ""
 
+    def named_problem(self, key: str) -> str:
+        """With the field's name."""
+        wrong = self.problem(key)
+        return f"{NAMES[key]}: {printable(wrong)}" if wrong else ""
+
     @property
     def first_problem(self) -> str:
-        """With the field's name."""
         return self._first_of(FIELDS)
 
     @property
     def first_problem_of_completing(self) -> str:
-        return self._first_of((*FIELDS, *COMPLETING))
+        return self._first_of((*(field for field in FIELDS if field[1] not in DRAWING), *COMPLETING))
 
     def _first_of(self, fields: tuple[tuple[str, str], ...]) -> str:
-        for name, key in fields:
-            if wrong := self.problem(key):
-                return f"{name}: {printable(wrong)}"
-        return ""
+        return next((wrong for _, key in fields if (wrong := self.named_problem(key))), "")
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
@@ -199,7 +203,7 @@ class Draft:
             raise UserError(wrong or "choose a run first")
         text = {key: value.strip() for key, value in self.values.items()}
         label = "" if text["classes"].lower() in ("", "all", "none") else text["classes"]
-        count = int(text["count"])
+        count = COMPLETIONS if mask else int(text["count"])
         if sweep:
             several = len(label.split(",")) if label else len(self.classes) or SWEEP_IMAGES
             count = max(1, min(count, several, sweep))
@@ -207,7 +211,7 @@ class Draft:
             id=0,
             model=self.model,
             label=label,
-            count=min(count, COMPLETIONS) if mask else count,
+            count=count,
             temperatures=SWEPT if sweep else (float(text["temperature"]),),
             top_p=float(text["top_p"]),
             guidance=float(text["guidance"]),

@@ -86,6 +86,19 @@ def bindings(*scopes: Scope) -> list[Binding]:
     return [key.binding for key in in_scope(*scopes)]
 
 
+FILTERING: Final = (
+    Key("keep-words", "runs", "enter", "submit", "keeps", "these words go on to choose the runs", 0),
+    Key("drop-words", "runs", "escape", "app.back", "clears", "all runs again", 1),
+)
+"""while one types words"""
+FILLING: Final = (
+    Key("field-draw", "sampling", "enter", "submit", "draws", "draw with these values", 0),
+    Key("field-leave", "sampling", "escape", "app.back", "to the images", "out of the fields", 1),
+    Key("field-next", "sampling", "↑↓", "app.focus_next", "field", "another field", 2),
+    Key("field-step", "sampling", "pgup/pgdn", "step(1)", "change", "the value by a step", 3),
+)
+"""in a field of the sampling screen; letters are typed there"""
+
 STEERING: Final = {"pause", "checkpoint", "sample", "evaluate", "learning-rate", "cooler", "warmer"}
 """of use only where a run can be told what to do"""
 

@@ -1,5 +1,7 @@
 """The figures of the state strip."""
 
+from dataclasses import replace
+
 from pixeltui.curves.ticks import format_rate
 from pixeltui.events import Telemetry
 from pixeltui.store.summary import readable, size, speed
@@ -95,7 +97,10 @@ def items(watch: Watch) -> list[Item]:
         if step.sample_share >= 0.005:
             found.append(Item("samples", "sampling", f"{step.sample_share:.0%}", 7, width=3))
     if view.telemetry is not None:
-        found += machine(view.telemetry)
+        readings = machine(view.telemetry)
+        if not watch.session.alive:
+            readings = [replace(item, label=f"last {item.label}", color="muted") for item in readings]
+        found += readings
     if step is not None and step.grad_norm is not None:
         found.append(Item("grad", "grad", f"{step.grad_norm:.2f}", 8))
     found.append(Item("device", "", f"{started.device} {started.precision}", 9, color="muted"))

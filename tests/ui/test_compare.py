@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.app import Console
+from pixeltui.ui.keys import STEERING
 from pixeltui.ui.screens.bars import KeyBar
 from pixeltui.ui.screens.compare import CompareScreen, Sheet, shortened
 from pixeltui.ui.screens.curves_pane import CurvesPane
@@ -88,6 +89,11 @@ def test_every_compared_run_gets_its_curves_and_none_is_laid_over(compared: tupl
         screen.query_one(Differences).focus()
         await pilot.pause()
         assert "zoom" in screen.query_one(KeyBar).render_line(0).text
+        screen.query_one(Sheet).gallery.focus()
+        await pilot.pause()
+        assert not STEERING & {key.id for key in screen.query_one(KeyBar)._keys}
+        screen.query_one(Differences).focus()
+        await pilot.pause()
         assert "metric" not in screen.query_one(KeyBar).render_line(0).text, "a key of the curves"
 
     drive(app, script)

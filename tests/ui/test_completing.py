@@ -93,6 +93,24 @@ def test_what_is_filled_in_is_a_box_or_what_a_mask_says(runs_copy: Path, tmp_pat
     on_screen(runs_copy, script)
 
 
+def test_a_completion_is_drawn_four_times_and_asks_for_no_count(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        count = screen.query_one("#count", Input)
+        await until(pilot, lambda: count.region.area)
+        count.value = "2"
+        await pilot.press("2")
+        await until(pilot, lambda: drawn(screen, "complete"))
+        assert not count.region.area
+        assert len(screen.gallery.pictures) == 2 + 4
+        count.value = "none"
+        await pilot.pause()
+        assert not screen.form.problem, "of what is not asked"
+        await pilot.press("1")
+        await until(pilot, lambda: count.region.area and "count" in screen.form.problem)
+
+    on_screen(runs_copy, script)
+
+
 def test_a_wrong_field_that_is_hidden_is_told_and_once_it_is_right_the_image_comes(runs_copy: Path) -> None:
     async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
         await until(pilot, lambda: drawn(screen))

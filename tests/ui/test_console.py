@@ -16,7 +16,7 @@ from pixeltui.session.attach import AttachedSession
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import find_run
 from pixeltui.ui.app import Console
-from pixeltui.ui.screens.bars import KeyBar
+from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.dialogs import Ask, Prompt
@@ -49,6 +49,7 @@ def test_a_run_steered_from_its_start_to_its_end(console: Callable[..., Console]
         await until(pilot, lambda: screen.watched.state == "paused")
         paused_at = view.step
         await until(pilot, lambda: "p go on" in screen.query_one(KeyBar).render_line(0).text)
+        await until(pilot, lambda: screen.query_one(TitleBar).remark == "paused here")
         await pilot.press("w")
         await until(pilot, lambda: view.checkpoints)
         assert (tmp_path / "one" / view.checkpoints[0].path).is_file()

@@ -60,6 +60,31 @@ def test_a_run_that_ended_badly_says_why(runs_copy: Path, ending: dict | tuple |
     asyncio.run(go())
 
 
+def test_a_long_reason_ends_in_an_ellipsis_and_has_the_colour_of_the_theme(runs_copy: Path) -> None:
+    ending = {"type": "state", "t": 9e8, "step": 4, "state": "failed"}
+    log = runs_copy / "done" / "events.jsonl"
+    past = log.read_text()
+
+    async def go(reason: str) -> None:
+        log.write_text(past + json.dumps({**ending, "reason": reason}) + "\n")
+        app = Console(runs_copy)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "failed:" in said(app), 20)
+            line = app.screen.query_one("#preview #note", Static)
+            await until(pilot, lambda: line.size.height > 1)
+            if len(reason) > 500:
+                assert line.size.height == 5
+                await until(pilot, lambda: said(app).endswith("…"))
+            else:
+                assert str(runs_copy / "done" / "log.txt") in said(app).replace("\n", ""), "where more is told"
+            first = next(iter(line.render_line(0)))
+            await pilot.press("T")
+            await until(pilot, lambda: next(iter(line.render_line(0))).style.color != first.style.color)
+
+    for reason in ("word " * 20, "word " * 200):
+        asyncio.run(go(reason))
+
+
 def test_names_that_begin_alike_are_told_apart_and_tags_have_what_is_left(runs_copy: Path) -> None:
     (runs_copy / "done").rename(runs_copy / f"{LONG}1")
     (runs_copy / f"{LONG}2").mkdir()

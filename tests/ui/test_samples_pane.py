@@ -1,5 +1,6 @@
 """The samples pane of a finished run: moving among tiles and sheets, one image with its bits, PNG files."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from textual.pilot import Pilot
 
 from pixeltui.errors import UserError
-from pixeltui.events import Frame
+from pixeltui.events import Frame, Notice
 from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import find_run
 from pixeltui.ui.app import Console
@@ -156,6 +157,22 @@ def test_a_run_that_is_over_offers_no_keys_that_steer(runs_copy: Path) -> None:
     drive(app, script)
 
 
+def test_a_run_that_is_over_refuses_at_once_and_says_the_same_once(runs_copy: Path) -> None:
+    app = Console(runs_copy, session=AttachedSession(find_run(runs_copy, "done")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        await pilot.press("p", "w", "p", "n")
+        await pilot.pause()
+        assert [one.message for one in app._notifications] == ["run done is not training"]
+        await pilot.press("L")
+        await pilot.pause()
+        assert app.screen is screen, "no question whose answer is refused"
+        assert len(app._notifications) == 2
+
+    drive(app, script)
+
+
 def test_every_text_pane_is_filtered_with_the_same_key(runs_copy: Path) -> None:
     from textual.widgets import Input
 
@@ -178,6 +195,27 @@ def test_every_text_pane_is_filtered_with_the_same_key(runs_copy: Path) -> None:
     drive(app, script, (120, 50))
 
 
+def test_an_empty_pane_says_so_and_a_run_that_is_over_has_no_next_sample(runs_copy: Path) -> None:
+    app = Console(runs_copy, session=AttachedSession(find_run(runs_copy, "done")))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        pane, run = screen_of(app).query_one(SamplesPane), find_run(runs_copy, "done")
+        await until(pilot, lambda: pane.gallery.pictures)
+        await pilot.press("2", "right_square_bracket")
+        await pilot.pause()
+        assert "next" not in pane.remark
+        assert ["no next sample" in one.message for one in app._notifications] == [True]
+        screen_of(app)._show_samples = lambda: None  # type: ignore[method-assign]
+        pane.show_run(run, screen_of(app).watched.shape, [], None)
+        for key in ("enter", "i", "plus", "h", "right", "j", "c", "E"):
+            app.clear_notifications()
+            await pilot.press(key)
+            await pilot.pause()
+            assert [one.message for one in app._notifications] == ["no samples yet"], key
+
+    drive(app, script)
+
+
 def test_the_next_temperature_is_told_from_the_runs_own(runs_copy: Path) -> None:
     config = runs_copy / "done" / "config.toml"
     config.write_text(config.read_text().replace("temperature = 1.0", "temperature = 0.8"))
@@ -191,6 +229,20 @@ def test_the_next_temperature_is_told_from_the_runs_own(runs_copy: Path) -> None
             assert pane.temperature == expected
 
         drive(app, script)
+
+
+def test_an_error_in_training_comes_with_the_path_of_the_log(runs_copy: Path) -> None:
+    run = find_run(runs_copy, "done")
+    app = Console(runs_copy, session=AttachedSession(run))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        told = Notice(t=time.time(), level="error", kind="failed", message="the loss is not finite")
+        screen_of(app)._tell([told, Notice(t=time.time(), level="warning", kind="disk", message="no space")])
+        await pilot.pause()
+        said = [one.message for one in app._notifications]
+        assert said == [f"the loss is not finite\nlog: {run.log_path}", "no space"]
+
+    drive(app, script)
 
 
 def test_a_pane_that_has_no_room_gives_the_focus_to_the_curves(runs_copy: Path) -> None:

@@ -15,7 +15,7 @@ from driving import ENDLESS, drive, until
 from easels import drawn, on_screen, pixels, stopped_drawing
 from PIL import Image
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 from tiny import TINY
 
 from pixeltui.session.worker import TrainRequest
@@ -42,6 +42,7 @@ def test_images_appear_and_are_kept_with_what_produced_them(runs_copy: Path) -> 
         await pilot.press("w")
         await until(pilot, lambda: screen.kept)
         path = Path(screen.kept)
+        assert f"samples/{path.name}" in [one.message for one in screen.app._notifications]
         settings = json.loads(path.with_suffix(".json").read_text())
         assert path.parent == runs_copy.resolve() / "done" / "samples"
         assert (settings["run"], settings["seed"], settings["count"]) == ("done", 1, 4)
@@ -153,6 +154,25 @@ def test_fields_are_checked_as_one_types(runs_copy: Path) -> None:
         assert screen.focused is screen.query_one("#classes", Input)
         await pilot.press("escape")
         assert screen.focused is screen.gallery
+
+    on_screen(runs_copy, script)
+
+
+def test_of_two_wrong_fields_the_one_that_is_typed_into_is_named_and_once(runs_copy: Path) -> None:
+    async def script(pilot: Pilot, screen: SamplingScreen) -> None:  # type: ignore[type-arg]
+        def told() -> str:
+            return " ".join(str(screen.query_one(f"#{name}", Static).render()) for name in ("problem", "about"))
+
+        for name in ("checkpoint", "temperature"):
+            screen.query_one(f"#{name}", Input).value = "xyz"
+        await until(pilot, lambda: told().count("checkpoint: no checkpoint 'xyz'") == 1)
+        screen.query_one("#temperature", Input).focus()
+        await until(pilot, lambda: "temperature: expected a number" in told())
+        screen.query_one("#checkpoint", Input).focus()
+        await until(pilot, lambda: "checkpoint: no checkpoint 'xyz'" in told())
+        await pilot.press("enter")
+        await pilot.pause()
+        assert told().count("checkpoint: no checkpoint 'xyz'") == 1
 
     on_screen(runs_copy, script)
 

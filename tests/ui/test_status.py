@@ -96,6 +96,8 @@ def test_a_finished_run_shows_the_same_figures(finished_runs: Path) -> None:
     assert shown["state"].endswith("finished")
     assert {"excess", "wait", "cores", "memory", "test"} <= shown.keys()
     assert "left" not in shown
+    labels = {item.key: item.label for item in items(watch)}
+    assert (labels["cores"], labels["memory"]) == ("last CPU", "last RAM"), "not of now"
 
 
 def test_memory_that_is_nearly_full_has_a_colour() -> None:

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from pixeltui.errors import printable
 from pixeltui.ui.colors import current_depth, theme_for
-from pixeltui.ui.keys import BY_ID, Key
+from pixeltui.ui.keys import Key
 
 SHORTEST_TITLE = 16
 """cells of a title that are worth more than the remark"""
@@ -127,7 +127,6 @@ class KeyBar(Widget):
             if start <= event.x < end:
                 focused = self.screen.focused
                 spaces = [*(focused.ancestors_with_self if focused else ()), self.screen]
-                action = BY_ID[key.id].action
                 for space in spaces:
-                    if await self.app.run_action(action, space):
+                    if await self.app.run_action(key.action, space):
                         return

@@ -14,7 +14,7 @@ from pixeltui.errors import UserError, printable
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import bindings, in_scope
+from pixeltui.ui.keys import FILTERING, bindings, in_scope
 from pixeltui.ui.run_list import BY_LETTER, RUNNING, RunList, arranged
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.compare import CompareScreen
@@ -62,7 +62,6 @@ class BrowserScreen(RunActions):
     def on_mount(self) -> None:
         self._list = RunList(self.app.runs_dir, self.app.first_listing)
         self.query_one(RunTable).border_title = "Runs"
-        self.query_one(KeyBar).show(in_scope("runs", "everywhere"))
         line = self.query_one("#filter", Input)
         line.cursor_blink = line.display = False
         self.query_one(RunTable).focus()
@@ -70,6 +69,10 @@ class BrowserScreen(RunActions):
         self.action_reload()
         self.set_interval(RELOAD_SECONDS, self._reload_if_seen)
         self.set_interval(AGE_SECONDS, self.query_one(RunTable).refresh)
+
+    def on_descendant_focus(self) -> None:
+        typing = isinstance(self.focused, Input)
+        self.query_one(KeyBar).show(FILTERING if typing else in_scope("runs", "everywhere"))
 
     def on_screen_resume(self) -> None:
         self.action_reload()
@@ -126,7 +129,7 @@ class BrowserScreen(RunActions):
         least = preview.styles.base.height
         free = self.size.height - OTHER_LINES - len(self._runs)
         if least is not None:
-            preview.styles.height = max(round(least.value), free)
+            preview.styles.height = max(min(round(least.value), self.size.height * 3 // 5), free)
 
     def _show_count(self, shown: int) -> None:
         live = sum(run.state in RUNNING for run in self._runs)

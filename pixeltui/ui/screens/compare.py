@@ -21,7 +21,7 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import readable, speed
 from pixeltui.toml import differences, flat
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import Key, bindings, in_scope
+from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.panes import PanesScreen
@@ -157,8 +157,8 @@ class CompareScreen(PanesScreen):
         self.query_one(KeyBar).show(in_scope(*self.scopes))
 
     def offers(self, key: Key) -> bool:
-        """What is marked lies over one another already."""
-        return key.id != "overlay" and self.app.offers(key)
+        """What is marked lies over one another already, and nothing is steered from here."""
+        return key.id not in ("overlay", *STEERING) and self.app.offers(key)
 
     @on(SamplesPane.Enlarged)
     def _alone(self, event: SamplesPane.Enlarged) -> None:

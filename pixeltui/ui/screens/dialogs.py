@@ -42,8 +42,8 @@ class Ask(ModalScreen[str | None]):
         theme = theme_for(self.app.current_theme.dark)
         lines = Text()
         for i, choice in enumerate(self._choices):
-            lines.append(f" {choice.key} ", f"bold {theme.background} on {theme.accent}")
-            lines.append(f"  {printable(choice.label)}", "bold" if i == 0 else "")
+            lines.append(f" {choice.key:<3} ", f"bold {theme.background} on {theme.accent}")
+            lines.append(f" {printable(choice.label)}", "bold" if i == 0 else "")
             lines.append("  (enter)\n" if i == 0 else "\n", theme.muted)
         lines.append(" esc ", f"{theme.text} on {theme.faint}")
         lines.append(" cancel", theme.muted)
@@ -84,12 +84,14 @@ class Prompt(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = Text(printable(self._title))
-            box.border_subtitle = "enter · esc"
+            box.border_subtitle = "enter accepts · esc cancels"
             yield Line(self._value, compact=True, select_on_focus=not self._goes_on)
             yield Static(Text(self._hint), classes="hint")
 
     def on_mount(self) -> None:
-        self.query_one(Input).cursor_blink = False
+        line = self.query_one(Line)
+        line.cursor_blink = False
+        self.call_after_refresh(line.show_cursor)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         wrong = self._check(event.value) if self._check else ""
@@ -100,6 +102,15 @@ class Prompt(ModalScreen[str | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if not (self._check and self._check(event.value)):
             self.dismiss(event.value)
+
+
+class Scroll(VerticalScroll):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", show=False),
+        Binding("k", "scroll_up", show=False),
+        Binding("g", "scroll_home", show=False),
+        Binding("G", "scroll_end", show=False),
+    ]
 
 
 class Help(ModalScreen[None]):
@@ -117,6 +128,6 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall") as box:
             box.border_title = "Keys"
-            box.border_subtitle = "esc"
-            with VerticalScroll():
+            box.border_subtitle = "j k scroll · esc"
+            with Scroll():
                 yield KeyList(self._scopes, self._keymap, self._offers)

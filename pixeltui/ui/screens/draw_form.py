@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from pixeltui.errors import printable
-from pixeltui.ui.draft import COMPLETING, FIELDS, Draft
+from pixeltui.ui.draft import COMPLETING, DRAWING, FIELDS, Draft
 from pixeltui.ui.widgets.line import Line
 
 
@@ -49,10 +49,13 @@ class DrawForm(Vertical):
         super().__init__(id=id, classes="pane")
         self.border_title = "Draw"
         self.draft = draft
+        self.problem = ""
+        """that is told"""
 
     def compose(self) -> ComposeResult:
         for name, key in (*FIELDS, *COMPLETING):
-            with Horizontal(classes="completing" if (name, key) in COMPLETING else ""):
+            classes = "completing" if (name, key) in COMPLETING else "drawing" if key in DRAWING else ""
+            with Horizontal(classes=classes):
                 yield Label(name)
                 yield DrawField(self.draft.values.get(key, ""), id=key, compact=True)
         yield Static(id="problem")
@@ -67,12 +70,12 @@ class DrawForm(Vertical):
         for line in self.query(DrawField):
             if line.value != self.draft.values.get(line.id or "", ""):
                 line.value = self.draft.values.get(line.id or "", "")
-        self._show_problems()
+        self.show_problems()
 
     def completes(self, really: bool) -> None:
         """Whether the fields of an image that is completed are there."""
         self.set_class(really, "-completing")
-        self._show_problems()
+        self.show_problems()
 
     def tell(self, text: str) -> None:
         """Below the fields, in lines: what is drawn, how fast."""
@@ -85,7 +88,7 @@ class DrawForm(Vertical):
         if self.draft.values.get(key) != event.value:
             self.draft.values[key] = event.value
             self.post_message(self.Changed(key))
-        self._show_problems()
+        self.show_problems()
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -99,8 +102,13 @@ class DrawForm(Vertical):
         line.value = self.draft.stepped(event.key, event.by)
         line.cursor_position = len(line.value)
 
-    def _show_problems(self) -> None:
+    def show_problems(self) -> None:
+        """What is wrong with the field that is typed into or, where nothing is, with the first that is wrong."""
+        own = ""
         for line in self.query(DrawField):
             line.set_class(bool(self.draft.problem(line.id or "")), "wrong")
-        wrong = self.draft.first_problem_of_completing if self.has_class("-completing") else self.draft.first_problem
-        self.query_one("#problem", Static).update(Text(wrong))
+            own = self.draft.named_problem(line.id or "") if line.has_focus else own
+        completing = self.has_class("-completing")
+        first = self.draft.first_problem_of_completing if completing else self.draft.first_problem
+        self.problem = own or first
+        self.query_one("#problem", Static).update(Text(self.problem))

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
@@ -16,7 +16,6 @@ from pixeltui.store.files import open_regular
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
 from pixeltui.store.view import RunState
-from pixeltui.ui.colors import theme_for
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import ConfigPane
@@ -24,6 +23,31 @@ from pixeltui.ui.watch import Watch
 
 PREVIEW_SECONDS = 0.12
 """that the cursor rests on a run before it is read"""
+MOST_LINES = 5
+
+
+class Note(Static):
+    """A few lines; where there are more, an ellipsis says so."""
+
+    told = Content()
+
+    def tell(self, why: str, note: str) -> None:
+        parts = [Content.styled(printable(why), "$error")] * bool(why) + [Content(printable(note))] * bool(note)
+        self.told = Content("\n").join(parts)
+        self.display = bool(parts)
+        self._cut()
+
+    def on_resize(self) -> None:
+        self._cut()
+
+    def _cut(self) -> None:
+        width = self.content_size.width
+        lines = self.told.wrap(width) if width else []
+        shown = self.told
+        if len(lines) > MOST_LINES:
+            last = lines[MOST_LINES - 1].rstrip().truncate(width - 1) + "…"
+            shown = Content("\n").join([*lines[: MOST_LINES - 1], last])
+        self.update(shown)
 
 
 class Preview(Vertical):
@@ -35,7 +59,7 @@ class Preview(Vertical):
         self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield Static(id="note")
+        yield Note(id="note")
         with Horizontal():
             yield CurvesPane(id="curves", small=False, live=False)
             yield SamplesPane(id="samples")
@@ -81,10 +105,7 @@ class Preview(Vertical):
     def _show(self, watch: Watch | None, why: str, note: str) -> None:
         if not self.is_mounted or len(self.query("#note, #curves, #samples, #config")) < 4:
             return  # the console closes
-        line = self.query_one("#note", Static)
-        line.display = bool(why or note)
-        told = Text(printable(why), theme_for(self.app.current_theme.dark).bad)
-        line.update(Text("\n" * bool(why and note)).join([told, Text(printable(note))]))
+        self.query_one(Note).tell(why, note)
         curves, samples = self.query_one(CurvesPane), self.query_one(SamplesPane)
         if watch is None:
             curves.show(Curves())
@@ -104,7 +125,8 @@ def _why(watch: Watch, listed: RunState) -> str:
     if listed == "damaged":
         return f"damaged: {_unreadable(watch)}; its checkpoints can still be drawn from, and R goes on from the last"
     if watch.state == "failed":
-        return f"failed: {watch.view.reason}" if watch.view.reason else ""
+        assert watch.run is not None
+        return f"failed: {watch.view.reason or 'its log says no more'} (log: {watch.run.log_path})"
     if watch.state == "crashed":
         return f"crashed: its process ended at step {watch.view.step} or later and left no word; R resumes it"
     return ""

@@ -91,7 +91,7 @@ class RunActions(SizedScreen):
                 if name and name != run.name:
                     self._change(lambda: run.rename(name))
 
-            self.app.push_screen(Prompt("Rename", run.name, check=_wrong_name), rename)
+            self.app.push_screen(Prompt(f"Rename {run.name}", run.name, check=_wrong_name), rename)
 
     def action_tags(self) -> None:
         if run := self._run():
@@ -103,7 +103,7 @@ class RunActions(SizedScreen):
 
             hint = "words, separated by spaces"
             self.app.push_screen(
-                Prompt("Tags", f"{old} " if old else "", hint=hint, check=_wrong_tags, goes_on=True), tag
+                Prompt(f"Tags of {run.name}", f"{old} " if old else "", hint=hint, check=_wrong_tags, goes_on=True), tag
             )
 
     def action_note(self) -> None:
@@ -113,7 +113,7 @@ class RunActions(SizedScreen):
                 if text is not None:
                     self._change(lambda: run.update_meta(note=text))
 
-            self.app.push_screen(Prompt("Note", str(run.meta().get("note", "")), goes_on=True), write)
+            self.app.push_screen(Prompt(f"Note to {run.name}", str(run.meta().get("note", "")), goes_on=True), write)
 
     def action_delete(self) -> None:
         summary = self._under_cursor()

@@ -53,6 +53,8 @@ class SamplesPane(Bordered, Vertical):
         self.border_title = "Samples"
         self.temperature: float | None = None
         """for the next sample, where it was changed"""
+        self.has_next = False
+        """whether the run can be told to draw one"""
         self._run: RunDir | None = None
         self._shape: ImageShape | None = None
         self._sheets: list[tuple[int, str]] = []
@@ -156,7 +158,7 @@ class SamplesPane(Bordered, Vertical):
         return path if path.resolve().is_relative_to(self._run.path.resolve()) else None
 
     def _next(self) -> str:
-        return "" if self.temperature is None else f" · next at {self.temperature:.2f}"
+        return "" if self.temperature is None or not self.has_next else f" · next at {self.temperature:.2f}"
 
     # -- one of them, and the bits of its pixels -------------------------------------------------------------------
 
@@ -251,8 +253,15 @@ class SamplesPane(Bordered, Vertical):
         """L is the learning rate's, but while an earlier sheet is shown."""
         return not (action == "show" and parameters == (10,) and self._index is None)
 
+    def _nothing_here(self) -> bool:
+        """Whether there is nothing to do anything to, which is said."""
+        if not self._pictures:
+            self.notify("no samples yet", timeout=2)
+        return not self._pictures
+
     def action_show(self, by: int) -> None:
         if not self._sheets:
+            self._nothing_here()
             return
         last = len(self._sheets) - 1
         index = max(0, (last if self._index is None else self._index) + by)
@@ -266,23 +275,31 @@ class SamplesPane(Bordered, Vertical):
 
     def action_move(self, columns: int, rows: int) -> None:
         """The frame around one of the tiles; while one is enlarged, another one."""
+        if self._nothing_here():
+            return
         if self.heat is None:
             self.gallery.action_move(columns, rows)
         else:
             self._enlarge(self.heat.index + (columns or rows))
 
     def action_enlarge(self) -> None:
-        if not self.leave_one():
+        if not self.leave_one() and not self._nothing_here():
             self._enlarge(self.gallery.index)
 
     def action_page(self, by: int) -> None:
+        if self._nothing_here():
+            return
         self.gallery.action_page(by)
 
     def action_zoom(self, by: int) -> None:
+        if self._nothing_here():
+            return
         self._zoomed = True
         self.gallery.action_zoom(by)
 
     def action_renderer(self) -> None:
+        if self._nothing_here():
+            return
         self._zoomed = True
         self.gallery.action_toggle_renderer()
 
@@ -290,7 +307,10 @@ class SamplesPane(Bordered, Vertical):
         self.temperature = round(min(max((self.temperature or self._own_temperature) + by, COOLEST), WARMEST), 2)
         self._shown = None
         self.update_data()
-        self.notify(f"the next sample is drawn at temperature {self.temperature:.2f}", markup=False)
+        if self.has_next:
+            self.notify(f"the next sample is drawn at temperature {self.temperature:.2f}", markup=False)
+        else:
+            self.notify("no next sample: nothing trains here", timeout=3)
 
     @property
     def _own_temperature(self) -> float:
@@ -301,12 +321,16 @@ class SamplesPane(Bordered, Vertical):
             return Sample().temperature
 
     def action_copy(self) -> None:
+        if self._nothing_here():
+            return
         if self._sheets and (path := self._path(self._sheets[-1 if self._index is None else self._index][1])):
             self.app.copy_to_clipboard(str(path))
             self.notify(printable(str(path)), title="copied", markup=False)
 
     def action_export(self) -> None:
         """The tile with the frame as a PNG file; while it is enlarged, with its bits beside it."""
+        if self._nothing_here():
+            return
         index = self.gallery.index if self.heat is None else self.heat.index
         if self._run is None or not 0 <= index < len(self._pictures):
             return

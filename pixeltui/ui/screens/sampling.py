@@ -16,7 +16,7 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.ui.draft import Draft
 from pixeltui.ui.drawings import Earlier, Easel, HeatMap
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import bindings, in_scope
+from pixeltui.ui.keys import FILLING, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
 from pixeltui.ui.screens.canvas import NARROW, Canvas, Mode
 from pixeltui.ui.screens.completing import Completing
@@ -53,10 +53,14 @@ class SamplingScreen(StudioScreen):
 
     def on_mount(self) -> None:
         self.gallery.focus()
-        self.query_one(KeyBar).show(in_scope("sampling", "everywhere"))
         self.draft.reload()
         if self._use_run(self._first_run.path):
             self.action_draw_now()
+
+    def on_descendant_focus(self) -> None:
+        typing = isinstance(self.focused, Input)
+        self.query_one(KeyBar).show(FILLING if typing else in_scope("sampling", "everywhere"))
+        self.form.show_problems()
 
     @property
     def canvas(self) -> Canvas:
@@ -123,7 +127,7 @@ class SamplingScreen(StudioScreen):
         self._show_title(wrong)
 
     def sorry(self, text: str) -> None:
-        """Says what is wrong beside the fields or, while they are hidden, over the images."""
+        """Says what is wrong beside the fields, where they do not yet, or, while they are hidden, over the images."""
         self.canvas.why_empty = text
         if self.has_class("-full"):
             self.notify(printable(text), title="/ shows the fields", severity="warning", markup=False)
@@ -152,7 +156,8 @@ class SamplingScreen(StudioScreen):
         name = self.draft.run.name if self.draft.run else ""
         self.query_one(TitleBar).show(f"{name} · drawing", "")
         self.canvas.name_it(self.mode, of_bits=self.heat is not None)
-        self.form.tell("\n".join([self._said, *(["", *self._noted.split(" · ")] if self._noted else [])]))
+        said = "" if self._said == self.form.problem else self._said  # which stands above
+        self.form.tell("\n".join([said, *(["", *self._noted.split(" · ")] if self._noted else [])]))
         self.form.query_one("#about").set_class(wrong, "wrong")
 
     # -- asking ----------------------------------------------------------------------------------------------------

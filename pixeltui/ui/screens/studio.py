@@ -1,5 +1,6 @@
 """A screen that asks the process that draws, and hears those of its answers that are still of interest."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pixeltui.errors import printable
@@ -71,7 +72,8 @@ class StudioScreen(SizedScreen):
             case Kept(path=path):
                 self.kept = path
                 self.say(f"kept: {path}")
-                self.notify(printable(path), title="kept, with what produced it beside it", markup=False, timeout=5)
+                within = "/".join(Path(path).parts[-2:])
+                self.notify(printable(within), title="kept, with what produced it beside it", markup=False, timeout=5)
             case Refused(message=message):
                 self.take_refusal()
                 self.say(message, wrong=True)

@@ -149,7 +149,7 @@ class TrainingScreen(PanesScreen):
         self.query_one(ProgressLine).show(share, STATE_COLORS[state], f"{share:.0%}")
         name = watch.run.name if watch.run else "new run"
         where = "here" if watch.session.local else "in another process"
-        remark = f"trains {where}" if watch.session.alive else "over"
+        remark = f"{'paused' if state == 'paused' else 'trains'} {where}" if watch.session.alive else "over"
         if watch.session.alive and watch.session.read_only:
             remark = "read only"
         self.query_one(TitleBar).show(name, remark)
@@ -163,7 +163,9 @@ class TrainingScreen(PanesScreen):
     def _show_samples(self) -> None:
         watch = self.watched
         sheets = [(sample.step, sample.path) for sample in watch.view.samples]
-        self.query_one(SamplesPane).show_run(watch.run, watch.shape, sheets, watch.session.latest_frame())
+        pane = self.query_one(SamplesPane)
+        pane.has_next = self._can_steer
+        pane.show_run(watch.run, watch.shape, sheets, watch.session.latest_frame())
 
     def _show_lines(self) -> None:
         new = self.watched.lines_seen - self._lines_shown
@@ -176,13 +178,19 @@ class TrainingScreen(PanesScreen):
             old = time.time() - event.t > 5
             if isinstance(event, events.Notice) and event.level != "info" and not old:
                 severity = "error" if event.level == "error" else "warning"
-                self.notify(printable(event.message), severity=severity, timeout=12, markup=False)  # type: ignore[arg-type]
+                self.notify(self._with_log(event), severity=severity, timeout=12, markup=False)  # type: ignore[arg-type]
             elif isinstance(event, events.Acknowledged) and not event.ok and not old:
                 self.notify(
                     printable(event.message), title=f"{event.command} refused", severity="warning", markup=False
                 )
             elif isinstance(event, events.CheckpointSaved) and not event.best and not old:
                 self.notify(f"{event.path}, {event.bytes / 1e6:.1f} MB", title="checkpoint", timeout=3, markup=False)
+
+    def _with_log(self, notice: events.Notice) -> str:
+        """What it says and, of an error, where more is told."""
+        path = str(self.watched.run.log_path) if self.watched.run is not None else ""
+        more = f"\nlog: {printable(path)}" if notice.level == "error" and path not in notice.message else ""
+        return printable(notice.message) + more
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -211,6 +219,9 @@ class TrainingScreen(PanesScreen):
         self._send(events.Evaluate(), "scoring the validation split")
 
     def action_learning_rate(self) -> None:
+        if not self._can_steer:
+            self.notify("no rate to change: nothing trains here", severity="warning")
+            return
         steps, config = self.watched.view.steps, self.watched.config
         peak = self.watched.view.peak_lr or (config or Config()).train.lr
         offered, now = format_rate(peak, 6), f", now at {format_rate(steps[-1].lr)}" if steps else ""
