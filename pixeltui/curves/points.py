@@ -24,7 +24,7 @@ class Metric(NamedTuple):
     rate: bool = False
     """whether a console writes its values as learning rates"""
     falls: bool = False
-    """whether it begins far above what it is about: a console's axis then leaves out where it begins"""
+    """whether it begins far above what it is about"""
 
 
 METRICS: Final = {
@@ -35,6 +35,8 @@ METRICS: Final = {
     "speed": Metric("images/s", "images_per_second"),
 }
 """Every chart there is. The curves of "bits" are called "bits/train" and "bits/val"."""
+OPENING: Final = 0.05
+"""share of a curve that falls whose beginning may lie above a chart of all of it"""
 MOST: Final = 1 << 16
 """points of a curve; where there are more, neighbours are put together"""
 

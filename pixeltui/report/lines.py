@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from pixeltui.curves.points import METRICS, Points
+from pixeltui.curves.points import METRICS, OPENING, Points
 from pixeltui.curves.series import Smoother
 from pixeltui.curves.ticks import XKind, format_value
 from pixeltui.report.chart import Line
@@ -11,8 +11,6 @@ from pixeltui.report.story import Story
 
 SMOOTHED_SHARE = 0.02
 """of a curve's points that a smoothed one looks back over"""
-OPENING = 0.05
-"""share of the training whose first, steep fall may lie above a chart"""
 
 
 def x_kind(stories: Sequence[Story]) -> XKind:

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from math import inf, isnan
 
+from pixeltui.curves.points import OPENING
 from pixeltui.curves.series import Series
 from pixeltui.curves.ticks import TINY, TINY_RATE, XKind, format_rate, format_time, format_value, y_ticks
 from pixeltui.ui.widgets.plot import BLANK, LABEL, LOG, Entry, Runs, axis_rows, legend_row, letter, plot_rows
@@ -11,8 +12,8 @@ from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
 from pixeltui.ui.widgets.viewport import XView, YView
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4
-SETTLING, MANY = 0.05, 40
-"""what part of a curve that falls is left out of the y axis while all of it is shown, and from how many points on"""
+MANY = 40
+"""points of a curve whose opening may lie above the chart"""
 
 
 class Figure:
@@ -116,7 +117,7 @@ class Figure:
         for one in drawn:
             start, stop = one.view(*self.x_view.range)
             if self.falls and self.x_view.mode == "all" and not one.marker and stop - start >= MANY:
-                start = bisect_left(one.xs, one.xs[0] + SETTLING * (one.xs[-1] - one.xs[0]))
+                start = bisect_left(one.xs, one.xs[0] + OPENING * (one.xs[-1] - one.xs[0]))
             a, b = one.extremes(start, stop)
             low, high = min(low, a), max(high, b)
         self.y_view.update(low, high)
