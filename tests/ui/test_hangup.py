@@ -29,6 +29,7 @@ def start(arguments: list[str]) -> tuple[int, int]:
     environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", "TEXTUAL_ANIMATIONS": "none"}
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which training in this process has set it to pass over
         os.execve(sys.executable, [sys.executable, "-m", "pixeltui", *arguments], environ)
     return pid, terminal
 

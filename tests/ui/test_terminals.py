@@ -16,10 +16,10 @@ from pixeltui.commands.pseudo_terminal import PseudoTerminal
 SECONDS = 60.0
 
 
-def start(runs: Path, environ: dict[str, str], *words: str) -> PseudoTerminal:
+def start(runs: Path, environ: dict[str, str], *words: str, size: tuple[int, int] = (100, 30)) -> PseudoTerminal:
     program = [sys.executable, "-m", "pixeltui", "--runs-dir", str(runs), *words]
     kept = {name: value for name, value in os.environ.items() if name not in ("COLORTERM", "NO_COLOR")}
-    return PseudoTerminal(program, {**kept, "TEXTUAL_ANIMATIONS": "none"} | environ, size=(100, 30))
+    return PseudoTerminal(program, {**kept, "TEXTUAL_ANIMATIONS": "none"} | environ, size=size)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def start(runs: Path, environ: dict[str, str], *words: str) -> PseudoTerminal:
     ],
 )
 def test_colours_are_those_the_terminal_has(flag: str, there: bytes, never: bytes, finished_runs: Path) -> None:
-    with start(finished_runs, {}, "--color", flag) as terminal:
+    with start(finished_runs, {}, "--color", flag, size=(100, 20)) as terminal:  # with more rows pixels are whole cells
         terminal.until("1 run")
         terminal.until("done")
         terminal.settled(1.0)
