@@ -122,7 +122,7 @@ def test_a_tag_that_is_typed_comes_behind_those_that_are_there(runs_copy: Path) 
     asyncio.run(go())
 
 
-@pytest.mark.parametrize(("count", "heights"), [(3, (32, 16, 62)), (100, (16, 10, 24))])
+@pytest.mark.parametrize(("count", "heights"), [(3, (31, 15, 61)), (100, (16, 10, 24))])
 def test_few_runs_leave_their_room_to_the_preview(tmp_path: Path, count: int, heights: tuple[int, ...]) -> None:
     for number in range(count):
         (tmp_path / f"run-{number}").mkdir()

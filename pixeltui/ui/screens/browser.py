@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 2.0
 AGE_SECONDS = 60.0
 MOST_COMPARED = 6
-OTHER_LINES = 5
-"""of the screen and its table: title, keys, header, borders"""
+OTHER_LINES = 6
+"""of the screen and its table: title, keys, header, borders, and the filter's where it is there"""
 NO_RUNS = (
     "no runs yet",
     "",
