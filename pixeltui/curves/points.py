@@ -35,8 +35,6 @@ METRICS: Final = {
     "speed": Metric("images/s", "images_per_second"),
 }
 """Every chart there is. The curves of "bits" are called "bits/train" and "bits/val"."""
-OPENING: Final = 0.05
-"""share of a curve that falls whose beginning may lie above a chart of all of it"""
 MOST: Final = 1 << 16
 """points of a curve; where there are more, neighbours are put together"""
 

@@ -8,6 +8,8 @@ from math import inf, isfinite, nan
 from operator import le
 
 BLOCK = 16
+OPENING = 0.05
+"""share of a curve that falls whose beginning may lie above a chart of all of it"""
 
 
 class Series:

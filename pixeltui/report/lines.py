@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from pixeltui.curves.points import METRICS, OPENING, Points
-from pixeltui.curves.series import Smoother
+from pixeltui.curves.points import METRICS, Points
+from pixeltui.curves.series import OPENING, Smoother
 from pixeltui.curves.ticks import XKind, format_value
 from pixeltui.report.chart import Line
 from pixeltui.report.story import Story

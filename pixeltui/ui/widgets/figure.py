@@ -4,8 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from math import inf, isnan
 
-from pixeltui.curves.points import OPENING
-from pixeltui.curves.series import Series
+from pixeltui.curves.series import OPENING, Series
 from pixeltui.curves.ticks import TINY, TINY_RATE, XKind, format_rate, format_time, format_value, y_ticks
 from pixeltui.ui.widgets.plot import BLANK, LABEL, LOG, Entry, Runs, axis_rows, legend_row, letter, plot_rows
 from pixeltui.ui.widgets.raster import SYMBOLS, Frame, GraphSymbol, Trace
