@@ -3,6 +3,7 @@
 Knows msgspec structs, nothing of pixeltui's own tables.
 """
 
+import contextlib
 import difflib
 import errno
 import math
@@ -87,11 +88,11 @@ def read_override(text: str, schema: type[msgspec.Struct], problems: list[Proble
     raw = raw.strip()
     value: Any = raw
     if _bare(field_type) is not str:
-        try:
-            tree = tomllib.loads(f"value = {AS_TOML.get(raw, LEADING_POINT.sub('0.', TRAILING_POINT.sub('.0', raw)))}")
-            value = tree["value"] if len(tree) == 1 else raw
-        except (ValueError, RecursionError):
-            value = raw
+        for spelling in (raw, AS_TOML.get(raw, LEADING_POINT.sub("0.", TRAILING_POINT.sub(".0", raw)))):
+            with contextlib.suppress(ValueError, RecursionError):
+                tree = tomllib.loads(f"value = {spelling}")
+                value = tree["value"] if len(tree) == 1 else raw
+                break
     elif len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "\"'":
         value = raw[1:-1]
     if isinstance(value, dict):

@@ -68,6 +68,7 @@ def test_numbers_and_truths_may_be_written_as_python_writes_them() -> None:
     assert (config.model.dropout, config.train.lr, config.train.betas) == (0.25, 1.0, (0.5, 0.75))
     assert config.train.deterministic
     assert config.data.name == "./.5/x"
+    assert load_config(overrides=['ui.keys={pause="1.,.5"}']).ui.keys == {"pause": "1.,.5"}
 
 
 def test_a_string_for_overrides_is_one_of_them() -> None:
