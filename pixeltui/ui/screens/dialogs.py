@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 from pixeltui.errors import printable
 from pixeltui.ui.colors import theme_for
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import Key
+from pixeltui.ui.keys import Key, bindings
 from pixeltui.ui.widgets.key_list import KeyList
 from pixeltui.ui.widgets.line import Line
 
@@ -105,12 +105,7 @@ class Prompt(ModalScreen[str | None]):
 
 
 class Scroll(VerticalScroll):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "scroll_down", show=False),
-        Binding("k", "scroll_up", show=False),
-        Binding("g", "scroll_home", show=False),
-        Binding("G", "scroll_end", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("text")]
 
 
 class Help(ModalScreen[None]):
