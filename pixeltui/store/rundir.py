@@ -8,6 +8,7 @@ import re
 import secrets
 import shlex
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,9 @@ class RunDir:
         self.path.mkdir()
         for folder in (self.checkpoints_dir, self.samples_dir, self.control_dir):
             folder.mkdir()
-        write_atomic(self.config_path, config_toml.encode())
-        write_atomic(self.meta_path, _json(meta))
+        config = config_toml.encode()
+        write_atomic(self.config_path, config)
+        write_atomic(self.meta_path, _json({**meta, "config_crc32": zlib.crc32(config)}))
         self.events_path.touch()
         fsync(self.path)
 

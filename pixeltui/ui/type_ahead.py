@@ -8,11 +8,13 @@ from textual import on
 from textual.app import App, ReturnType
 from textual.events import Event, Key, Paste
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 
-LOST_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.02
+"""between looks whether the widget that a key went to is gone, while another waits"""
 STUCK_SECONDS: Final = 5.0
-"""after which a key is waited for no longer: where its widget is gone; in any case"""
+"""after which a key is waited for no longer"""
 
 
 class Taken(Message):
@@ -38,9 +40,10 @@ class TypeAheadApp(App[ReturnType], inherit_bindings=False):
         self._target: Widget | None = None
         self._done = False
         self._since = 0.0
+        self._looks: Timer | None = None
 
     def on_mount(self) -> None:
-        self.set_interval(LOST_SECONDS, self._go_on)
+        self._looks = self.set_interval(LOOK_SECONDS, self._look_ahead, pause=True)
 
     async def on_event(self, event: Event) -> None:
         if not isinstance(event, Key | Paste):
@@ -54,19 +57,27 @@ class TypeAheadApp(App[ReturnType], inherit_bindings=False):
 
     async def _go_on(self) -> None:
         """The next key, where none is under way."""
-        if self._under_way is not None and not self._lost:
+        if self._under_way is not None:
+            if self._looks is not None:
+                self._looks.resume()
+            await self._look_ahead()
             return
-        self._under_way, self._done = None, False
+        self._done = False
         if self._waiting:
             event = self._under_way = self._waiting.popleft()
             self._since, self._target = time.monotonic(), self.focused or self.screen
             await super().on_event(event)
             self._follow(event, done=False)
 
-    @property
-    def _lost(self) -> bool:
-        there = self._target is not None and self._target.is_attached
-        return time.monotonic() - self._since > (STUCK_SECONDS if there else LOST_SECONDS)
+    async def _look_ahead(self) -> None:
+        """From a widget that went, as a dialog's does with the key that closes it, nothing comes up any more."""
+        if self._under_way is not None and time.monotonic() - self._since > STUCK_SECONDS:
+            self._under_way = None
+            await self._go_on()
+        elif self._under_way is not None and not (self._target is not None and self._target.is_attached):
+            self._settle(self._under_way)
+        if not self._waiting and self._looks is not None:
+            self._looks.pause()
 
     def _follow(self, event: Event, *, done: bool) -> None:
         if self._target is None or not self._target.post_message(Taken(event, done=done)):

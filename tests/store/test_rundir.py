@@ -242,10 +242,18 @@ def test_a_run_without_its_log_or_its_config_is_damaged(tmp_path: Path, name: st
     assert summarize(run.path).state == summarize(run.path, view).state == "damaged"
 
 
-def test_a_config_that_is_no_toml_damages_a_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made_by", ["this version", "one before checksums"])
+def test_a_config_that_is_no_toml_damages_a_run(tmp_path: Path, made_by: str) -> None:
     run = make(tmp_path)
     train_a_little(run)
-    run.config_path.write_text("no = [ toml")
+    if made_by != "this version":
+        meta = json.loads(run.meta_path.read_text())
+        del meta["config_crc32"]
+        run.meta_path.write_text(json.dumps(meta))
+    whole, state = run.config_path.read_text(), summarize(run.path).state
+    run.config_path.write_text(whole + "# of the user\n")
+    assert summarize(run.path).state == state != "damaged"
+    run.config_path.write_text(whole + "no = [ toml")
     assert summarize(run.path).state == "damaged"
 
 

@@ -10,6 +10,7 @@ from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from pixeltui.ui import type_ahead
 from pixeltui.ui.app import Console
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Help
@@ -78,6 +79,22 @@ def test_keys_reach_the_screen_that_a_key_opened(browse) -> None:  # type: ignor
 
 def typed(screen: NewRun) -> str:
     return screen.focused.value if isinstance(screen.focused, Input) else ""
+
+
+def test_keys_behind_one_that_closes_a_dialog_are_not_given_up_on_first(browse, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(type_ahead, "STUCK_SECONDS", float("inf"))
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        type_at_once(app, "??j")
+        await until(pilot, lambda: app.screen.query(RunTable) and app.screen.query_one(RunTable).cursor_row == 1)
+        app.post_message(Key("N", "N"))
+        await until(pilot, lambda: isinstance(app.screen, NewRun))
+        app.post_message(Key("escape", "\x1b"))
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
+        type_at_once(app, "j")
+        await until(pilot, lambda: app.screen.query_one(RunTable).cursor_row == 2)
+
+    browse(script)
 
 
 def test_a_key_whose_widget_goes_with_it_holds_no_other_back(browse) -> None:  # type: ignore[no-untyped-def]
