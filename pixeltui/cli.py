@@ -88,17 +88,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command != "train":
         for number, handler in before.items():
             signal.signal(number, handler)
-    # The console has a handler of its own, and whoever starts a program may have it ignore signals.
-    heard = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    taken_back = before and heard and args.command not in ("train", "attach", None)
-    if taken_back:
-        signal.signal(signal.SIGTERM, _terminate)
+    # The console has handlers of its own, and whoever starts a program may have it ignore signals.
+    taken_back = {
+        number: handler
+        for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
+        if before and signal.getsignal(number) is handler and args.command not in ("train", "attach", None)
+    }
+    for number in taken_back:
+        signal.signal(number, _interrupt if number == signal.SIGINT else _terminate)
     if args.command is None and (args.no_ui or not sys.stdin.isatty() or not sys.stdout.isatty()):
         parser.print_help()
         return 0
     status = _run("console" if args.command is None else COMMANDS[args.command][0], args)
-    if taken_back:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number, handler in taken_back.items():
+        signal.signal(number, handler)
     for stream in (sys.stdout, sys.stderr):
         options.let_go(stream)
     return status
@@ -135,8 +138,17 @@ def _await_training() -> dict[signal.Signals, Any]:
     return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
 
+class Interrupted(KeyboardInterrupt):
+    """By SIGINT. Where a KeyboardInterrupt itself leaves a text that is executed, as where a dataclass is made,
+    `python -m` ends by the signal and not with the status that it is given."""
+
+
 class Terminated(KeyboardInterrupt):
     """By SIGTERM: what a command has begun is taken back as after an interrupt."""
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise Interrupted
 
 
 def _terminate(number: int, _: object) -> NoReturn:

@@ -283,6 +283,22 @@ sys.exit(pixeltui.cli.main())
     assert (done.returncode, done.stdout, done.stderr) == (status, "taken back\n", f"pixeltui: {said}\n")
 
 
+def test_an_interrupt_in_a_text_that_is_executed_has_the_status_of_any_other(tmp_path: Path) -> None:
+    """As dataclasses do in an import: of `python -m` it is by the signal that the process would end, not by 130."""
+    (tmp_path / "program.py").write_text("""
+import os, signal, sys, pixeltui.cli
+import pixeltui.commands.doctor as doctor
+def work(args):
+    exec("os.kill(os.getpid(), signal.SIGINT)", {"os": os, "signal": signal})
+doctor.run = work
+sys.exit(pixeltui.cli.main())
+""")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-m", "program", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (130, "pixeltui: interrupted\n")
+
+
 def test_other_commands_leave_signals_alone(tmp_path: Path) -> None:
     program = """
 import signal, sys, pixeltui.cli
