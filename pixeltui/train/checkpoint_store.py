@@ -76,7 +76,9 @@ class CheckpointStore:
             newest = next(iter(self.steps().values()), None)
             if newest is not None:
                 return newest
-            raise UserError(f"run {printable(self._run.name)} has no checkpoint yet")
+            if any(self._folder.glob(f"*{DAMAGED_SUFFIX}")):
+                raise self._all_damaged()
+            raise UserError(f"run {printable(self._run.name)} has no checkpoint yet: wait for its first, or resume it")
         steps = self.steps()
         if which.isdecimal() and int(which) in steps:
             return steps[int(which)]
@@ -96,9 +98,11 @@ class CheckpointStore:
                 break
             except DamagedCheckpoint as error:
                 other = next(others, None)
-                if other is None:
+                if which.isdecimal():
                     raise
                 self._on_damaged(str(error))
+                if other is None:
+                    raise self._all_damaged() from None
                 path = other
         if path != wanted:
             self._on_damaged(f"{path.name} is used in place of the damaged {wanted.name}")
@@ -138,10 +142,7 @@ class CheckpointStore:
                 "changed: put the run's config.toml and meta.json back as they were"
             )
         if candidates or any(self._folder.glob(f"*{DAMAGED_SUFFIX}")):
-            raise UserError(
-                f"every checkpoint of run {printable(self._run.name)} is damaged: look into {self._folder}, or train "
-                f"anew with pixeltui train --config {self._run.config_path}"
-            )
+            raise self._all_damaged()
         return None
 
     def best_whole(self) -> Loaded | None:
@@ -163,6 +164,12 @@ class CheckpointStore:
             self._set_aside(path, error)
         except UserError:
             pass
+
+    def _all_damaged(self) -> DamagedCheckpoint:
+        return DamagedCheckpoint(
+            f"every checkpoint of run {printable(self._run.name)} is damaged: look into {self._folder}, or train "
+            f"anew with pixeltui train --config {self._run.config_path}"
+        )
 
     def _by_age(self) -> list[Path]:
         """Files to resume from, newest first: by step, then `last` and `best` where they are files of their own."""

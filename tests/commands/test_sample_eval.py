@@ -130,8 +130,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(runs_copy: Pat
     assert run(runs_copy, "sample", "done", "-n", "1", "--checkpoint", "10", "--out", out) == 1, "asked for by its step"
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
+    capsys.readouterr()
     assert run(runs_copy, "sample", "done", "-n", "1", "--out", out) == 1
-    assert "damaged" in capsys.readouterr().err
+    *each, last = capsys.readouterr().err.splitlines()
+    assert "step-00000005.safetensors is damaged" in "".join(each)
+    assert "every checkpoint of run done is damaged" in last
+    for path in folder.iterdir():
+        path.rename(f"{path}.damaged")
+    assert run(runs_copy, "eval", "done") == 1, "set aside, as by a resume"
+    assert "every checkpoint of run done is damaged" in capsys.readouterr().err
 
 
 def evaluated(runs: Path, capsys, *arguments: str) -> dict:
