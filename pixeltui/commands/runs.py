@@ -262,8 +262,9 @@ def _delete(args: argparse.Namespace) -> int:
     name = printable(run.name)
     if not args.yes:
         if not sys.stdin.isatty():
+            where, found = options.found_by(run, args.runs_dir)
             raise UsageError(
-                f"delete asks first, and there is no terminal to ask on: pixeltui runs delete {name} --yes"
+                f"delete asks first, and there is no terminal to ask on: pixeltui {where}runs delete {found} --yes"
             )
         if input(f"delete run {name}? [y/N] ").strip().lower() not in ("y", "yes"):
             print("kept")

@@ -98,7 +98,8 @@ def test_tags_note_and_rename(runs_copy: Path, capsys) -> None:
 
 def test_delete_asks_and_moves_to_the_trash(runs_copy: Path, capsys) -> None:
     assert run(runs_copy, "delete", "done") == 2, "no terminal to ask on"
-    assert "--yes" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.endswith(f"pixeltui --runs-dir {runs_copy} runs delete done --yes\n"), "as it can be pasted"
     with Lock.acquire(runs_copy / "done"):
         assert run(runs_copy, "delete", "done", "--yes") == 1
     assert run(runs_copy, "delete", "done", "--yes") == 0
