@@ -257,6 +257,15 @@ def _note(args: argparse.Namespace) -> int:
     return 0
 
 
+def _asked(question: str) -> str:
+    """The answer; none at an end of the input, as Ctrl-D makes one."""
+    try:
+        return input(question).strip().lower()
+    except EOFError:
+        print()
+        return ""
+
+
 def _delete(args: argparse.Namespace) -> int:
     run = find_run(args.runs_dir, args.run, even_damaged=True)
     name = printable(run.name)
@@ -266,7 +275,7 @@ def _delete(args: argparse.Namespace) -> int:
             raise UsageError(
                 f"delete asks first, and there is no terminal to ask on: pixeltui {where}runs delete {found} --yes"
             )
-        if input(f"delete run {name}? [y/N] ").strip().lower() not in ("y", "yes"):
+        if _asked(f"delete run {name}? [y/N] ") not in ("y", "yes"):
             print("kept")
             return 0
     print(f"{name} moved to {printable(run.delete())}; delete that folder to free its space")

@@ -1,5 +1,6 @@
 """`pixeltui runs` on real and on broken runs."""
 
+import io
 import json
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def test_delete_asks_and_moves_to_the_trash(runs_copy: Path, capsys) -> None:
     assert run(runs_copy, "delete", "done", "--yes") == 0
     assert document(capsys, runs_copy, "list") == []
     assert (runs_copy / ".trash" / "done" / "config.toml").is_file()
+
+
+def test_an_end_of_the_input_is_no_yes(runs_copy: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D at the question."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert run(runs_copy, "delete", "done") == 0
+    assert capsys.readouterr().out == "delete run done? [y/N] \nkept\n"
+    assert (runs_copy / "done" / "config.toml").is_file()
 
 
 def test_compare_shows_what_differs(runs_copy: Path, capsys) -> None:
