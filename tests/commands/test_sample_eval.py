@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,21 @@ def test_png_is_a_labelled_grid(finished_runs: Path, tmp_path: Path, monkeypatch
     with Image.open(tmp_path / "done-sample.png") as picture:
         assert picture.width > 4 * 5
         assert len(picture.getcolors(10**6) or []) > 2
+
+
+def test_guidance_by_what_was_never_trained_is_told_of(
+    finished_runs: Path, tiny_train: Callable[..., int], tmp_path: Path, capsys
+) -> None:
+    assert tiny_train("--set", "train.steps=1", "--set", "model.label_dropout=0", "--name", "labelled") == 0
+    out = ["-n", "1", "--out", str(tmp_path / "a.png")]
+    for runs, name, guidance, told in (
+        (tmp_path / "runs", "labelled", "2", True),
+        (tmp_path / "runs", "labelled", "1", False),
+        (finished_runs, "done", "2", False),
+    ):
+        capsys.readouterr()
+        assert run(runs, "sample", name, "--guidance", guidance, *out) == 0
+        assert ("model.label_dropout" in capsys.readouterr().err) is told
 
 
 def test_kernels_that_were_given_up_are_told_of(
