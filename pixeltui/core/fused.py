@@ -13,9 +13,25 @@ from torch.autograd.function import once_differentiable
 HALVES = (torch.bfloat16, torch.float16)
 
 
+def transformed() -> bool:
+    """Whether torch.func transforms what is computed, for a derivative or over a batch."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def plain() -> bool:
+    """Whether torch has to be given its own operations: it compiles or transforms them."""
+    return torch.compiler.is_compiling() or transformed()
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """x [B, C, H, W] in the memory format that convolutions are fastest in; as it is where torch.func transforms it,
+    which has no such format."""
+    return x if transformed() else x.contiguous(memory_format=torch.channels_last)
+
+
 def tanh_gate(x: Tensor) -> Tensor:
     """tanh(a) * sigmoid(b) of the two halves a, b of the channels (van den Oord et al. 2016b, eq. 2)."""
-    if torch.compiler.is_compiling():
+    if plain():
         a, b = x.chunk(2, dim=1)
         return torch.tanh(a) * torch.sigmoid(b)
     out: Tensor = _Gate.apply(x)  # type: ignore[no-untyped-call]
@@ -24,8 +40,9 @@ def tanh_gate(x: Tensor) -> Tensor:
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """weight * x / sqrt(mean over channels of x² + eps) (Zhang and Sennrich 2019, eq. 4)."""
-    if torch.compiler.is_compiling():
-        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + eps)
+    if plain():
+        wide = torch.float32 if x.dtype in HALVES else x.dtype
+        scale = torch.rsqrt(x.to(wide).square().mean(1, keepdim=True) + eps)
         return x * scale.to(x.dtype) * weight.to(x.dtype)[:, None, None]
     out: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
     return out

@@ -17,6 +17,7 @@ from pixeltui.config import Attention, Config, Model
 from pixeltui.core import sampler
 from pixeltui.core.dropout import Dropout, seed_dropouts
 from pixeltui.core.full_fp32 import full_fp32
+from pixeltui.core.fused import plain
 from pixeltui.core.parts import Head, Trunk, scale_levels
 
 LABEL_STREAM = 0x6C6162656C
@@ -261,8 +262,8 @@ def _whole(number: Any) -> int:
 
 
 def _on_cpu(x: Tensor) -> bool:
-    """Whether a look at the values neither waits for a device nor breaks a compiled graph."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether a look at the values neither waits for a device nor is one that `plain` rules out."""
+    return x.device.type == "cpu" and not plain()
 
 
 def _describe(x: object) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from pixeltui.core.fused import plain
 from pixeltui.core.gpu import use
 from pixeltui.core.parts import fp32
 
@@ -24,7 +25,7 @@ class PlanesConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _has_kernels(x) or (x.device.type == "cpu" and not torch.compiler.is_compiling()):
+        if _has_kernels(x) or (x.device.type == "cpu" and not plain()):
             return _planes(_rows(x), self.weight.flatten(1), self.bias, x)
         return super().forward(x)
 
@@ -53,7 +54,7 @@ def _planes(rows: Tensor, weight: Tensor, bias: Tensor | None, image: Tensor) ->
     """[B, P, H, W] of rows, those of an image of that size; weight [P, D], whose format is the result's."""
     with fp32(rows.device):
         rows = rows.to(weight.dtype)
-        product = _product if torch.compiler.is_compiling() else _Planes.apply
+        product = _product if plain() else _Planes.apply
         planes = product(rows, weight, bias)
         return planes.view(len(image), len(weight), *image.shape[2:])
 
@@ -65,7 +66,7 @@ def _product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def last_features(x: Tensor, number: int) -> Tensor:
     """x[:, -number:], whose gradient is laid out as x is."""
-    if torch.compiler.is_compiling():
+    if plain():
         return x[:, -number:]
     y: Tensor = _Last.apply(x, number)  # type: ignore[no-untyped-call]
     return y

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pixeltui.config import Model
 from pixeltui.core import packed
 from pixeltui.core.attention import CausalSelfAttention
+from pixeltui.core.fused import channels_last
 from pixeltui.core.image_rows import ImageRows
 from pixeltui.core.layers import (
     ClassBias,
@@ -55,7 +56,7 @@ class SingleStack(Trunk):
         return ResidualBlock(model.channels, model.kernel, norm=model.norm, gate=model.gate, dropout=model.dropout)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_last(x)
         features: Tensor = self.first(x)
         if self.class_bias is not None:
             features = features + self.class_bias(labels).to(features.dtype)

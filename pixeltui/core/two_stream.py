@@ -15,6 +15,7 @@ from pixeltui.core import packed
 from pixeltui.core.attention import CausalSelfAttention
 from pixeltui.core.convolved import normed_conv, plus_pointwise
 from pixeltui.core.dropout import Dropout
+from pixeltui.core.fused import channels_last
 from pixeltui.core.image_rows import ImageRows, convolved, move_up
 from pixeltui.core.layers import (
     ClassBias,
@@ -122,7 +123,7 @@ class TwoStream(Trunk):
 
     def begin(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The image with its ones, moved down and moved right, and both stacks before the first block."""
-        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
+        x = channels_last(torch.cat([x, torch.ones_like(x[:, :1])], dim=1))
         above, left = shift_down(x), shift_right(x)
         v: Tensor = self.vertical_first(above)
         h: Tensor = self.horizontal_first(left) + v

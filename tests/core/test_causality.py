@@ -11,7 +11,7 @@ from sampled import Fast
 from torch import Tensor
 
 from pixeltui import registry
-from pixeltui.core import CausalSelfAttention, ConditionalPixelCNN
+from pixeltui.core import CausalSelfAttention, ConditionalPixelCNN, PixelCNNLoss
 
 PARTS = [
     pytest.param(
@@ -59,6 +59,58 @@ def test_gradients_reach_earlier_sub_pixels_only_in_training_mode_too(tiny: Tiny
     m, n = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     assert not reached[n >= m].any()
     assert bool((reached[(n // c == m // c - 1) & (m // c % w > 0)] > 0).all())
+
+
+TRANSFORMED = pytest.mark.parametrize(
+    ("architecture", "head", "norm", "gate"),
+    [
+        (a, h, n, g)
+        for a in registry.ARCHITECTURES
+        for h in registry.HEADS
+        for n, g in (("layer", "none"), ("rms", "tanh"))
+    ],
+)
+
+
+@TRANSFORMED
+def test_jacobians_by_torch_func_are_those_of_autograd(
+    tiny: Tiny, architecture: str, head: str, norm: str, gate: str
+) -> None:
+    model = tiny(
+        (3, 2, 3), 6, num_classes=3, architecture=architecture, head=head, norm=norm, gate=gate, attention=True
+    )
+    x, labels = image(model).float() / 2.5 - 1, torch.tensor([2])
+
+    def log_prob(x: Tensor) -> Tensor:
+        return model.log_prob(x, labels)
+
+    expected = torch.autograd.functional.jacobian(log_prob, x)
+    assert float(expected.abs().max()) > 1e-2
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        torch.testing.assert_close(jacobian(log_prob)(x), expected, atol=1e-4, rtol=1e-4)
+
+
+@TRANSFORMED
+def test_gradients_of_each_image_by_torch_func_are_those_of_autograd(
+    tiny: Tiny, architecture: str, head: str, norm: str, gate: str
+) -> None:
+    model = tiny(
+        (3, 2, 3), 6, num_classes=3, architecture=architecture, head=head, norm=norm, gate=gate, attention=True
+    )
+    images, labels = image(model, 2), torch.tensor([2, 0])
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
+        params = torch.func.functional_call(model, parameters, (x[None], label[None]))
+        return PixelCNNLoss(model)(params, x[None]).nats_per_dim
+
+    parameters = dict(model.named_parameters())
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(parameters, images, labels)
+    for number in range(2):
+        model.zero_grad()
+        PixelCNNLoss()(model, images[number : number + 1], labels[number : number + 1]).backward()
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                torch.testing.assert_close(each[name][number], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("parts", PARTS)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core.fused import transformed
 from pixeltui.core.gpu import mixture_loss
 from pixeltui.core.heads import dmol_loss
 from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
@@ -91,7 +92,8 @@ class LogisticMixtureHead(Head):
         with fp32(params.device):
             mixture = self._split(params)
             target = scale_levels(nearest_levels(x, self.levels), self.levels)
-            given = target + (x.float() - x.float().detach()) if x.requires_grad else target
+            through = _differentiated(x)
+            given = target + (x.float() - _constant(x)) if through else target
             weights = F.log_softmax(mixture.logits, dim=1)
             means = self._means(mixture, given[:, :-1])
             results = []
@@ -102,14 +104,14 @@ class LogisticMixtureHead(Head):
                 if self.in_order and channel + 1 < self.image_channels:
                     # the indicator's posterior given this channel is its prior for the next
                     seen = per_mixture
-                    if x.requires_grad:
+                    if through:
                         seen = self._component(mixture, means, channel, given)
                     weights = F.log_softmax(own + seen, dim=1)[:, :, None]
             return torch.stack(results, dim=1)
 
     def pixel_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Of a mixture that the channels share all at once: log Σ_k π_k Π_c p(x_c | k, earlier channels)."""
-        if not self.in_order or x.requires_grad:
+        if not self.in_order or _differentiated(x):
             return super().pixel_log_prob(params, x)
         with fp32(params.device):
             target = scale_levels(nearest_levels(x, self.levels), self.levels)
@@ -174,3 +176,13 @@ class LogisticMixtureHead(Head):
     def _component(self, mixture: Mixture, means: list[Tensor], channel: int, x: Tensor) -> Tensor:
         """log p of a channel of x, scaled, under each component, [B, K, H, W]."""
         return discretised_logistic(x[:, None, channel], means[channel], mixture.log_scales[:, :, channel], self.levels)
+
+
+def _differentiated(x: Tensor) -> bool:
+    """Whether a derivative by x may be asked for: torch.func does not always tell."""
+    return x.requires_grad or transformed()
+
+
+def _constant(x: Tensor) -> Tensor:
+    """fp32 x without its derivative: whole numbers have none, where `detach` leaves that of a forward mode."""
+    return x.detach().float().view(torch.int32).view(torch.float32)
