@@ -87,14 +87,11 @@ def drawn(loaded: "LoadedModel", plan: "Plan") -> "Tensor":
     from pixeltui.core.gpu import use
     from pixeltui.core.native.library import load as compiled_steps
     from pixeltui.train.draw import draw
-    from pixeltui.train.failure import without_kernels
+    from pixeltui.train.failure import untrained_guidance, without_kernels
     from pixeltui.train.precision import one_thread
 
     if plan.labels and plan.guidance != 1 and not loaded.model.label_dropout:
-        options.warn(
-            f"guidance {plan.guidance:g} goes by images without a class, and this model was trained on none: draw with "
-            "--guidance 1, or train with model.label_dropout over 0"
-        )
+        options.warn(untrained_guidance(plan.guidance))
     if isinstance(compiled_steps(), str) or plan.precision != "fp32":
         one_thread()  # torch's products, a pixel at a time, are small ones
     images = torch.zeros(0)

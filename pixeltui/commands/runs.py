@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
+    if args.runs_dir.is_file():
+        raise UserError(f"{printable(args.runs_dir)} is a file, not a folder of runs: try another --runs-dir")
     runs = list_runs(args.runs_dir.absolute())
     if args.json:
         print(json_document(runs))

@@ -35,6 +35,13 @@ def without_kernels(why: str) -> str:
     return f"GPU kernels cannot be used here ({why}): torch does their work, more slowly; `pixeltui doctor` tells more"
 
 
+def untrained_guidance(guidance: float) -> str:
+    return (
+        f"guidance {guidance:g} goes by images without a class, and this model is trained on none: draw with guidance "
+        "1, or train with model.label_dropout over 0"
+    )
+
+
 def out_of_memory(batch_size: int, size: int, progress: Progress, accumulate: int, *, batch_norm: bool) -> str:
     """size: of a process's part of the batch."""
     advice = "not even one image fits: make the model smaller"

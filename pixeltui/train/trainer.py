@@ -24,6 +24,7 @@ from pixeltui.train.failure import (
     not_finite,
     not_saved,
     out_of_memory,
+    untrained_guidance,
     without_kernels,
 )
 from pixeltui.train.live import LiveSampler
@@ -264,6 +265,9 @@ class Trainer:
                 f"the warm-up takes {warmup:.0f} steps, training {self.total_steps}: the learning rate stays below "
                 f"train.lr to the end; lower train.warmup_epochs",
             )
+        guidance, model = self.config.sample.guidance, self.updater.model
+        if self.config.sample.every and guidance != 1 and model.num_classes and not model.label_dropout:
+            self.report.notice("warning", "config", untrained_guidance(guidance))
 
     def _end(self) -> Outcome:
         orders = self._orders

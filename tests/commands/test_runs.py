@@ -166,6 +166,12 @@ def test_broken_runs_are_listed_as_damaged(runs_copy: Path, capsys) -> None:
     assert run(runs_copy, "show", "done") == 1
 
 
+def test_a_file_is_no_folder_of_runs(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("no run")
+    assert run(tmp_path / "file", "list") == 1
+    assert "is a file" in capsys.readouterr().err
+
+
 def test_list_on_a_terminal_is_cut_to_its_width(finished_runs: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")

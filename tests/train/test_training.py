@@ -221,6 +221,22 @@ def test_samples_that_cannot_be_drawn_are_refused(
     assert outcome.state == "finished"
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["model.label_dropout=0"], True),
+        (["model.label_dropout=0.1"], False),
+        (["model.label_dropout=0", "sample.every=0"], False),
+    ],
+    ids=str,
+)
+def test_guidance_by_what_is_never_trained_is_told_of(
+    tiny_config: Make, tmp_path: Path, settings: list[str], told: bool
+) -> None:
+    _, sink, _ = start(tiny_config("train.steps=2", "sample.guidance=2", "sample.every=1", *settings), tmp_path)
+    assert any("model.label_dropout" in notice.message for notice in sink.of(events.Notice)) is told
+
+
 def poison(trainer: Trainer, steps: range) -> None:
     """Makes the loss of these steps NaN."""
     update = trainer.updater.update
