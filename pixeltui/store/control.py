@@ -74,15 +74,16 @@ def _read(name: str, folder: int, trusted: set[int]) -> AnyCommand | None:
     """None of what nobody is to be answered for."""
     with contextlib.suppress(OSError):
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(file.fileno())
+        try:
+            found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode) or found.st_uid not in trusted:
                 return None
             if found.st_size > LARGEST:
                 return NoCommand(reason=f"{found.st_size:,} bytes, at most {LARGEST:,} are read")
-            try:
-                command: AnyCommand = _decoder.decode(file.read(LARGEST))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                return NoCommand(reason=printable(error)[:200])
+            command: AnyCommand = _decoder.decode(os.read(handle, LARGEST))
             return command
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return NoCommand(reason=printable(error)[:200])
+        finally:
+            os.close(handle)
     return None

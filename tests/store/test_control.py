@@ -50,6 +50,14 @@ def test_what_is_no_command_is_removed_and_said_to_be_none(tmp_path: Path) -> No
     assert {p.name for p in folder.iterdir()} == {"f.json"}
 
 
+def test_a_folder_among_them_keeps_no_handle_however_often_one_looks(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        assert control.take(tmp_path) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_files_of_other_users_are_refused(tmp_path: Path) -> None:
     command_id = control.post(tmp_path, events.Stop())
