@@ -122,6 +122,7 @@ class Saver:
             }
 
         self._pending = Pending(self._writer.submit(work), before, anew or self._outdated, undo)
+        self._retry_at = math.inf
         return self.settle() if wait else True
 
     def poll(self) -> None:
@@ -144,7 +145,7 @@ class Saver:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             self._report.notice("warning", "disk", f"{error}{self._outlook()}")
             return False
-        self._retry_at, self._outdated = math.inf, False
+        self._outdated = False
         self._report.emit(events.CheckpointSaved, **saved)
         return True
 

@@ -134,6 +134,34 @@ def test_a_save_that_failed_is_tried_again_with_the_next_one_or_sooner(tiny_conf
     assert [saved.step for saved in sink.of(events.CheckpointSaved)] == [10, 15, 20, 25, 30, 35, 40]
 
 
+def test_a_save_that_is_tried_again_is_written_once_and_training_goes_on_meanwhile(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.0)
+    late: list[int] = []
+
+    def prepare(trainer: Trainer) -> None:
+        full_disk(1)(trainer)
+        save = trainer.checkpoints.save
+
+        def slow(tensors, tree, *, step: int, best: bool = False) -> Path:
+            path = save(tensors, tree, step=step, best=best)
+            deadline = time.monotonic() + 5
+            while trainer.progress.step < min(step + 5, 40) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            late.append(trainer.progress.step - step)
+            return path
+
+        trainer.checkpoints.save = slow  # type: ignore[method-assign]
+
+    config = tiny_config("train.steps=40", "train.checkpoint_every=15", "train.eval_every=0")
+    _, sink, _ = start(config, tmp_path, prepare=prepare)
+    saved = [event.step for event in sink.of(events.CheckpointSaved)]
+    assert len(saved) == 3, "those due at 15, tried again, at 30 and at the end"
+    assert saved[1:] == [30, 40]
+    assert late[0] >= 5, "training waited for it"
+
+
 def test_once_training_is_over_the_disk_is_waited_for_and_until_when_is_told(
     tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
