@@ -126,9 +126,11 @@ class Saver:
         return self.settle() if wait else True
 
     def poll(self) -> None:
-        """Reports a save that has ended; waits for none."""
+        """Reports a save that has ended, and begins one that had failed again where it is time; waits for none."""
         if self._pending is not None and self._pending.result.done():
             self.settle()
+        if self.waits_to_retry and self.good:
+            self.write()
 
     def settle(self) -> bool:
         """Waits for the save in progress, if any, and reports it: whether it succeeded."""

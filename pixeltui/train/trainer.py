@@ -171,7 +171,7 @@ class Trainer:
                 progress.sampled_at = step
                 self.samples.ask(events.DrawSample())
             self._save_waits |= self._due(config.train.checkpoint_every, done_at=progress.saved_at, last=last)
-            if (self._save_waits or self.saver.waits_to_retry) and (last or self.saver.good):
+            if self._save_waits and (last or self.saver.good):
                 self._save_waits = False
                 self.saver.write()
             if last:

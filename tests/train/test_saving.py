@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import start
+from harness import ListSink, start
 
 from pixeltui import events
 from pixeltui.config import Config
@@ -160,6 +160,24 @@ def test_a_save_that_is_tried_again_is_written_once_and_training_goes_on_meanwhi
     assert len(saved) == 3, "those due at 15, tried again, at 30 and at the end"
     assert saved[1:] == [30, 40]
     assert late[0] >= 5, "training waited for it"
+
+
+def test_a_save_that_failed_is_tried_again_in_a_pause(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on only once its checkpoint is told."""
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
+    deadline = time.monotonic() + 10
+
+    def is_saved(sink: ListSink) -> bool:
+        return bool(sink.of(events.CheckpointSaved)) or time.monotonic() > deadline
+
+    config = tiny_config("train.steps=10", "train.checkpoint_every=0", "train.eval_every=0")
+    script = {5: [events.Pause(), events.SaveCheckpoint()], is_saved: [events.Resume()]}
+    outcome, sink, _ = start(config, tmp_path, script=script, prepare=full_disk(1))
+    assert outcome.state == "finished"
+    assert [event.step for event in sink.of(events.CheckpointSaved)] == [5, 10]
+    assert time.monotonic() < deadline
 
 
 def test_once_training_is_over_the_disk_is_waited_for_and_until_when_is_told(
