@@ -195,6 +195,8 @@ class Saver:
             moments = f"the checkpoint holds those of {before.optimizer}"
             self._report.notice("warning", "config", f"{train.optimizer} begins without moments: {moments}")
         self._updater.load(tensors, tree["scaler"])
+        if train.accumulate != before.accumulate:
+            self._updater.accumulate = train.accumulate  # not what memory made of the one before
         self._progress.take(tree["progress"])
         lr = self._progress.lr
         if sets_lr or train.lr != before.lr:

@@ -223,6 +223,20 @@ def test_a_restart_keeps_the_learning_rate_that_was_set_meanwhile(run: RunDir, m
     assert [event.peak_lr for event in started[1:]] == [0.02, 0.001]
 
 
+def test_micro_batches_are_as_many_as_a_resume_asks_for_else_as_many_as_there_were(run: RunDir) -> None:
+    """More than the config's where memory ran out; fewer on a larger machine, where one says so."""
+    path = run.checkpoints_dir / "last.safetensors"
+    newest = run.checkpoints_dir / "step-00000004.safetensors"
+    tensors, tree = load(newest)
+    tensors["metrics/accumulate"] = torch.tensor(8)  # as after two halvings of train.accumulate = 2
+    tree["config"]["train"]["accumulate"] = 2
+    save(newest, tensors, tree)
+    for steps, accumulate, expected in ((5, 2, 8), (6, 4, 4), (7, 1, 1)):
+        assert resume(run, f"train.steps={steps}", f"train.accumulate={accumulate}") == 0
+        tensors, tree = load(path)
+        assert (tree["step"], int(tensors["metrics/accumulate"])) == (steps, expected)
+
+
 def test_a_checkpoint_of_other_data_is_set_aside(run: RunDir, tiny_train: Train, capsys) -> None:
     assert tiny_train(*sets("train.steps=6", "data.split_seed=5", "train.optimizer=muon"), "--name", "other") == 0
     other = run.path.with_name("other") / "checkpoints" / "step-00000006.safetensors"
