@@ -168,10 +168,13 @@ def _claim(
 
 def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[str], None]) -> "Outcome":
     """Trains to the end, a stop or a failure; everything is in the run's log when this returns."""
+    import torch
+
     from pixeltui.session.inbox import CommandInbox
     from pixeltui.train.trainer import Trainer
 
     with contextlib.ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())  # the next run here may be a larger one
         sink: RecordingSink | Silent = Silent()
         if job.processes.writes:
             tensorboard = None

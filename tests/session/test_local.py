@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+import torch
 from conftest import TINY
 
 from pixeltui.errors import UserError
-from pixeltui.events import AnyEvent, Evaluated, Notice, Pause, Resume, StateChanged, Step, Stop
+from pixeltui.events import AnyEvent, Evaluated, Notice, Pause, Resume, Started, StateChanged, Step, Stop
 from pixeltui.session.local import LocalSession
 from pixeltui.session.worker import TrainRequest
 
@@ -46,6 +48,23 @@ def test_a_run_is_trained_and_reported_as_its_log_says(tiny_npz: Path, tmp_path:
     assert seen == session.run.read_events()[0]
     assert [event.step for event in seen if isinstance(event, Step)] == [1, 2, 3, 4]
     assert any(isinstance(event, Evaluated) and event.split == "test" for event in seen)
+
+
+def test_a_large_run_after_a_small_one_has_all_threads(
+    tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    devices = []
+    try:
+        for size in (("train.batch_size=16", "model.channels=8"), ("train.batch_size=96", "model.channels=96")):
+            session = LocalSession(request(tiny_npz, tmp_path, "train.steps=1", "train.device=cpu", *size)).start()
+            session.join(60)
+            devices += [event.device for event in session.poll() if isinstance(event, Started)]
+    finally:
+        torch.set_num_threads(before)
+    assert devices == ["cpu, 1 thread", "cpu, 2 threads"]
 
 
 def test_commands_are_obeyed(tiny_npz: Path, tmp_path: Path) -> None:
