@@ -35,7 +35,9 @@ class Watchdog:
         self._last, self._told = time.monotonic(), False
 
     def close(self) -> None:
+        """Nothing is being told any more when this returns: what it is told to may go."""
         self._over.set()
+        self._thread.join()
 
     def _watch(self) -> None:
         pause = self._seconds / LOOKS

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from pixeltui.config import Config
 from pixeltui.core.gpu import depthwise, feed_forward, mixture_loss, use
 from pixeltui.curves.points import Curves
 from pixeltui.session import watchdog
+from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
 from pixeltui.store.view import RunView
@@ -183,6 +186,24 @@ print(len(told))
         time.sleep(3.0)
         process.send_signal(signal.SIGCONT)
         assert process.communicate(timeout=SECONDS)[0].strip() == "0"
+
+
+def test_what_is_being_told_has_been_told_when_a_run_ends(tmp_path: Path) -> None:
+    """Its log is closed then, and another file may have the log's number."""
+    begun = threading.Event()
+    with stacks_on_request(tmp_path / "log.txt") as write_stacks:
+
+        def tell(seconds: float) -> None:
+            begun.set()
+            time.sleep(0.3)
+            write_stacks()
+
+        with closing(Watchdog(tell, seconds=0.1)):
+            assert begun.wait(SECONDS)
+    with (tmp_path / "another").open("wb") as another:
+        time.sleep(0.5)
+        assert os.fstat(another.fileno()).st_size == 0
+    assert "test_devices_and_clocks.py" in (tmp_path / "log.txt").read_text()
 
 
 def test_stacks_on_request(tiny_npz: Path, tmp_path: Path) -> None:
