@@ -83,10 +83,7 @@ class AttachedSession:
     def send(self, command: AnyCommand) -> None:
         if self.read_only:
             raise UserError("opened to read only" if self._alive else f"run {self.run.name} is not training")
-        try:
-            command_id = control.post(self.run.control_dir, command)
-        except OSError as error:
-            raise UserError(f"the command could not be left in {self.run.control_dir}: {error.strerror}") from None
+        command_id = control.post(self.run.control_dir, command)
         self._asked[command_id] = str(type(command).__struct_config__.tag), time.monotonic()
 
     def latest_frame(self) -> Frame | None:
