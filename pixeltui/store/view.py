@@ -1,10 +1,10 @@
 """What a run's events add up to: one fold for runs that train here, elsewhere, or no more."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pixeltui.events import (
     AnyEvent,
@@ -22,6 +22,7 @@ from pixeltui.store.log import EventReader
 
 NEWEST_STEPS = 512
 
+Done = TypeVar("Done", Evaluated, SampleSaved)
 RunState = Literal["training", "paused", "finished", "stopped", "failed", "crashed", "damaged"]
 
 
@@ -73,7 +74,7 @@ class RunView:
         self.updated = event.t
         match event:
             case Evaluated():
-                self._replace_evaluation(event)
+                _add(self.evaluations, event, lambda e: (e.step, e.split, e.weights))
             case Telemetry():
                 self.telemetry = event
             case Started():
@@ -85,23 +86,12 @@ class RunView:
             case CheckpointSaved():
                 self.checkpoints.append(event)
             case SampleSaved():
-                self.samples.append(event)
+                _add(self.samples, event, lambda e: e.path)
             case Notice():
                 self.notices.append(event)
                 self.peak_lr = event.peak_lr or self.peak_lr
             case _:
                 pass
-
-    def _replace_evaluation(self, event: Evaluated) -> None:
-        """A figure measured again, after a resume at its own step, takes the place of the first."""
-        for index in range(len(self.evaluations) - 1, -1, -1):
-            other = self.evaluations[index]
-            if other.step < event.step:
-                break
-            if (other.step, other.split, other.weights) == (event.step, event.split, event.weights):
-                self.evaluations[index] = event
-                return
-        self.evaluations.append(event)
 
     def _rewind(self, event: Started) -> None:
         """What an earlier process did beyond the step that this one began at is done again."""
@@ -153,6 +143,17 @@ class RunView:
         """Mean over the newest step events."""
         newest = [e.images_per_second for e in self.steps[-20:]]
         return round(sum(newest) / len(newest), 2) if newest else None
+
+
+def _add(done: list[Done], event: Done, what: Callable[[Done], object]) -> None:
+    """What is measured or drawn again, after a resume at its own step, takes the place of the first."""
+    for index in range(len(done) - 1, -1, -1):
+        if done[index].step < event.step:
+            break
+        if what(done[index]) == what(event):
+            done[index] = event
+            return
+    done.append(event)
 
 
 def read_view(log: Path) -> tuple[RunView, int]:

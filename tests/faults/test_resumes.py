@@ -12,6 +12,7 @@ from pixeltui import events
 from pixeltui.cli import main
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
+from pixeltui.store.view import RunView
 from pixeltui.train.checkpoint import load, save
 
 Train = Callable[..., int]
@@ -221,6 +222,16 @@ def test_a_restart_keeps_the_learning_rate_that_was_set_meanwhile(run: RunDir, m
     assert run.meta()["overrides"] == overrides
     started = [event for event in run.read_events()[0] if isinstance(event, events.Started)]
     assert [event.peak_lr for event in started[1:]] == [0.02, 0.001]
+
+
+def test_samples_that_are_drawn_again_are_there_once(tiny_train: Train, tmp_path: Path) -> None:
+    """The last ones of a run that goes on longer: its last checkpoint came before them."""
+    assert tiny_train(*sets("train.steps=4", "sample.every=2", "train.eval_every=0"), "--name", "run") == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    assert resume(run, "train.steps=6") == 0
+    found = run.read_events()[0]
+    assert [event.step for event in found if isinstance(event, events.SampleSaved)] == [2, 4, 4, 6]
+    assert [sample.step for sample in RunView().fold(found).samples] == [2, 4, 6]
 
 
 def test_micro_batches_are_as_many_as_a_resume_asks_for_else_as_many_as_there_were(run: RunDir) -> None:
