@@ -20,7 +20,7 @@ from pixeltui.data.npz import read_arrays
 from pixeltui.data.parallel import decode_all
 from pixeltui.data.sets import Arrays, Progress, Source
 from pixeltui.errors import UserError, printable
-from pixeltui.store.files import replacing
+from pixeltui.store.files import OLD_SECONDS, remove_leftovers, replacing
 
 CACHE_VERSION = 1
 MOST_LISTED = 8
@@ -212,5 +212,6 @@ def _read_cache(cache: Path, key: str, n: int) -> NDArray[np.uint8] | None:
 
 def _write_cache(cache: Path, key: str, images: NDArray[np.uint8]) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(cache.parent, older_than=OLD_SECONDS)
     with replacing(cache) as temporary, temporary.open("wb") as file:
         np.savez(file, key=np.array(key), images=images)

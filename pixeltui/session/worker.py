@@ -32,7 +32,7 @@ from pixeltui.session.sinks import RecordingSink, Silent, Watcher
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
-from pixeltui.store.files import remove_leftovers
+from pixeltui.store.files import OLD_SECONDS, remove_leftovers
 from pixeltui.store.frames import FrameWriter
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
 
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from pixeltui.data import DataSet
     from pixeltui.train.processes import Processes
     from pixeltui.train.trainer import Outcome
-
-OLD_SECONDS = 3600.0
-"""of a temporary file that no process is still writing"""
 
 LoadData = Callable[[Config], "DataSet"]
 

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 from pixeltui.errors import UserError, printable
 
 TEMPORARY_PREFIX = ".tmp-"
+OLD_SECONDS = 3600.0
+"""of a temporary file that no process is still writing"""
 LOCK_NAME = "lock"
 LOCK_RETRY_SECONDS = 1.0
 HELD_SECONDS = 5.0
@@ -93,10 +95,10 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 
 def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
-    """Deletes temporary files that a crash left in `folder`; only whoever holds the run's lock may.
+    """Deletes temporary files that a crash left in `folder`; those of a run only whoever holds its lock may.
 
     Those of safetensors too, which writes to a `.tmpXXXXXX` of its own before it renames that. older_than: seconds, for
-    folders that processes without the lock write to as well. Behind a link nothing is deleted.
+    folders that processes without a lock write to as well. Behind a link nothing is deleted.
     """
     if folder.is_symlink():
         return

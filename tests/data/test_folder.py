@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -257,6 +258,16 @@ def test_a_changed_folder_is_decoded_again_and_keeps_one_cache(folder):
     (folder / "cat" / "2.png").unlink()
     assert len(images(read(folder))) == 7
     assert len(list((folder.parent / "root" / "folders").iterdir())) == 1
+
+
+def test_what_a_crash_left_of_a_cache_is_gone_with_the_next_one(folder):
+    caches = folder.parent / "root" / "folders"
+    caches.mkdir(parents=True)
+    for name, hours in ((".tmp-crashed", 2), (".tmp-being-written", 0)):
+        (caches / name).write_bytes(b"half of it")
+        os.utime(caches / name, (time.time() - 3600 * hours,) * 2)
+    read(folder)
+    assert {path.name for path in caches.iterdir()} == {".tmp-being-written", cache_path(folder, caches.parent).name}
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:700] + b"\xff" + b[701:]])
