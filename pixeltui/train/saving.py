@@ -1,13 +1,15 @@
 """When a trainer's checkpoints are written and read: by rank 0, tried again where the disk did not take them.
 
 A save copies the state between two steps and is written by a thread of its own, one after another, while training goes
-on. What is reported as saved is on the disk.
+on. What is reported as saved is on the disk. No executor: those take no work once the main thread has ended, and
+training may outlive it.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from pixeltui import events
@@ -59,7 +61,7 @@ class Saver:
         self._outdated = False
         """whether what is saved of the step is not what was to be saved anew"""
         self._data_checksum = run.data_checksum()
-        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writer: threading.Thread | None = None
         self.checkpoints = CheckpointStore(
             run,
             keep=updater.config.train.keep,
@@ -121,9 +123,22 @@ class Saver:
                 "best": best,
             }
 
-        self._pending = Pending(self._writer.submit(work), before, anew or self._outdated, undo)
+        self._pending = Pending(self._in_background(work), before, anew or self._outdated, undo)
         self._retry_at = math.inf
         return self.settle() if wait else True
+
+    def _in_background(self, work: Callable[[], dict[str, Any]]) -> "Future[dict[str, Any]]":
+        result: Future[dict[str, Any]] = Future()
+
+        def run() -> None:
+            try:
+                result.set_result(work())
+            except BaseException as error:
+                result.set_exception(error)
+
+        self._writer = threading.Thread(target=run, name="checkpoint")
+        self._writer.start()
+        return result
 
     def poll(self) -> None:
         """Reports a save that has ended, and begins one that had failed again where it is time; waits for none."""
@@ -164,7 +179,8 @@ class Saver:
     def close(self) -> None:
         """Nothing is being written any more when this returns."""
         self.settle()
-        self._writer.shutdown()
+        if self._writer is not None:
+            self._writer.join()
 
     def write_at_last(self, stop_waits: Callable[[], bool]) -> None:
         """The trained weights are not given up for a disk that is full for a while."""

@@ -1,5 +1,7 @@
 """Training in a thread beside the console: events come out, commands go in, errors are events."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +11,21 @@ import torch
 from conftest import TINY
 
 from pixeltui.errors import UserError
-from pixeltui.events import AnyEvent, Evaluated, Notice, Pause, Resume, Started, StateChanged, Step, Stop
+from pixeltui.events import (
+    AnyEvent,
+    CheckpointSaved,
+    Evaluated,
+    Notice,
+    Pause,
+    Resume,
+    Started,
+    StateChanged,
+    Step,
+    Stop,
+)
 from pixeltui.session.local import LocalSession
 from pixeltui.session.worker import TrainRequest
+from pixeltui.store.rundir import RunDir
 
 
 def request(tiny_npz: Path, runs: Path, *overrides: str, **how: str) -> TrainRequest:
@@ -65,6 +79,28 @@ def test_a_large_run_after_a_small_one_has_all_threads(
     finally:
         torch.set_num_threads(before)
     assert devices == ["cpu, 1 thread", "cpu, 2 threads"]
+
+
+def test_training_outlives_the_main_thread(tiny_npz: Path, tmp_path: Path) -> None:
+    """As where a console fails: what is saved after that is on the disk too."""
+    code = f"""
+import time
+from pathlib import Path
+from pixeltui.session.local import LocalSession
+from pixeltui.session.worker import TrainRequest
+overrides = {(f"data.name={tiny_npz}", *TINY, "train.steps=100", "train.checkpoint_every=20", "train.eval_every=0")}
+session = LocalSession(TrainRequest(runs_dir=Path({str(tmp_path)!r}), preset="quick", name="one", overrides=overrides))
+session.start()
+while session.run is None:
+    time.sleep(0.01)
+raise SystemExit("the console has gone")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90, check=False)
+    assert done.stderr == "the console has gone\n"
+    run = RunDir(tmp_path / "one")
+    assert states(run.read_events()[0])[-1] == "finished", run.log_path.read_text()
+    saved = [event.step for event in run.read_events()[0] if isinstance(event, CheckpointSaved)]
+    assert saved == [20, 40, 60, 80, 100]
 
 
 def test_commands_are_obeyed(tiny_npz: Path, tmp_path: Path) -> None:
