@@ -5,6 +5,7 @@ on. What is reported as saved is on the disk. No executor: those take no work on
 training may outlive it.
 """
 
+import dataclasses
 import math
 import threading
 import time
@@ -34,9 +35,8 @@ class Pending(NamedTuple):
 
     result: "Future[dict[str, Any]]"
     """the fields of the event that tells of it; its time is when it is told"""
-    saved_before: int
+    before: state.Progress
     anew: bool
-    undo: Callable[[], None]
 
 
 class Saver:
@@ -58,6 +58,8 @@ class Saver:
         self._gives_up_at = math.inf
         """when no save is tried again, once training is over"""
         self._pending: Pending | None = None
+        self._lost = -1, math.inf
+        """step and bits/dim of a best that could not be saved: it is one where it is tried again at its own step"""
         self._outdated = False
         """whether what is saved of the step is not what was to be saved anew"""
         self._data_checksum = run.data_checksum()
@@ -82,22 +84,25 @@ class Saver:
     def write(
         self,
         *,
-        best: bool = False,
-        undo: Callable[[], None] = lambda: None,
+        best: float | None = None,
         wait: bool = False,
         anew: bool = False,
     ) -> bool:
-        """Copies the state and has it written in the background; `wait`: returns whether it is on the disk; `anew`:
-        also where the step has been saved, as something else.
+        """Copies the state and has it written in the background; `best`: bits/dim, the lowest so far; `wait`: returns
+        whether it is on the disk; `anew`: also where the step has been saved, as something else.
 
-        Where it cannot be written `undo` is called, training goes on and the save is tried again. Rank 0 writes, and it
+        Where it cannot be written it is no best, training goes on and the save is tried again. Rank 0 writes, and it
         alone knows: whoever acts on the answer agrees on it first.
         """
         progress = self._progress
-        if progress.saved_at == progress.step and not (best or anew or self._outdated):
+        if progress.saved_at == progress.step and best is None and not (anew or self._outdated):
             return self.settle() if wait else True
         self.settle()
-        before, progress.saved_at = progress.saved_at, progress.step
+        before, progress.saved_at = dataclasses.replace(progress), progress.step
+        if best is None and self._lost[0] == progress.step:
+            best = self._lost[1]
+        if best is not None:
+            progress.best_step, progress.best_bits_per_dim = progress.step, best
         if not self._processes.writes:
             return True
         began = time.perf_counter()
@@ -110,7 +115,7 @@ class Saver:
             try:
                 # The log first: after a power cut it must tell of every step that the checkpoint has behind it.
                 self._report.sink.sync()
-                path = self.checkpoints.save(tensors, tree, step=step, best=best)
+                path = self.checkpoints.save(tensors, tree, step=step, best=best is not None)
                 size = path.stat().st_size
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -120,10 +125,10 @@ class Saver:
                 "path": str(path.relative_to(self._run.path)),
                 "bytes": size,
                 "seconds": round(time.perf_counter() - began, 4),
-                "best": best,
+                "best": best is not None,
             }
 
-        self._pending = Pending(self._in_background(work), before, anew or self._outdated, undo)
+        self._pending = Pending(self._in_background(work), before, anew or self._outdated)
         self._retry_at = math.inf
         return self.settle() if wait else True
 
@@ -156,9 +161,11 @@ class Saver:
             with self._report.clock.elsewhere():
                 saved = pending.result.result()
         except CheckpointNotSaved as error:
-            self._progress.saved_at = pending.saved_before
+            progress, before = self._progress, pending.before
+            self._lost = progress.best_step, progress.best_bits_per_dim
+            progress.best_step, progress.best_bits_per_dim = before.best_step, before.best_bits_per_dim
+            progress.saved_at = before.saved_at
             self._outdated = pending.anew
-            pending.undo()
             self._retry_at = time.monotonic() + RETRY_SECONDS
             self._report.notice("warning", "disk", f"{error}{self._outlook()}")
             return False

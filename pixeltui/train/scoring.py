@@ -65,13 +65,7 @@ class Scorer:
         best = self._processes.agree(result.bits_per_dim < progress.best_bits_per_dim and self._saver.good)
         self._report.evaluated("val", "ema", result, best=best, raw_excess=excess, raw_images=raw_images)
         if best:
-            before = progress.best_step, progress.best_bits_per_dim
-            progress.best_step, progress.best_bits_per_dim = progress.step, result.bits_per_dim
-
-            def undo() -> None:
-                progress.best_step, progress.best_bits_per_dim = before
-
-            self._saver.write(best=True, undo=undo)
+            self._saver.write(best=result.bits_per_dim)
         return True
 
     def report_at_last(self) -> bool:

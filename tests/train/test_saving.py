@@ -112,6 +112,34 @@ def test_a_best_that_was_not_saved_is_no_best(tiny_config: Make, tmp_path: Path)
     assert [e.step for e in sink.of(events.CheckpointSaved) if e.best] == [30]
 
 
+def test_a_best_that_is_saved_at_the_second_try_is_the_best(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one, for which the disk is waited for."""
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
+    refused: list[int] = []
+
+    def prepare(trainer: Trainer) -> None:
+        save = trainer.checkpoints.save
+
+        def once(tensors, tree, *, step: int, best: bool = False) -> Path:
+            if step == 30 and not refused:
+                refused.append(step)
+                raise CheckpointNotSaved("no space left on device")
+            return save(tensors, tree, step=step, best=best)
+
+        trainer.checkpoints.save = once  # type: ignore[method-assign]
+
+    config = tiny_config("train.steps=30", "train.eval_every=10", "train.checkpoint_every=0", "train.lr=0.01")
+    _, sink, _ = start(config, tmp_path, prepare=prepare)
+    assert refused == [30]
+    assert [e.step for e in sink.of(events.CheckpointSaved) if e.best] == [10, 20, 30]
+    (test,) = [e for e in sink.of(events.Evaluated) if e.split == "test"]
+    assert test.checkpoint is None, "of the newest weights, which are the best"
+    best = load(tmp_path / "run" / "checkpoints" / "best.safetensors")[1]
+    assert (best["step"], best["progress"]["best_step"]) == (30, 30)
+
+
 def test_the_last_checkpoint_is_waited_for(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
     monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.5)
