@@ -72,14 +72,14 @@ def compile_for(
     be the same to the bit, since torch then picks kernels by the clock, nor in several processes, where nothing is
     measured. What auto cannot compile is computed as it is, after torch's warning.
     """
-    if choice == "auto":
+    auto = choice == "auto"
+    if auto:
         choice = device.type == "cuda" and steps >= STEPS_WORTH_COMPILING and not deterministic and not several()
         choice = choice and find_spec("triton") is not None
-        if choice:
-            torch._dynamo.config.suppress_errors = True
     if choice:
+        torch._dynamo.config.suppress_errors = auto
         model.compile()
-    return choice
+    return bool(choice)
 
 
 def device_name(device: torch.device) -> str:

@@ -40,6 +40,7 @@ class RecordedStep:
         if images.shape != self._shape:
             self.forget()
             self._shape = images.shape
+            torch.cuda.reset_peak_memory_stats(images.device)  # an earlier run's of this process is none of this one's
         if self.graph is None:
             if self._seen < WARM_UP or not _fits(images.device):
                 self._seen += 1

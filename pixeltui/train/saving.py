@@ -27,7 +27,8 @@ from pixeltui.train.report import Reporter
 from pixeltui.train.update import Updater
 
 RETRY_SECONDS = 30.0
-LAST_SAVE_SECONDS = 600.0
+LAST_SAVE_SECONDS = 60.0, 600.0
+"""for which the last save is tried at least and at most: in between, for as long as was trained"""
 
 
 class Pending(NamedTuple):
@@ -54,6 +55,7 @@ class Saver:
         self._progress = progress
         self._report = report
         self._processes = updater.processes
+        self._began = time.monotonic()
         self._retry_at = math.inf
         self._gives_up_at = math.inf
         """when no save is tried again, once training is over"""
@@ -192,7 +194,8 @@ class Saver:
     def write_at_last(self, stop_waits: Callable[[], bool]) -> None:
         """The trained weights are not given up for a disk that is full for a while."""
         agree = self._processes.agree
-        self._gives_up_at = time.monotonic() + LAST_SAVE_SECONDS
+        now, (least, most) = time.monotonic(), LAST_SAVE_SECONDS
+        self._gives_up_at = now + min(max(now - self._began, least), most)
         while not agree(self.write(wait=True)) and not stop_waits():
             if agree(time.monotonic() > self._gives_up_at):
                 raise TrainingFailed(not_saved(self._progress))

@@ -94,7 +94,7 @@ def test_a_stop_on_a_disk_that_stays_full_says_what_is_left(
 ) -> None:
     run = RunDir(small_disk / "run")
     words = [*tiny_arguments(tiny_npz), *sets(*LONG, "train.steps=9", "log.every=3", "sample.every=0")]
-    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", (0.0, 0.0))
     original = CheckpointStore.save
 
     def fill_after_the_first(self: CheckpointStore, *args: object, **options: object) -> Path:

@@ -49,6 +49,9 @@ def test_auto_leaves_several_processes_as_they_are(monkeypatch):
 def test_the_user_has_the_last_word():
     assert chosen(True, device="cpu", steps=1, deterministic=True)
     assert not chosen(False)
+    assert chosen("auto")
+    assert chosen(True)
+    assert not torch._dynamo.config.suppress_errors, "an earlier run's auto is over"
 
 
 def tf32() -> tuple[bool, bool]:

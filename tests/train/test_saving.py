@@ -142,12 +142,13 @@ def test_a_best_that_is_saved_at_the_second_try_is_the_best(
 
 def test_the_last_checkpoint_is_waited_for(tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
-    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.5)
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", (0.5, 0.5))
 
     config = tiny_config("train.steps=4", "train.checkpoint_every=0", "train.eval_every=0")
     outcome, _, _ = start(config, tmp_path / "a", prepare=full_disk(3))
     assert outcome.state == "finished"
     assert load(tmp_path / "a" / "run" / "checkpoints" / "last.safetensors")[1]["step"] == 4
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", (0.0, 3600.0))  # no longer than it trained
     outcome, sink, _ = start(config, tmp_path / "b", prepare=full_disk(10**6))
     assert outcome.state == "failed"
     assert "make room" in outcome.reason
@@ -218,7 +219,7 @@ def test_once_training_is_over_the_disk_is_waited_for_and_until_when_is_told(
     assert len(told) == 2
     for message in told:
         assert re.search(r"training is over: waits until \d\d:\d\d:\d\d for the disk", message)
-    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", (0.0, 0.0))
     outcome, sink, _ = start(config, tmp_path / "b", prepare=full_disk(9))
     assert outcome.state == "failed"
     assert sink.of(events.Notice)[0].message == "no space left on device", "nothing follows it"
