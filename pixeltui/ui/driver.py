@@ -8,13 +8,15 @@ import signal
 import threading
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Full
 from typing import Any, Final, TextIO
 
 from textual._xterm_parser import XTermParser
 from textual.drivers._writer_thread import WriterThread
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Key
+from textual.message import Message
 
 HANGUP = "hangup"
 STALLED_SECONDS: Final = 1.5
@@ -22,6 +24,9 @@ STALLED_SECONDS: Final = 1.5
 LOOK_SECONDS: Final = 0.1
 PIECE: Final = 2048
 """bytes"""
+ESCAPE = "\x1b"
+ESCAPE_SECONDS: Final = 0.025
+"""in which what begins with an esc, as an arrow does, goes on; a terminal writes it in one piece"""
 
 
 class PatientWriter(WriterThread):
@@ -75,6 +80,36 @@ class PatientWriter(WriterThread):
             self._began = time.monotonic()
             content = content[os.write(self._terminal.fileno(), content[:PIECE]) :]
             self._began = math.inf
+
+
+class Typed:
+    """What a terminal sends, as messages. Textual's parser waits for 0.1 s whether an esc is a key, and takes another
+    key in that time for alt with it: both would be lost."""
+
+    def __init__(self, *, debug: bool = False) -> None:
+        self._parser = XTermParser(debug)
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
+        self.escape = False
+        """whether an esc came last"""
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        text = self._decode(data)
+        if not text:
+            return  # half a character; the parser would take it for the end
+        if self.escape and text[0] in "[O":
+            text = ESCAPE + text
+        elif self.escape:
+            yield Key("escape", ESCAPE)
+        self.escape = text.endswith(ESCAPE)
+        if text := text.removesuffix(ESCAPE):
+            yield from self._parser.feed(text)
+
+    def rest(self) -> Iterator[Message]:
+        """What came is all, for now."""
+        if self.escape:
+            self.escape = False
+            yield Key("escape", ESCAPE)
+        yield from self._parser.tick()
 
 
 class HangupDriver(LinuxDriver):
@@ -133,10 +168,10 @@ class HangupDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """As textual's, but input that ends is a hang-up."""
-        parser = XTermParser(self._debug)
-        decode = getincrementaldecoder("utf-8")("replace").decode
+        typed = Typed(debug=self._debug)
         while not self.exit_event.is_set() and not self._gone.is_set():
-            ready, _, _ = select.select([self.fileno], [], [], 0.1)
+            ready, _, _ = select.select([self.fileno], [], [], ESCAPE_SECONDS if typed.escape else LOOK_SECONDS)
+            messages = typed.rest()
             if ready:
                 try:
                     data = os.read(self.fileno, 4096)
@@ -145,7 +180,6 @@ class HangupDriver(LinuxDriver):
                 if not data:
                     self.hang_up()
                     return
-                for message in parser.feed(decode(data)):
-                    self.process_message(message)
-            for message in parser.tick():
+                messages = typed.feed(data)
+            for message in messages:
                 self.process_message(message)

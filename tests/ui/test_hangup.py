@@ -288,3 +288,21 @@ def test_a_terminal_that_goes_while_the_console_starts_takes_it_along(seconds: f
     time.sleep(seconds)
     os.close(terminal)
     wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
+
+
+def test_a_character_that_comes_in_two_pieces_does_not_end_the_console(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    pid, terminal = start(["--runs-dir", str(tmp_path)])
+    try:
+        read_until(terminal, lambda seen: b"1 run " in seen)
+        os.write(terminal, b"/")
+        read_until(terminal, lambda seen: b"ords in name" in seen)
+        first, second = "é".encode()[:1], "é".encode()[1:]
+        os.write(terminal, first)
+        time.sleep(0.3)  # until it has been read
+        os.write(terminal, second + b"x")
+        read_until(terminal, lambda seen: "éx".encode() in seen)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        read_until(terminal, lambda _: os.waitpid(pid, os.WNOHANG)[0])
+        os.close(terminal)
