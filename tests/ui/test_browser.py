@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 import shutil
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from driving import until
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
+from pixeltui.store.summary import RunSummary
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
+from pixeltui.ui.screens import browser
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
@@ -330,3 +333,32 @@ def test_runs_of_one_age_keep_their_places(runs: Path) -> None:
     found = RunList(runs)
     first = [run.name for run in found.reload()]
     assert first == [run.name for run in found.reload()] == sorted(first)
+
+
+def test_a_reading_that_takes_longer_than_the_time_between_two_is_shown(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "one").mkdir()
+    looks: list[BrowserScreen] = []
+    look, reload = BrowserScreen._reload_if_seen, RunList.reload
+
+    def slow(self: RunList) -> list[RunSummary]:
+        before = len(looks)
+        while len(looks) < before + 2:
+            time.sleep(0.005)
+        return reload(self)
+
+    def count(self: BrowserScreen) -> None:
+        looks.append(self)
+        look(self)
+
+    monkeypatch.setattr(browser, "RELOAD_SECONDS", 0.05)
+    monkeypatch.setattr(RunList, "reload", slow)
+    monkeypatch.setattr(BrowserScreen, "_reload_if_seen", count)
+
+    async def go() -> None:
+        app = Console(tmp_path)
+        async with app.run_test() as pilot:
+            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and names(app) == ["one"], seconds=10)
+            (tmp_path / "two").mkdir()
+            await until(pilot, lambda: len(names(app)) == 2, seconds=10)
+
+    asyncio.run(go())

@@ -78,7 +78,9 @@ class BrowserScreen(RunActions):
         self.action_reload()
 
     def _reload_if_seen(self) -> None:
-        if self.app.screen is self:
+        """Not in place of a reading under way: where each takes longer than that, none would ever be shown."""
+        reads = any(one.node is self and one.group == "list" and not one.is_finished for one in self.workers)
+        if self.app.screen is self and not reads:
             self.action_reload()
 
     # -- the table -------------------------------------------------------------------------------------------------
