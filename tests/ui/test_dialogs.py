@@ -1,6 +1,7 @@
 """Questions, lines to type, the list of keys."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from pixeltui.config import Config, load_config
 from pixeltui.ui.app import Console
+from pixeltui.ui.screens import new_run
 from pixeltui.ui.screens.bars import KeyBar
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.dialogs import Ask, Choice, Help, Prompt
@@ -121,6 +124,29 @@ def test_without_colours_what_could_be_typed_and_what_is_selected_are_told_from_
         channels.focus()
         await until(pilot, lambda: style_of(channels, "64").reverse, 5)
         assert style_of(name, "data").dim
+
+    drive(app, script)
+
+
+def test_another_preset_is_checked_once_whatever_fields_it_fills(app: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str | None] = []
+
+    def count(*, preset: str | None = None, overrides: Sequence[str] = ()) -> Config:
+        read.append(preset)
+        return load_config(preset=preset, overrides=overrides)
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await opened(app, pilot)
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, NewRun) and app.screen.query(Input))
+        await pilot.pause()
+        monkeypatch.setattr(new_run, "load_config", count)
+        channels = app.screen.query_one("#model-channels", Input)
+        before = channels.value
+        await pilot.press("pageup", "j")  # a key behind it: all that the first led to has been done
+        await pilot.pause()
+        assert channels.value != before
+        assert len(read) == 3, "its values, all of them together, and the field that was typed into"
 
     drive(app, script)
 

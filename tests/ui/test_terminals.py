@@ -52,6 +52,28 @@ def test_a_screen_on_which_nothing_happens_sends_nothing(finished_runs: Path) ->
         assert terminal.read_for(2.0) == 0
 
 
+def test_another_focus_draws_what_has_it_and_what_had_it(finished_runs: Path) -> None:
+    with start(finished_runs, {}) as terminal:
+        terminal.until("1 run")
+        terminal.settled(1.0)
+        terminal.press("N")
+        terminal.until("enter trains it")
+        terminal.settled(1.0)
+        terminal.press("\t")
+        terminal.settled(1.0)
+        assert 0 < len(terminal.fresh) < 4000, "two fields of a form"
+        terminal.press("\x1b")
+        terminal.settled(1.0)
+        terminal.press("t")
+        terminal.until("images/s")
+        terminal.settled(1.0)
+        terminal.press("/")
+        terminal.settled(1.0)
+        terminal.press("\x1b[B")
+        terminal.settled(1.0)
+        assert 0 < len(terminal.fresh) < 4000, "two fields beside images"
+
+
 @pytest.fixture
 def tmux(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """tmux on a server of its own, which is ended."""

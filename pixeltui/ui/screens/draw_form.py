@@ -49,7 +49,7 @@ class DrawForm(Vertical):
         super().__init__(id=id, classes="pane")
         self.border_title = "Draw"
         self.draft = draft
-        self.problem = ""
+        self.problem = self._told = ""
         """that is told"""
 
     def compose(self) -> ComposeResult:
@@ -79,7 +79,9 @@ class DrawForm(Vertical):
 
     def tell(self, text: str) -> None:
         """Below the fields, in lines: what is drawn, how fast."""
-        self.query_one("#about", Static).update(Text("\n".join(map(printable, text.split("\n")))))
+        if text != self._told:  # every update lays out the screen anew
+            self._told = text
+            self.query_one("#about", Static).update(Text("\n".join(map(printable, text.split("\n")))))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
@@ -110,5 +112,6 @@ class DrawForm(Vertical):
             own = self.draft.named_problem(line.id or "") if line.has_focus else own
         completing = self.has_class("-completing")
         first = self.draft.first_problem_of_completing if completing else self.draft.first_problem
-        self.problem = own or first
-        self.query_one("#problem", Static).update(Text(self.problem))
+        if (own or first) != self.problem:
+            self.problem = own or first
+            self.query_one("#problem", Static).update(Text(self.problem))

@@ -9,7 +9,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.reactive import Reactive
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
 from pixeltui.config import Config, ConfigError, as_dict, load_config, preset_names
@@ -45,6 +47,9 @@ class NewRun(ModalScreen[TrainRequest | None]):
         Binding("down", "app.focus_next", show=False),
         Binding("up", "app.focus_previous", show=False),
     ]
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """as every screen's, but another focus does not draw the whole screen"""
 
     def __init__(self, runs_dir: Path) -> None:
         super().__init__()
@@ -86,8 +91,9 @@ class NewRun(ModalScreen[TrainRequest | None]):
         self._preset = preset
         values = flat(as_dict(load_config(preset=preset)))
         self._defaults = {key: show_value(values[key]) for key in KEYS}
-        for key in KEYS:
-            self._field(key).value = changed.get(key, self._defaults[key])
+        with self.prevent(Input.Changed):  # all of them are checked below, at once
+            for key in KEYS:
+                self._field(key).value = changed.get(key, self._defaults[key])
         theme = theme_for(self.app.current_theme.dark)
         line = Text("preset     ", theme.muted)
         for name in self._presets:

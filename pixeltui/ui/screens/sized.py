@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -17,6 +18,8 @@ class SizedScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = BY_WIDTH
     VERTICAL_BREAKPOINTS = BY_HEIGHT
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """as every screen's, but another focus draws what has it and what had it, not the whole screen"""
 
     def on_compose(self) -> None:
         width, height = self.app.size
