@@ -8,12 +8,15 @@ from pathlib import Path
 from signal import Signals as Signal
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
+from textual import on
 from textual.app import SystemCommand
 from textual.binding import BindingType
+from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.events import Event, InputEvent
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.widgets import Input
 
 from pixeltui import config
 from pixeltui.errors import UserError
@@ -90,6 +93,7 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
         super().__init__(driver_class=_driver_class(), watch_css=False)
         self.runs_dir = runs_dir
         self.ui = ui or config.Ui()
+        self.animation_level = "none"
         self.keymap = dict(self.ui.keys)
         self.training: Watch | None = None
         """of the run that trains, or trained, in this process"""
@@ -169,6 +173,11 @@ class Console(TypeAheadApp[Exit], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self.studio.close()
+
+    @on(CommandPalette.Opened)
+    def _palette_opened(self) -> None:
+        """Nothing blinks over a line where bytes count."""
+        self.screen.query_one(Input).cursor_blink = False
 
     def first_listing(self) -> Known | None:
         """To the first who asks."""

@@ -50,6 +50,10 @@ def test_a_screen_on_which_nothing_happens_sends_nothing(finished_runs: Path) ->
         terminal.until("finished")
         terminal.settled(2.0)
         assert terminal.read_for(2.0) == 0
+        terminal.press(":")
+        terminal.until("Search for")
+        terminal.settled(2.0)
+        assert terminal.read_for(2.0) == 0, "no cursor blinks"
 
 
 def test_another_focus_draws_what_has_it_and_what_had_it(finished_runs: Path) -> None:
@@ -72,6 +76,23 @@ def test_another_focus_draws_what_has_it_and_what_had_it(finished_runs: Path) ->
         terminal.press("\x1b[B")
         terminal.settled(1.0)
         assert 0 < len(terminal.fresh) < 4000, "two fields beside images"
+
+
+def test_text_is_at_its_end_at_once(finished_runs: Path) -> None:
+    with start(finished_runs, {"TEXTUAL_ANIMATIONS": "full"}) as terminal:
+        terminal.until("1 run")
+        terminal.settled(1.0)
+        terminal.press("\r")
+        terminal.until("finished")
+        terminal.settled(1.0)
+        terminal.press("4")
+        terminal.settled(1.0)
+        terminal.press("j")
+        terminal.settled(1.0)
+        line = len(terminal.fresh)
+        terminal.press("G")
+        terminal.settled(1.0)
+        assert 0 < len(terminal.fresh) < 3 * line, "one page, as a line more does, not dozens on the way"
 
 
 @pytest.fixture
