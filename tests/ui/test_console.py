@@ -12,6 +12,7 @@ from textual.widgets import Input
 from tiny import TINY
 
 from pixeltui.config import Ui
+from pixeltui.events import Pause, Resume
 from pixeltui.session.attach import AttachedSession
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import find_run
@@ -276,5 +277,24 @@ def test_leaving_a_run_that_trains_elsewhere_asks(console: Callable[..., Console
             await until(pilot, lambda: not app.trains)
         else:
             assert app.trains
+
+    drive(app, script)
+
+
+def test_a_pause_is_taken_back_before_the_run_has_come_to_it(console: Callable[..., Console]) -> None:
+    app = console(*ENDLESS)
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        await until(pilot, lambda: screen.watched.view.step > 3)
+        session, sent = app.training_session, []
+        assert session is not None
+        send, session.send = session.send, sent.append  # type: ignore[method-assign]
+        await pilot.press("p", "p")
+        assert [type(command) for command in sent] == [Pause, Resume]
+        session.send = send  # type: ignore[method-assign]
+        for state in ("paused", "training", "paused"):
+            await pilot.press("p")
+            await until(pilot, lambda state=state: screen.watched.state == state)  # type: ignore[misc]
 
     drive(app, script)

@@ -53,6 +53,8 @@ class TrainingScreen(PanesScreen):
         self._rewinds = -1
         self._due: dict[str, float] = {}
         self._steers, self._paused = True, False
+        self._wants_pause: bool | None = None
+        """what was asked for last, until the run is so"""
         self._named = False
 
     def compose(self) -> ComposeResult:
@@ -117,6 +119,8 @@ class TrainingScreen(PanesScreen):
         if self.app.screen is not self:
             return
         new = self.watched.poll()
+        if self._wants_pause == (self.watched.state == "paused"):
+            self._wants_pause = None
         pace = self.app.pace
         curves = self.query_one(CurvesPane)
         if self._rewinds != self.watched.rewinds:
@@ -203,7 +207,10 @@ class TrainingScreen(PanesScreen):
             self.notify(told, timeout=2, markup=False)
 
     def action_toggle_pause(self) -> None:
-        if self.watched.state == "paused":
+        """The other way round at once, also where the run has not come to the pause that was asked for."""
+        paused = self.watched.state == "paused" if self._wants_pause is None else self._wants_pause
+        self._wants_pause = not paused
+        if paused:
             self._send(events.Resume(), "training goes on")
         else:
             self._send(events.Pause(), "pausing after this step")
