@@ -4,7 +4,7 @@ import asyncio
 import json
 import shlex
 import shutil
-import time
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -338,12 +338,13 @@ def test_runs_of_one_age_keep_their_places(runs: Path) -> None:
 def test_a_reading_that_takes_longer_than_the_time_between_two_is_shown(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "one").mkdir()
     looks: list[BrowserScreen] = []
+    over = threading.Event()
     look, reload = BrowserScreen._reload_if_seen, RunList.reload
 
     def slow(self: RunList) -> list[RunSummary]:
         before = len(looks)
-        while len(looks) < before + 2:
-            time.sleep(0.005)
+        while len(looks) < before + 2 and not over.wait(0.005):
+            pass
         return reload(self)
 
     def count(self: BrowserScreen) -> None:
@@ -357,8 +358,11 @@ def test_a_reading_that_takes_longer_than_the_time_between_two_is_shown(tmp_path
     async def go() -> None:
         app = Console(tmp_path)
         async with app.run_test() as pilot:
-            await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and names(app) == ["one"], seconds=10)
-            (tmp_path / "two").mkdir()
-            await until(pilot, lambda: len(names(app)) == 2, seconds=10)
+            try:
+                await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and names(app) == ["one"], seconds=10)
+                (tmp_path / "two").mkdir()
+                await until(pilot, lambda: len(names(app)) == 2, seconds=10)
+            finally:
+                over.set()  # the app waits for its threads
 
     asyncio.run(go())

@@ -24,6 +24,18 @@ def test_appending_draws_what_drawing_anew_does(symbol: str, count: int) -> None
     assert trace.draw(frame, SYMBOLS[symbol]) == anew
 
 
+@pytest.mark.parametrize("x1", [336, 374, 412, 526, 586, 634])
+def test_a_point_between_two_columns_is_joined_whichever_it_falls_into(x1: int) -> None:
+    """Rounded in one way where few points are new, in another where many are."""
+    middle = x1 // 2
+    series = Series("a", range(middle - 60, middle + 1), [0.1 * (x % 10) for x in range(61)])
+    trace, frame = Trace(series), Frame(0, x1, 0, 1, 10, 6)
+    trace.draw(frame, SYMBOLS["braille"])
+    series.extend(range(middle + 1, x1), [0.5] * (x1 - middle - 1))
+    seen = trace.draw(frame, SYMBOLS["braille"])
+    assert all(any(seen.cells[column::10]) for column in range(4, 10))
+
+
 def test_every_point_is_covered_by_dots() -> None:
     draw_y = random.Random(5)
     for count in (3, 40, 3000):

@@ -209,7 +209,7 @@ class Trace:
 
 def _join(tops: list[float], bottoms: list[float], c0: int, r0: float, c1: int, r1: float) -> None:
     """Widen the intervals of the columns from c0 to c1 by the straight line between the two points."""
-    if c1 - c0 == 1:
+    if c1 - c0 <= 1:  # 0: a point between two columns, once many and once few were looked at
         middle = (r0 + r1) / 2
         for column in (c0, c1):
             if 0 <= column < len(tops):
