@@ -12,7 +12,7 @@ from textual.widgets import Input
 from tiny import TINY
 
 from pixeltui.config import Ui
-from pixeltui.events import Pause, Resume
+from pixeltui.events import Pause, Resume, SaveCheckpoint
 from pixeltui.session.attach import AttachedSession
 from pixeltui.session.worker import TrainRequest
 from pixeltui.store.rundir import find_run
@@ -20,7 +20,7 @@ from pixeltui.ui.app import Console
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
-from pixeltui.ui.screens.dialogs import Ask, Prompt
+from pixeltui.ui.screens.dialogs import Ask, Help, Prompt
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import LogPane
 from pixeltui.ui.screens.training import TrainingScreen
@@ -277,6 +277,25 @@ def test_leaving_a_run_that_trains_elsewhere_asks(console: Callable[..., Console
             await until(pilot, lambda: not app.trains)
         else:
             assert app.trains
+
+    drive(app, script)
+
+
+def test_what_comes_behind_a_dialog_is_told_over_it(console: Callable[..., Console]) -> None:
+    app = console(*ENDLESS)
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        await until(pilot, lambda: screen.watched.view.step > 3)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, Help))
+        screen.watched.session.send(SaveCheckpoint())
+        await until(pilot, lambda: any(one.title == "checkpoint" for one in app._notifications))
+        assert isinstance(app.screen, Help)
+        await pilot.press("escape")
+        await until(
+            pilot, lambda: app.screen is screen and any("checkpoint" in text for _, text in screen.watched.lines)
+        )
 
     drive(app, script)
 

@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events as textual_events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from pixeltui import events
@@ -117,6 +119,8 @@ class TrainingScreen(PanesScreen):
 
     def _tick(self) -> None:
         if self.app.screen is not self:
+            if self._is_below_dialogs:  # what is behind them is not drawn: each time it would be the whole screen
+                self._tell(self.watched.poll())
             return
         new = self.watched.poll()
         if self._wants_pause == (self.watched.state == "paused"):
@@ -135,6 +139,11 @@ class TrainingScreen(PanesScreen):
         if self._is_due("log", pace.log):
             self._show_lines()
         self._tell(new)
+
+    @property
+    def _is_below_dialogs(self) -> bool:
+        above = takewhile(lambda screen: screen is not self, reversed(self.app.screen_stack))
+        return all(isinstance(screen, ModalScreen) for screen in above)
 
     def _is_due(self, what: str, seconds: float, *, at_once: bool = False) -> bool:
         now = time.monotonic()
