@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.events import Event, Key
 from textual.widgets import Input
-from textual.worker import get_current_worker
 
 from pixeltui.errors import UserError, printable
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
+from pixeltui.ui.hand_over import hand_over
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import FILTERING, bindings, in_scope
 from pixeltui.ui.run_list import BY_LETTER, RUNNING, RunList, arranged
@@ -91,8 +91,7 @@ class BrowserScreen(RunActions):
     @work(thread=True, exclusive=True, group="list")
     def _read(self) -> None:
         runs = self._list.reload()
-        if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take, runs)
+        hand_over(self, self._take, runs)
 
     def _take(self, runs: list[RunSummary]) -> None:
         if runs != self._runs or not self._loaded:

@@ -12,7 +12,6 @@ from textual.containers import Horizontal, Vertical
 from textual.events import DescendantFocus
 from textual.message import Message
 from textual.widget import Widget
-from textual.worker import get_current_worker
 
 from pixeltui.config import as_dict
 from pixeltui.errors import printable
@@ -20,6 +19,7 @@ from pixeltui.session.attach import AttachedSession
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import readable, speed
 from pixeltui.toml import differences, flat
+from pixeltui.ui.hand_over import hand_over
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
@@ -104,8 +104,7 @@ class CompareScreen(PanesScreen):
             watch.wait()
             watch.poll()
             watch.prepare()
-        if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._show)
+        hand_over(self, self._show)
 
     def _show(self) -> None:
         short = self._names

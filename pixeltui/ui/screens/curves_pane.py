@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.worker import get_current_worker
 
 from pixeltui.config import Ui
 from pixeltui.curves.points import METRICS, Curves
@@ -22,6 +21,7 @@ from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 from pixeltui.ui.colors import current_depth
 from pixeltui.ui.curves import SMOOTHING, Drawn
+from pixeltui.ui.hand_over import hand_over
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import bindings
 from pixeltui.ui.widgets.bordered import Bordered
@@ -208,8 +208,7 @@ class CurvesPane(Bordered, Vertical):
     @work(thread=True, exclusive=True, group="overlay")
     def _read_others(self, paths: Sequence[Path]) -> None:
         found = [(path.name, _read_curves(RunDir(path), Curves())) for path in paths]
-        if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self.lay_over, found)
+        hand_over(self, self.lay_over, found)
 
     def action_zoom_x(self, factor: float) -> None:
         self._each("zoom_x", factor)

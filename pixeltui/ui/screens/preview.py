@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
-from textual.worker import get_current_worker
 
 from pixeltui.curves.points import Curves
 from pixeltui.errors import UserError, printable
@@ -16,6 +15,7 @@ from pixeltui.store.files import open_regular
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
 from pixeltui.store.view import RunState
+from pixeltui.ui.hand_over import hand_over
 from pixeltui.ui.screens.curves_pane import CurvesPane
 from pixeltui.ui.screens.samples_pane import SamplesPane
 from pixeltui.ui.screens.text_panes import ConfigPane
@@ -99,12 +99,9 @@ class Preview(Vertical):
                 why = _why(watch, run.state)
             except UserError as error:
                 watch, why = None, str(error)
-        if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._show, watch, why, note)
+        hand_over(self, self._show, watch, why, note)
 
     def _show(self, watch: Watch | None, why: str, note: str) -> None:
-        if not self.is_mounted or len(self.query("#note, #curves, #samples, #config")) < 4:
-            return  # the console closes
         self.query_one(Note).tell(why, note)
         curves, samples = self.query_one(CurvesPane), self.query_one(SamplesPane)
         if watch is None:
