@@ -62,9 +62,9 @@ def test_gradients_reach_earlier_sub_pixels_only_in_training_mode_too(tiny: Tiny
 
 
 TRANSFORMED = pytest.mark.parametrize(
-    ("architecture", "head", "norm", "gate"),
+    "parts",
     [
-        (a, h, n, g)
+        pytest.param({"architecture": a, "head": h, "norm": n, "gate": g, "attention": True}, id=f"{a}-{h}-{n}-{g}")
         for a in registry.ARCHITECTURES
         for h in registry.HEADS
         for n, g in (("layer", "none"), ("rms", "tanh"))
@@ -73,12 +73,8 @@ TRANSFORMED = pytest.mark.parametrize(
 
 
 @TRANSFORMED
-def test_jacobians_by_torch_func_are_those_of_autograd(
-    tiny: Tiny, architecture: str, head: str, norm: str, gate: str
-) -> None:
-    model = tiny(
-        (3, 2, 3), 6, num_classes=3, architecture=architecture, head=head, norm=norm, gate=gate, attention=True
-    )
+def test_jacobians_by_torch_func_are_those_of_autograd(tiny: Tiny, parts: dict[str, Any]) -> None:
+    model = tiny((3, 2, 3), levels=6, num_classes=3, **parts)
     x, labels = image(model).float() / 2.5 - 1, torch.tensor([2])
 
     def log_prob(x: Tensor) -> Tensor:
@@ -91,12 +87,8 @@ def test_jacobians_by_torch_func_are_those_of_autograd(
 
 
 @TRANSFORMED
-def test_gradients_of_each_image_by_torch_func_are_those_of_autograd(
-    tiny: Tiny, architecture: str, head: str, norm: str, gate: str
-) -> None:
-    model = tiny(
-        (3, 2, 3), 6, num_classes=3, architecture=architecture, head=head, norm=norm, gate=gate, attention=True
-    )
+def test_gradients_of_each_image_by_torch_func_are_those_of_autograd(tiny: Tiny, parts: dict[str, Any]) -> None:
+    model = tiny((3, 2, 3), levels=6, num_classes=3, **parts)
     images, labels = image(model, 2), torch.tensor([2, 0])
 
     def loss(parameters: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:

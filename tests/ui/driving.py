@@ -8,7 +8,9 @@ from textual.pilot import Pilot
 
 from pixeltui.events import Stop
 from pixeltui.ui.app import Console
+from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.widgets.run_table import RunTable
 
 ENDLESS = ("train.steps=1000000", "train.eval_every=0", "train.checkpoint_every=0")
 
@@ -39,3 +41,9 @@ def drive(app: Console, script: Callable[[Pilot], Coroutine[None, None, None]], 
 def screen_of(app: Console) -> TrainingScreen:
     assert isinstance(app.screen, TrainingScreen)
     return app.screen
+
+
+def names(app: Console) -> list[str]:
+    """Of the runs that the browser lists, in its order."""
+    assert isinstance(app.screen, BrowserScreen)
+    return [run.name for run in app.screen.query_one(RunTable).rows]

@@ -4,19 +4,16 @@ import asyncio
 import json
 import shlex
 import shutil
-import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
-from driving import until
+from driving import names, until
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
-from pixeltui.store.summary import RunSummary
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
-from pixeltui.ui.screens import browser
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
@@ -55,11 +52,6 @@ def drive(runs: Path, script: Callable[[Console, Pilot], Coroutine[None, None, N
             await script(app, pilot)
 
     asyncio.run(go())
-
-
-def names(app: Console) -> list[str]:
-    assert isinstance(app.screen, BrowserScreen)
-    return [run.name for run in app.screen.query_one(RunTable).rows]
 
 
 def cells(app: Console) -> str:
@@ -333,36 +325,3 @@ def test_runs_of_one_age_keep_their_places(runs: Path) -> None:
     found = RunList(runs)
     first = [run.name for run in found.reload()]
     assert first == [run.name for run in found.reload()] == sorted(first)
-
-
-def test_a_reading_that_takes_longer_than_the_time_between_two_is_shown(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "one").mkdir()
-    looks: list[BrowserScreen] = []
-    over = threading.Event()
-    look, reload = BrowserScreen._reload_if_seen, RunList.reload
-
-    def slow(self: RunList) -> list[RunSummary]:
-        before = len(looks)
-        while len(looks) < before + 2 and not over.wait(0.005):
-            pass
-        return reload(self)
-
-    def count(self: BrowserScreen) -> None:
-        looks.append(self)
-        look(self)
-
-    monkeypatch.setattr(browser, "RELOAD_SECONDS", 0.05)
-    monkeypatch.setattr(RunList, "reload", slow)
-    monkeypatch.setattr(BrowserScreen, "_reload_if_seen", count)
-
-    async def go() -> None:
-        app = Console(tmp_path)
-        async with app.run_test() as pilot:
-            try:
-                await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and names(app) == ["one"], seconds=10)
-                (tmp_path / "two").mkdir()
-                await until(pilot, lambda: len(names(app)) == 2, seconds=10)
-            finally:
-                over.set()  # the app waits for its threads
-
-    asyncio.run(go())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
-from driving import until
+from driving import names, until
 from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -34,10 +34,6 @@ def browse(tmp_path: Path) -> Callable[[Callable[[Console, Pilot], Coroutine[Non
         asyncio.run(go())
 
     return drive
-
-
-def names(app: Console) -> list[str]:
-    return [run.name for run in app.screen.query_one(RunTable).rows]
 
 
 def type_at_once(app: Console, keys: str) -> None:
