@@ -178,10 +178,10 @@ class ConditionalPixelCNN(nn.Module):
 
     def _dtype(self) -> torch.dtype:
         """Of the weights, which the copies that nn.DataParallel makes have as attributes: they have no parameters."""
-        weight = next(self.parameters(), None)
-        if weight is None:
-            weight = next(one for part in self.modules() for one in vars(part)["_former_parameters"].values())
-        return weight.dtype
+        for weight in self.parameters():  # not next with a default, which the compiler of torch 2.8 cannot read
+            return weight.dtype
+        former: Iterator[Tensor] = (one for part in self.modules() for one in vars(part)["_former_parameters"].values())
+        return next(former).dtype
 
     def _scaled(self, x: Tensor) -> Tensor:
         """x in [-1, 1], checked; fp32 where it was uint8."""
