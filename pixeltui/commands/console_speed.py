@@ -35,9 +35,9 @@ KEYS: Final = (
     ("m", "nats/dim"),
     ("M", "bits/dim"),
     ("?", "next metric"),
-    ("?", TITLE),
+    ("?", "by step"),
 )
-"""keys of the training screen in turn, and what each shows that was not written before it"""
+"""keys of the training screen in turn, and what each shows that was not there before it"""
 METHOD: Final = (
     "{size} terminal, default refresh, medians of {repeats}; training: `{preset}` on the built-in digits, the same\n"
     "steps in the console and headless, in turn. keys: {presses} at random moments while it trains, until what they\n"
@@ -237,17 +237,17 @@ def million_events(load: Load, run: RunDir, repeats: int) -> dict[str, float]:
     for path in (run.config_path, run.meta_path):
         shutil.copy(path, long.path)
     _write_long_log(long.events_path, run)
-    curve = r"[\u2801-\u28ff]{3}"
+    drawn = rf"(?s)(?=.*step {EVENTS})(?=.*[\u2801-\u28ff]{{3}})"
     times: dict[str, list[float]] = {"drawn_ms": [], "whole_ms": [], "attach_drawn_ms": [], "attach_whole_ms": []}
     for _ in range(repeats):
         with PseudoTerminal(program(folder), load.environ) as terminal:
             terminal.until("1 run ")
             terminal.settled(QUIET)
             terminal.press("\r")
-            times["drawn_ms"].append(1000 * terminal.until(f"step {EVENTS}(?s:.)*{curve}"))
+            times["drawn_ms"].append(1000 * terminal.until(drawn))
             times["whole_ms"].append(1000 * terminal.settled(QUIET))
         with PseudoTerminal(program(folder, "attach", "long"), load.environ) as terminal:
-            times["attach_drawn_ms"].append(1000 * terminal.until(f"step {EVENTS}(?s:.)*{curve}"))
+            times["attach_drawn_ms"].append(1000 * terminal.until(drawn))
             times["attach_whole_ms"].append(1000 * terminal.settled(QUIET))
     return {name: statistics.median(found) for name, found in times.items()}
 

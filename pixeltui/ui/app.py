@@ -39,6 +39,7 @@ from pixeltui.ui.screens.dialogs import Ask, Choice, Help
 from pixeltui.ui.screens.inspect import InspectScreen
 from pixeltui.ui.screens.sampling import SamplingScreen
 from pixeltui.ui.screens.training import TrainingScreen
+from pixeltui.ui.shown import SparingApp
 from pixeltui.ui.type_ahead import TypeAheadApp
 from pixeltui.ui.watch import Watch
 from pixeltui.ui.widgets.palette import depth_filters, textual_theme
@@ -70,7 +71,7 @@ class Pace(NamedTuple):
         return cls(max(curves, SLOW_SECONDS), max(images, SLOW_IMAGE_SECONDS), SLOW_SECONDS, SLOW_SECONDS)
 
 
-class Console(TypeAheadApp[Exit], inherit_bindings=False):
+class Console(SparingApp[Exit], TypeAheadApp[Exit], inherit_bindings=False):
     """Opens on a new training (`request`), on a run (`session`), or on the run browser."""
 
     TITLE = "pixeltui"

@@ -152,7 +152,7 @@ class HangupDriver(LinuxDriver):
         """After a hang-up the kernel continues what it thinks was stopped; a terminal that is there is drawn anew."""
         if not self._gone.is_set():
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._app.refresh)
+                self._loop.call_soon_threadsafe(getattr(self._app, "action_redraw", self._app.refresh))
 
     @property
     def gone(self) -> bool:

@@ -26,6 +26,7 @@ ACTIONS: Final[dict[Scope, tuple[Row, ...]]] = {
         ("quit", "q,ctrl+c,ctrl+z", "app.leave", "leave", "leave; asks where a run trains", 99),
         ("detach", "d", "app.detach", "detach", "leave; training goes on without a terminal", 5),
         ("theme", "T", "app.toggle_dark", "theme", "dark or light"),
+        ("redraw", "ctrl+l", "app.redraw", "redraw", "draw the screen anew, where something has written over it"),
         ("back", "escape", "app.back", "back", "one layer out"),
     ),
     "training": (

@@ -78,6 +78,25 @@ def test_another_focus_draws_what_has_it_and_what_had_it(finished_runs: Path) ->
         assert 0 < len(terminal.fresh) < 4000, "two fields beside images"
 
 
+def test_a_dialog_sends_itself_and_not_what_is_behind_it(finished_runs: Path) -> None:
+    with start(finished_runs, {}) as terminal:
+        terminal.until("1 run")
+        terminal.settled(1.0)
+        screen = terminal.written
+        for opens, there in (("D", "Delete this run"), ("r", "Rename done")):
+            terminal.press(opens)
+            terminal.until(there)
+            terminal.settled(1.0)
+            assert len(terminal.fresh) < screen / 5
+            terminal.press("\x1b")
+            terminal.settled(1.0)
+            assert 0 < len(terminal.fresh) < screen / 5
+        terminal.press("\x0c")  # ^l
+        terminal.until("1 run")
+        terminal.settled(1.0)
+        assert len(terminal.fresh) > screen / 5, "all of it, where it is asked for"
+
+
 def test_text_is_at_its_end_at_once(finished_runs: Path) -> None:
     with start(finished_runs, {"TEXTUAL_ANIMATIONS": "full"}) as terminal:
         terminal.until("1 run")
