@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pyte
 from rich.console import Console
@@ -48,7 +49,7 @@ def test_the_terminal_shows_what_it_would_with_everything_sent() -> None:
     shown = Shown()
     screen, plain = pyte.Screen(WIDTH, HEIGHT), pyte.Screen(WIDTH, HEIGHT)
     stream, plain_stream = pyte.Stream(screen), pyte.Stream(plain)
-    pieces = [[some_strip(dice, b - a) for a, b in zip(CUTS, CUTS[1:], strict=False)] for _ in range(HEIGHT)]
+    pieces = [[some_strip(dice, b - a) for a, b in pairwise(CUTS)] for _ in range(HEIGHT)]
     sent = asked = 0
     for _ in range(400):
         for strips in dice.sample(pieces, dice.randrange(HEIGHT)):
