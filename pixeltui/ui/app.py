@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from signal import Signals as Signal
 from typing import Any, ClassVar, Final, Literal, NamedTuple
@@ -11,11 +12,12 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import BindingType
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Hit, Hits, Provider
 from textual.driver import Driver
 from textual.events import Event, InputEvent
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.system_commands import SystemCommandsProvider
 from textual.widgets import Input
 
 from pixeltui import config
@@ -71,12 +73,23 @@ class Pace(NamedTuple):
         return cls(max(curves, SLOW_SECONDS), max(images, SLOW_IMAGE_SECONDS), SLOW_SECONDS, SLOW_SECONDS)
 
 
+class ActionsByName(SystemCommandsProvider):
+    """Words of an action's name count more than those of what it does."""
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        async for hit in super().search(query):
+            if isinstance(hit, Hit):
+                yield replace(hit, score=hit.score + matcher.match((hit.text or "").partition(":")[0]))
+
+
 class Console(SparingApp[Exit], TypeAheadApp[Exit], inherit_bindings=False):
     """Opens on a new training (`request`), on a run (`session`), or on the run browser."""
 
     TITLE = "pixeltui"
     CSS_PATH = "pixeltui.tcss"
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ActionsByName}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("everywhere")]
 
     def __init__(

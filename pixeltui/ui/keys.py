@@ -101,6 +101,8 @@ FILLING: Final = (
 
 STEERING: Final = {"pause", "checkpoint", "sample", "evaluate", "learning-rate", "cooler", "warmer"}
 """of use only where a run can be told what to do"""
+ABOUT_RUNS: Final = {key.id for key in in_scope("runs")} - {"new", "refresh"}
+"""of use only where there is a run"""
 
 
 PAGE: Final = """\

@@ -15,6 +15,8 @@ LOOK_SECONDS: Final = 0.02
 """between looks whether the widget that a key went to is gone, while another waits"""
 STUCK_SECONDS: Final = 5.0
 """after which a key is waited for no longer"""
+READING_SECONDS: Final = 1.0
+"""for which keys wait for a screen that has nothing to show yet"""
 
 
 class Taken(Message):
@@ -41,6 +43,7 @@ class TypeAheadApp(App[ReturnType], inherit_bindings=False):
         self._done = False
         self._since = 0.0
         self._looks: Timer | None = None
+        self._reads_since: float | None = None
 
     def on_mount(self) -> None:
         self._looks = self.set_interval(LOOK_SECONDS, self._look_ahead, pause=True)
@@ -55,9 +58,18 @@ class TypeAheadApp(App[ReturnType], inherit_bindings=False):
             self._waiting.append(event)
             await self._go_on()
 
+    @property
+    def _reads(self) -> bool:
+        """Whether the screen is still reading what keys would be about; one that takes long is waited for no longer."""
+        if not getattr(self.screen, "reads", False):
+            self._reads_since = None
+            return False
+        self._reads_since = self._reads_since or time.monotonic()
+        return time.monotonic() - self._reads_since < READING_SECONDS
+
     async def _go_on(self) -> None:
         """The next key, where none is under way."""
-        if self._under_way is not None:
+        if self._under_way is not None or (self._waiting and self._reads):
             if self._looks is not None:
                 self._looks.resume()
             await self._look_ahead()
@@ -76,6 +88,8 @@ class TypeAheadApp(App[ReturnType], inherit_bindings=False):
             await self._go_on()
         elif self._under_way is not None and not (self._target is not None and self._target.is_attached):
             self._settle(self._under_way)
+        elif self._under_way is None and self._waiting and not self._reads:
+            await self._go_on()
         if not self._waiting and self._looks is not None:
             self._looks.pause()
 

@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Input, OptionList
 
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
+from pixeltui.ui.screens.bars import KeyBar
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
@@ -76,12 +77,26 @@ def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
         async with app.run_test(size=(80, 24)) as pilot:
             await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and "N trains the first one" in cells(app))
             assert not app.screen.query_one(Preview).display
+            keys = app.screen.query_one(KeyBar).render_line(0).text
+            assert "N new" in keys
+            assert "open" not in keys
+            assert "try out" not in keys, "of no use without a run"
             await pilot.press("colon", *"preset")
             found = app.screen.query_one(OptionList)
             await until(pilot, lambda: found.option_count)
             assert "train a new run" in str(found.get_option_at_index(0).prompt), "by what it does, not by its name"
 
     asyncio.run(go())
+
+
+def test_a_name_that_is_typed_is_the_first_that_the_palette_finds(runs: Path) -> None:
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        assert "enter open" in app.screen.query_one(KeyBar).render_line(0).text
+        await pilot.press("colon", *"tags")
+        found = app.screen.query_one(OptionList)
+        await until(pilot, lambda: found.option_count and "Tags: " in str(found.get_option_at_index(0).prompt))
+
+    drive(runs, script)
 
 
 def test_sorting_by_letter_and_capital(runs: Path) -> None:

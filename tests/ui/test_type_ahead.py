@@ -1,8 +1,10 @@
 """Several keys in one read, as a slow line delivers them."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from driving import names, until
@@ -102,3 +104,40 @@ def test_a_key_whose_widget_goes_with_it_holds_no_other_back(browse) -> None:  #
         await until(pilot, lambda: isinstance(app.screen, BrowserScreen) and len(names(app)) == 2, seconds=10)
 
     browse(script)
+
+
+def browse_while_it_reads(tmp_path: Path, read: Callable[[], None], script: Callable[[Console, Pilot], Any]) -> None:  # type: ignore[type-arg]
+    for name in ("bad-1", "bad-2", "good-1", "good-2"):
+        (tmp_path / name).mkdir()
+
+    async def go() -> None:
+        app = Console(tmp_path, first_listing=read)
+        async with app.run_test(size=(100, 30)) as pilot:
+            await script(app, pilot)
+
+    asyncio.run(go())
+
+
+def test_keys_wait_for_the_runs_that_they_are_about(tmp_path: Path) -> None:
+    read = threading.Event()
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
+        type_at_once(app, "jj")
+        await pilot.pause(0.1)
+        read.set()
+        await until(pilot, lambda: names(app) and app.screen.query_one(RunTable).cursor_row == 2, 20)
+
+    browse_while_it_reads(tmp_path, lambda: read.wait(60) and None, script)
+
+
+def test_a_key_does_not_wait_for_ever_for_runs(tmp_path: Path) -> None:
+    read = threading.Event()
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await until(pilot, lambda: isinstance(app.screen, BrowserScreen))
+        type_at_once(app, "?")
+        await until(pilot, lambda: isinstance(app.screen, Help), 20)
+        read.set()
+
+    browse_while_it_reads(tmp_path, lambda: read.wait(60) and None, script)

@@ -14,7 +14,8 @@ from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import RunSummary
 from pixeltui.ui.hand_over import hand_over
 from pixeltui.ui.key_table import Scope
-from pixeltui.ui.keys import FILTERING, bindings, in_scope
+from pixeltui.ui.keys import ABOUT_RUNS, FILTERING, bindings, in_scope
+from pixeltui.ui.keys import Key as BoundKey
 from pixeltui.ui.run_list import BY_LETTER, RUNNING, RunList, arranged
 from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.compare import CompareScreen
@@ -52,6 +53,11 @@ class BrowserScreen(RunActions):
         self._words, self._letter, self._reverse = "", "a", False
         self._sorting = False
 
+    @property
+    def reads(self) -> bool:
+        """Whether the runs are not known yet."""
+        return not self._loaded
+
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield RunTable(id="runs")
@@ -71,8 +77,15 @@ class BrowserScreen(RunActions):
         self.set_interval(AGE_SECONDS, self.query_one(RunTable).refresh)
 
     def on_descendant_focus(self) -> None:
+        self._show_keys()
+
+    def _show_keys(self) -> None:
         typing = isinstance(self.focused, Input)
         self.query_one(KeyBar).show(FILTERING if typing else in_scope("runs", "everywhere"))
+
+    def offers(self, key: BoundKey) -> bool:
+        """Most keys are about a run."""
+        return self.app.offers(key) and (self._runs != [] or not self._loaded or key.id not in ABOUT_RUNS)
 
     def on_screen_resume(self) -> None:
         self.action_reload()
@@ -118,6 +131,7 @@ class BrowserScreen(RunActions):
             asks=self._sorting,
         )
         self._show_count(len(shown))
+        self._show_keys()
         self.query_one(Preview).display = bool(self._runs)
         self.query_one(Preview).want(self.current)
 
