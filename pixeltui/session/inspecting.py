@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -41,8 +42,9 @@ class Inspector:
     """Of one model, on some images of the test split. What several panes need is computed once."""
 
     def __init__(self, loaded: LoadedModel, data: DataSet, count: int) -> None:
-        self.loaded, self.data, self.count = loaded, data, count
+        self.loaded, self.data = loaded, data
         split = data.test.spread(count)
+        self.count, self.most = len(split), len(data.test)
         self.model, self.levels = loaded.model, loaded.data["levels"]
         device = next(self.model.parameters()).device
         self.images = split.images.to(device)
@@ -53,7 +55,7 @@ class Inspector:
         self._drawn: tuple[Tensor, list[int], Tensor] | None = None
 
     def is_of(self, loaded: LoadedModel, count: int) -> bool:
-        return self.loaded is loaded and self.count == count
+        return self.loaded is loaded and self.count == min(count, self.most)
 
     def pane(self, wish_id: int, name: str, tell: Tell) -> Pane:
         """Raises KeyError for a name that there is not."""
@@ -66,7 +68,7 @@ class Inspector:
             "classes": self._classes,
             "nearest": self._nearest,
         }
-        return makers[name](wish_id, tell)
+        return msgspec.structs.replace(makers[name](wish_id, tell), images=self.count, most=self.most)
 
     def write(self, run: str, tell: Tell) -> str:
         """As `pixeltui inspect`; the folder."""
@@ -260,7 +262,9 @@ class Inspector:
             )
             for label, figure in found
         )
-        note = f"{float(each.mean()):.3f} bits/dim over {len(each)} images of the test split; n: twice as many"
+        some = f"{self.count} images of the test split; n: twice as many"
+        every = f"all {self.count} images of the test split"
+        note = f"{float(each.mean()):.3f} bits/dim over {some if self.count < self.most else every}"
         return Pane(id=wish_id, name="classes", heads=heads, rows=rows, note=note)
 
     def _nearest(self, wish_id: int, tell: Tell) -> Pane:

@@ -159,6 +159,10 @@ class Pane(Answer, frozen=True, kw_only=True):
     rows: tuple[tuple[str, ...], ...] = ()
     lines: tuple[tuple[str, str], ...] = ()
     """(kind, text); kinds: good, bad, title, text, muted"""
+    images: int = 0
+    """that were looked at"""
+    most: int = 0
+    """that there are"""
 
 
 class Kept(Answer, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from textual.widgets import DataTable, Input, OptionList
 
 from pixeltui.ui.app import Console
 from pixeltui.ui.run_list import RunList
-from pixeltui.ui.screens.bars import KeyBar
+from pixeltui.ui.screens import browser
+from pixeltui.ui.screens.bars import KeyBar, TitleBar
 from pixeltui.ui.screens.browser import BrowserScreen
 from pixeltui.ui.screens.compare import CompareScreen
 from pixeltui.ui.screens.curves_pane import CurvesPane
@@ -249,6 +250,19 @@ def test_marked_runs_against_each_other(runs: Path) -> None:
             assert (main.cursor is not None, app.screen.has_class("-full")) == left, "a layer at a time"
         await pilot.press("escape")
         assert isinstance(app.screen, BrowserScreen)
+
+    drive(runs, script)
+
+
+def test_what_is_no_run_takes_no_place_among_those_compared(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser, "MOST_COMPARED", 3)
+
+    async def script(app: Console, pilot: Pilot) -> None:  # type: ignore[type-arg]
+        await pilot.press("o", "s", "a")
+        assert names(app)[2] == "junk[bold]"
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        assert app.screen.query_one(TitleBar).title == "3 runs against each other"
 
     drive(runs, script)
 

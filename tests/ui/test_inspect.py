@@ -12,6 +12,7 @@ from textual.widgets import DataTable, Static
 
 from pixeltui.session.wishes import Pane
 from pixeltui.ui.app import Console
+from pixeltui.ui.screens.bars import TitleBar
 from pixeltui.ui.screens.browser import BrowserScreen, RunTable
 from pixeltui.ui.screens.inspect import TITLES, InspectScreen
 from pixeltui.ui.screens.training import TrainingScreen
@@ -125,15 +126,24 @@ async def see_verdicts(pilot: Pilot, screen: InspectScreen) -> None:  # type: ig
 
 
 async def write_and_double(pilot: Pilot, screen: InspectScreen, folder: Path) -> None:  # type: ignore[type-arg]
-    """w writes the files; n takes twice the images."""
+    """w writes the files; n takes twice the images, as far as there are more."""
     await pilot.press("w")
     await until(pilot, lambda: (folder / "inspect.json").exists(), 60)
     document = json.loads((folder / "inspect.json").read_text())
     assert document["run"] == "done"
     await until(pilot, lambda: "written" in screen._said)
+    title = screen.query_one(TitleBar)
+    assert title.remark.startswith("written")
     await pilot.press("n")
-    assert screen.images == 128
-    await until(pilot, lambda: "verdicts" in screen.panes, 60)
+    assert len(screen.panes) == len(TITLES), "there are ten, and all of them are shown"
+    screen.images = 4
+    for images, taken in ((8, 8), (16, 10)):
+        await pilot.press("n")
+        assert screen.images == images
+        await until(pilot, lambda: "verdicts" in screen.panes, 60)
+        assert title.remark == f"{taken} images"
+    classes = await see(pilot, screen, "6", "classes")
+    assert classes.note.endswith("over all 10 images of the test split")
 
 
 def test_it_fits_a_small_window_and_opens_from_a_run(runs_copy: Path) -> None:

@@ -256,10 +256,11 @@ class BrowserScreen(RunActions):
         if len(paths) < 2:
             self.notify("mark two runs or more with space, then v", timeout=4)
             return
-        if len(paths) > MOST_COMPARED:
-            self.notify(f"the first {MOST_COMPARED} of {len(paths)} marked runs", timeout=4)
-        runs = []
-        for path in paths[:MOST_COMPARED]:
+        runs: list[RunDir] = []
+        for path in paths:
+            if len(runs) == MOST_COMPARED:
+                self.notify(f"the first {MOST_COMPARED} of {len(paths)} marked runs", timeout=4)
+                break
             try:
                 runs.append(RunDir.open(Path(path)))
             except UserError as error:

@@ -47,6 +47,8 @@ class InspectScreen(SizedScreen):
         super().__init__()
         self.run = run
         self.images = IMAGES
+        self.most: int | None = None
+        """images that there are, once that is known"""
         self.name_shown: Name = "bits"
         self.panes: dict[str, Pane] = {}
         self._asked: dict[int, str] = {}
@@ -85,6 +87,7 @@ class InspectScreen(SizedScreen):
             case Pane() if answer.id in self._asked:
                 self._asked.pop(answer.id)
                 self.panes[answer.name] = answer
+                self.images, self.most = answer.images, answer.most
                 self._say("", 1.0)
                 if answer.name == self.name_shown:
                     self.seen.show(answer)
@@ -125,6 +128,9 @@ class InspectScreen(SizedScreen):
         self._show_title()
 
     def action_more(self) -> None:
+        if self.most is not None and self.images >= self.most:
+            self.notify(f"these are all {self.most} images of the test split", timeout=4)
+            return
         self.images *= 2
         self.panes.clear()
         self.seen.show(None)
