@@ -163,6 +163,22 @@ def test_an_error_in_training_is_shown_with_what_to_do(tmp_path: Path) -> None:
     drive(app, script)
 
 
+def test_where_no_run_could_be_made_no_key_offers_its_pictures(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    app = Console(tmp_path, request=TrainRequest(runs_dir=tmp_path / "file", preset="quick"))
+
+    async def script(pilot: Pilot) -> None:  # type: ignore[type-arg]
+        screen = screen_of(app)
+        await until(pilot, lambda: screen.watched.state == "failed")
+        await until(pilot, lambda: "pause" not in screen.query_one(KeyBar).render_line(0).text)
+        assert "try out" not in screen.query_one(KeyBar).render_line(0).text
+        await pilot.press("t")
+        assert any("no run" in notice.message for notice in app._notifications)
+        assert app.screen is screen
+
+    drive(app, script)
+
+
 def test_frames_fill_in_row_by_row(console: Callable[..., Console]) -> None:
     from pixeltui.events import Frame
 

@@ -1,6 +1,7 @@
 """The training screen: one run, live or past, in this process or another."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, ClassVar
@@ -17,6 +18,7 @@ from pixeltui.config import Config
 from pixeltui.curves.ticks import format_rate
 from pixeltui.errors import UserError, printable
 from pixeltui.events import AnyCommand, AnyEvent
+from pixeltui.store.rundir import RunDir
 from pixeltui.ui.key_table import Scope
 from pixeltui.ui.keys import STEERING, Key, bindings, in_scope
 from pixeltui.ui.screens.bars import KeyBar, ProgressLine, TitleBar
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 TELLING = (events.Started, events.StateChanged)
 """events after which the strip is out of date at once"""
 POLL_SECONDS = 0.25
+OF_A_RUN = {"draw", "inspect"}
+"""keys that ask for what a run has made"""
 EARLY = 0.01
 """a timer that comes a moment early is not early"""
 
@@ -54,7 +58,7 @@ class TrainingScreen(PanesScreen):
         self._lines_shown = 0
         self._rewinds = -1
         self._due: dict[str, float] = {}
-        self._steers, self._paused = True, False
+        self._keys_hang_on: tuple[bool, ...] = ()
         self._wants_pause: bool | None = None
         """what was asked for last, until the run is so"""
         self._named = False
@@ -85,23 +89,29 @@ class TrainingScreen(PanesScreen):
         self._show_keys()
 
     def _show_keys(self) -> None:
-        self._steers, self._paused = self._can_steer, self.watched.state == "paused"
+        paused, self._keys_hang_on = self.watched.state == "paused", self._for_keys
         scope = self.focused_scope
         keys = in_scope("everywhere", "training", *((scope,) if scope else ()))
-        if self._paused:
+        if paused:
             keys = [replace(key, label="go on") if key.id == "pause" else key for key in keys]
         self.query_one(KeyBar).show(keys)
+
+    @property
+    def _for_keys(self) -> tuple[bool, ...]:
+        return self._can_steer, self.watched.state == "paused", self.watched.run is not None
 
     @property
     def _can_steer(self) -> bool:
         return not self.watched.session.read_only
 
     def offers(self, key: Key) -> bool:
-        """What steers a run is of no use where nothing trains, or one only looks on."""
+        """What steers a run is of no use where nothing trains, or one only looks on; pictures have a run."""
         if key.id == "detach":
             return self.watched.session.alive
         if key.id == "resume-here":
             return self._can_resume
+        if key.id in OF_A_RUN:
+            return self.watched.run is not None
         return self._can_steer or key.id not in STEERING
 
     @property
@@ -167,7 +177,7 @@ class TrainingScreen(PanesScreen):
             remark = "read only"
         self.query_one(TitleBar).show(name, remark)
         self.query_one(CurvesPane).run = watch.run
-        if (self._steers, self._paused) != (self._can_steer, state == "paused"):
+        if self._keys_hang_on != self._for_keys:
             self._show_keys()
         if not self._named and (watch.config is not None or watch.why_no_config):
             self._named = True
@@ -249,12 +259,16 @@ class TrainingScreen(PanesScreen):
             self._send(events.SetLearningRate(lr=float(text)), f"learning rate {format_rate(float(text), 6)}")
 
     def action_draw(self) -> None:
-        if self.watched.run is not None:
-            self.app.open_sampling(self.watched.run)
+        self._open(self.app.open_sampling)
 
     def action_inspect(self) -> None:
-        if self.watched.run is not None:
-            self.app.open_inspection(self.watched.run)
+        self._open(self.app.open_inspection)
+
+    def _open(self, screen: Callable[[RunDir], None]) -> None:
+        if self.watched.run is None:
+            self.notify("there is no run to look at", timeout=4)
+        else:
+            screen(self.watched.run)
 
     def action_resume(self) -> None:
         if self._can_resume and self.watched.run is not None:
