@@ -1,12 +1,14 @@
 """The command line: arguments and exit status. Each command's module is imported when that command runs."""
 
 import argparse
+import atexit
 import errno
 import importlib
 import io
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -114,7 +116,23 @@ def run() -> NoReturn:
     status = main()
     if launch.several():
         os._exit(status)
+    _keep(status)
     sys.exit(status)
+
+
+def _keep(status: int) -> None:
+    """Whatever signal still comes: while the interpreter waits for its threads it cuts that short, and then, when
+    Python's own handlers are gone, it does nothing. A training that a console which failed has left behind stops as
+    ever, with a checkpoint."""
+    if any(thread.name == "training" for thread in threading.enumerate()):  # session.local's
+        return
+    _on_stop(lambda number, frame: os._exit(status))
+    atexit.register(_on_stop, signal.SIG_IGN)
+
+
+def _on_stop(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _rest_soon() -> None:

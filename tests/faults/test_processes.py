@@ -299,6 +299,38 @@ sys.exit(pixeltui.cli.main())
     assert (done.returncode, done.stderr) == (130, "pixeltui: interrupted\n")
 
 
+WHILE_IT_WAITS = """
+def last():
+    while True:
+        time.sleep(0.01)
+        if not threading.main_thread().is_alive():
+            os.kill(os.getpid(), number)
+threading.Thread(target=last).start()
+"""
+WHILE_IT_CLEANS_UP = """
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=number):
+        kill(process, number)
+sys.last = Last()
+"""
+
+
+@pytest.mark.parametrize("moment", [WHILE_IT_WAITS, WHILE_IT_CLEANS_UP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_end_changes_nothing_of_it(number: signal.Signals, moment: str) -> None:
+    """Ctrl-C pressed twice: the first has stopped the run, the second finds the interpreter on its way out."""
+    program = f"""
+import os, sys, threading, time, pixeltui.cli
+import pixeltui.commands.doctor as doctor
+number = {int(number)}
+{moment}
+doctor.run = lambda args: 130
+pixeltui.cli.run()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "doctor"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_other_commands_leave_signals_alone(tmp_path: Path) -> None:
     program = """
 import signal, sys, pixeltui.cli

@@ -103,6 +103,41 @@ raise SystemExit("the console has gone")
     assert saved == [20, 40, 60, 80, 100]
 
 
+def test_training_that_outlives_its_console_stops_with_a_checkpoint(tiny_npz: Path, tmp_path: Path) -> None:
+    """As where the console failed, and the process is told to stop then."""
+    code = f"""
+import os, signal, sys, threading, time
+from pathlib import Path
+import pixeltui.cli, pixeltui.commands.train
+from pixeltui.events import Step
+from pixeltui.session.inbox import Signals
+from pixeltui.session.local import LocalSession
+from pixeltui.session.worker import TrainRequest
+overrides = {(f"data.name={tiny_npz}", *TINY, "train.steps=100000", "train.checkpoint_every=0", "train.eval_every=0")}
+request = TrainRequest(runs_dir=Path({str(tmp_path)!r}), preset="quick", name="one", overrides=overrides)
+def run(args):
+    signals = Signals()
+    signals.install()
+    session = LocalSession(request, also=signals).start()
+    while not any(isinstance(event, Step) for event in session.poll()):
+        time.sleep(0.01)
+    return 1
+def stop():
+    while threading.main_thread().is_alive():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=stop, daemon=True).start()
+pixeltui.commands.train.run = run
+pixeltui.cli.run()
+"""
+    command = [sys.executable, "-c", code, "train"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    run = RunDir(tmp_path / "one")
+    assert states(run.read_events()[0])[-1] == "stopped", run.log_path.read_text()
+    assert (run.path / "checkpoints" / "last.safetensors").is_file()
+
+
 def test_commands_are_obeyed(tiny_npz: Path, tmp_path: Path) -> None:
     session = LocalSession(request(tiny_npz, tmp_path, "train.steps=100000", "train.eval_every=0")).start()
     until(session, lambda events: any(isinstance(event, Step) for event in events))
