@@ -200,7 +200,7 @@ def _terminal() -> Iterator[Check]:
     from pixeltui.ui.colors import detect_depth
 
     if not sys.stdout.isatty():
-        yield Check("terminal", "ok", "stdout is no terminal: plain lines, no console")
+        yield Check("terminal", "ok", "stdout is no terminal, so without colours and size: plain lines, no console")
         return
     color = detect_depth(os.environ)
     found: str = "24-bit" if color == "truecolor" else color

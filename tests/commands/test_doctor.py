@@ -158,6 +158,10 @@ def test_terminals(tmp_path, monkeypatch, environment, name, status):
     assert bool(check.remedy) == (status == "warn")
 
 
+def test_without_a_terminal_it_says_so_of_colours_and_size(tmp_path):
+    assert "without colours and size" in checks(tmp_path)["terminal"].found
+
+
 def test_on_a_terminal_it_is_a_table_with_remedies_below(tmp_path, monkeypatch, capsys):
     (tmp_path / "runs").write_text("in the way")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
