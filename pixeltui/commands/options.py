@@ -99,8 +99,14 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, a unique prefix of it, or its path")
 
 
+def checkpoint(text: str) -> str:
+    """An argparse type: best, last or a step, or the file's name, which is what JSON output calls it."""
+    return text.removesuffix(".safetensors").removeprefix("step-")
+
+
 def add_checkpoint(parser: argparse.ArgumentParser, *, both: bool = False) -> None:
-    parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which weights (default: best)")
+    which = "which weights (default: best)"
+    parser.add_argument("--checkpoint", type=checkpoint, default="best", metavar="best|last|STEP", help=which)
     weights = ("ema", "raw", "both") if both else ("ema", "raw")
     meaning = f"averaged, raw{', or averaged with raw ones beside them' if both else ''} (default: ema)"
     parser.add_argument("--weights", choices=weights, default="ema", help=meaning)

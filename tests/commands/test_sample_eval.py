@@ -95,6 +95,15 @@ def test_checkpoints_and_weights(options: list[str], finished_runs: Path, tmp_pa
     assert not np.array_equal(chosen, default)
 
 
+def test_a_checkpoint_is_found_by_the_name_that_json_gives_it(finished_runs: Path, capsys) -> None:
+    assert run(finished_runs, "runs", "show", "done", "--json") == 0
+    names = json.loads(capsys.readouterr().out)["checkpoints"]
+    assert {"best.safetensors", "last.safetensors", "step-00000005.safetensors"} <= set(names)
+    for name in names:
+        assert run(finished_runs, "eval", "done", "--json", "--checkpoint", name) == 0
+        assert json.loads(capsys.readouterr().out)["checkpoint"] == name
+
+
 def test_settings_change_the_images(finished_runs: Path, tmp_path: Path) -> None:
     plain = sampled(finished_runs, tmp_path / "a.npz", "-n", "8")["images"]
     for number, options in enumerate((["--temperature", "0.05"], ["--top-p", "0.2"], ["--guidance", "40"])):
