@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_PRESS_SECONDS = 0.5
+"""in which another SIGINT is the first one again: `timeout -s INT`, and programs that pass on a Ctrl-C which the
+terminal has sent to all, send two"""
 
 
 class Signals:
-    """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A second SIGINT ends at once.
+    """SIGINT and SIGTERM ask for a checkpoint and a stop, SIGUSR1 for a checkpoint. A later SIGINT ends at once.
 
     SIGHUP is passed over: a dropped connection never ends a run, unless `stop_on_hangup` says so and nohup does not.
     From torchrun, which gets it from the terminal in spite of nohup, it says that the processes are to be killed soon.
@@ -30,6 +33,7 @@ class Signals:
         heeded = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         self.stop_on_hangup = (stop_on_hangup and heeded) or launch.by_torchrun()
         self.stopped_by: signal.Signals | None = None
+        self._stopped_at = 0.0
         self._commands: deque[AnyCommand] = deque()
 
     def install(self) -> None:
@@ -48,11 +52,15 @@ class Signals:
             return
         # Ctrl-C reaches the processes of torchrun twice: from the terminal, and from torchrun.
         if self.stopped_by is not None and number == signal.SIGINT and not launch.several():
-            raise KeyboardInterrupt
+            if time.monotonic() > self._stopped_at + SAME_PRESS_SECONDS:
+                raise KeyboardInterrupt
+            return
         self.stop(signal.Signals(number))
 
     def stop(self, number: signal.Signals) -> None:
         """As if that signal had come."""
+        if self.stopped_by is None:
+            self._stopped_at = time.monotonic()
         self.stopped_by = number
         self._commands.append(Stop(reason=number.name))
 
