@@ -7,7 +7,6 @@ what it came from are the same.
 import contextlib
 import json
 import math
-import mmap
 import os
 import time
 import zlib
@@ -29,6 +28,7 @@ from pixeltui.toml import LARGEST_FILE, parsed
 LONG = 4 << 20
 PIECE = 64 << 10
 LARGEST_PIECE = 4 << 20
+SEARCHED = 1 << 20
 NEWEST_STEPS = 20
 STEP = b'{"type":"step"'
 START = b'\n{"type":"start",'
@@ -174,20 +174,33 @@ def _telling_events(log: Path) -> tuple[list[AnyEvent], bool]:
         content = file.read(LONG + 1)
         if len(content) <= LONG:
             return _without_old_steps(content.split(b"\n")), True
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            return _ends(whole), False
+        return _ends(file.fileno(), os.fstat(file.fileno()).st_size), False
 
 
-def _ends(log: mmap.mmap) -> list[AnyEvent]:
+def _ends(log: int, length: int) -> list[AnyEvent]:
     """The first and the newest Started of a long log, its newest test score, and what its end tells; more of it where
-    the end is garbage."""
-    size = PIECE
-    while not (tail := _without_old_steps(log[-size:].split(b"\n")[1:])) and size < min(LARGEST_PIECE, len(log)):
+    the end is garbage. log: its handle."""
+    size, most = PIECE, min(LARGEST_PIECE, length)
+    while not (tail := _without_old_steps(os.pread(log, size, max(length - size, 0)).split(b"\n")[1:])) and size < most:
         size *= 8
-    found = {0, log.rfind(START) + 1, log.rfind(b"\n", 0, max(log.rfind(TEST), 0)) + 1}
-    early = [place for place in sorted(found) if place < max(len(log) - size, 1)]
-    before = [log[place : place + PIECE].split(b"\n", 1)[0] for place in early]
+    start, test = _last(log, length, START, TEST)
+    (line,) = _last(log, test, b"\n")
+    early = [place for place in sorted({0, start + 1, line + 1}) if place < max(length - size, 1)]
+    before = [os.pread(log, PIECE, place).split(b"\n", 1)[0] for place in early]
     return [*decode_lines(before), *tail]
+
+
+def _last(log: int, end: int, *texts: bytes) -> list[int]:
+    """Where each text begins for the last time before `end`, or -1. No mmap: a log that shrinks kills its reader."""
+    places, longest = dict.fromkeys(texts, -1), max(map(len, texts))
+    while end > 0 and -1 in places.values():
+        begin = max(end - SEARCHED, 0)
+        piece = os.pread(log, end - begin + longest - 1, begin)
+        for text, place in places.items():
+            if place < 0 and (found := piece.rfind(text)) >= 0:
+                places[text] = begin + found
+        end = begin
+    return list(places.values())
 
 
 def _without_old_steps(lines: list[bytes]) -> list[AnyEvent]:

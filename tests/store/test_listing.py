@@ -1,5 +1,7 @@
 """The fast list of runs: always what the logs say."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -125,6 +127,9 @@ def test_a_long_log_tells_what_a_short_one_does(tmp_path: Path, monkeypatch: pyt
     assert (whole.step, whole.total_steps, whole.epoch, whole.images_per_second) == (2500, 9000, 250.0, 5.0)
     monkeypatch.setattr(module, "LONG", 1000)
     assert summarize(tmp_path / "a") == whole
+    for piece in (64, 100, 1001):  # what is looked for lies in two of them, too
+        monkeypatch.setattr(module, "SEARCHED", piece)
+        assert summarize(tmp_path / "a") == whole
 
 
 def test_garbage_at_the_end_of_a_long_log_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +137,24 @@ def test_garbage_at_the_end_of_a_long_log_hides_nothing(tmp_path: Path, monkeypa
     lines = [started(), *(step(n) for n in range(1, 900)), state("finished", 899), b"\0" * 300_000 + b"\n"]
     found = summarize(make(tmp_path, "a", *lines).path)
     assert (found.state, found.step) == ("finished", 899)
+
+
+def test_a_long_log_that_shrinks_while_it_is_read_ends_nobody(tmp_path: Path) -> None:
+    make(tmp_path, "a", started(), *(step(n) for n in range(1, 900)), state("finished", 899))
+    done = subprocess.run([sys.executable, "-c", SHRINKS, str(tmp_path / "a")], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+SHRINKS = """
+import os, sys
+from pathlib import Path
+from pixeltui.store import summary
+def shrinks(*arguments, read=summary._ends):
+    os.truncate(f"{sys.argv[1]}/events.jsonl", 100)
+    return read(*arguments)
+summary._ends, summary.LONG = shrinks, 1000
+summary.summarize(Path(sys.argv[1]))
+"""
 
 
 def test_a_process_that_died_before_its_first_event_leaves_a_run(tmp_path: Path) -> None:
