@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -100,6 +101,13 @@ class LiveSampler:
         self._began_one = False
         """the first sheet compiles its kernels on a GPU: seconds, once, which it is not to wait for ten times over"""
 
+    def has_drawn(self, step: int) -> bool:
+        """Whether a sheet of that step is there, by this process or one before."""
+        return self._path(step).exists()
+
+    def _path(self, step: int, number: int = 1) -> Path:
+        return self._run.samples_dir / f"step-{step:08d}{f'-{number}' if number > 1 else ''}.png"
+
     def refusal(self, wish: DrawSample) -> str:
         """Why images cannot be drawn like this, or ""."""
         classes = self._model.num_classes
@@ -169,8 +177,7 @@ class LiveSampler:
 
     def _write(self, sample: LiveSample, names: list[str]) -> None:
         self._written[sample.step] += 1
-        more = self._written[sample.step]
-        path = self._run.samples_dir / f"step-{sample.step:08d}{f'-{more}' if more > 1 else ''}.png"
+        path = self._path(sample.step, self._written[sample.step])
         settings = {"run": self._run.name, **sample.settings, "seconds": round(sample.seconds, 3)}
         try:
             self._run.own(path.parent).mkdir(exist_ok=True)

@@ -127,6 +127,8 @@ class Trainer:
         try:
             if resume:
                 self.saver.load(sets_lr=sets_lr)
+                if not self.samples.has_drawn(self.progress.sampled_at):
+                    self.progress.sampled_at = -1  # it was begun, no more: drawn again where this is its step
                 on_loaded()
             self._start(resumed=resume)
             self._train()

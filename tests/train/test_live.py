@@ -150,3 +150,17 @@ def test_sheets_of_one_step_are_all_kept(tiny_config: Make, tmp_path: Path) -> N
     assert [json.loads(path.with_suffix(".json").read_text())["temperature"] for path in saved] == [0.5, 1.5]
     start(config, tmp_path, resume=True, script={0: [events.DrawSample(temperature=0.7)]})
     assert json.loads(saved[0].with_suffix(".json").read_text())["temperature"] == 0.7, "drawn again, by a resumed run"
+
+
+def test_a_sheet_that_an_end_interrupted_is_drawn_again_where_its_weights_are_there(
+    tiny_config: Make, tmp_path: Path
+) -> None:
+    """The checkpoint of its step is written before it is done."""
+    words = "train.steps=8", "train.eval_every=0", "train.checkpoint_every=4"
+    config = tiny_config(*words, "sample.every=4", "sample.time_share=0.001")
+    start(config, tmp_path, script={5: [events.Stop()]})
+    for name in ("last", "step-00000005"):  # as after a kill
+        (tmp_path / "run" / "checkpoints" / f"{name}.safetensors").unlink()
+    _, sink, _ = start(config, tmp_path, resume=True)
+    assert sink.of(events.Started)[0].step == 4
+    assert [event.step for event in sink.of(events.SampleSaved)] == [4, 8]
