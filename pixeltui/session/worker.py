@@ -145,11 +145,12 @@ def _claim(
     else:
         run = None
     if run is not None:
+        left = control.waiting(run.control_dir)
         stack.enter_context(run.lock())
         check_data(run, data, request.overrides)
         if request.resume is not None and request.overrides:
             check_steps(run, config, data)
-        control.discard(run.control_dir)  # what was meant for a process that is no more
+        control.discard(run.control_dir, among=left)  # what was meant for a process that is no more
         for folder in (run.path, run.samples_dir, run.control_dir):
             remove_leftovers(folder, older_than=OLD_SECONDS)
         return run, True, config

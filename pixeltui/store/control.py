@@ -32,8 +32,18 @@ def post(control_dir: Path, command: AnyCommand) -> str:
     return command_id
 
 
-def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
+def waiting(control_dir: Path) -> set[str]:
+    """The names of the files that are there. Never raises."""
+    try:
+        return set(os.listdir(own_folder(control_dir)))  # noqa: PTH208 - names alone
+    except OSError:
+        return set()
+
+
+def take(control_dir: Path, *, among: set[str] | None = None) -> list[tuple[str, AnyCommand]]:
     """The commands that wait, oldest first, removed from the folder as whatever else is there.
+
+    among: names of files, all others stay.
 
     Only regular files of the folder's owner, of root or of this process's user count: one of them that says something
     else is a NoCommand. A folder that is a link holds none: what it leads to is not the run's to remove. Never raises.
@@ -46,7 +56,7 @@ def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
     try:
         trusted = {os.getuid(), 0, os.fstat(folder).st_uid}
         names = [name for name in os.listdir(folder) if not name.startswith(TEMPORARY_PREFIX)]  # noqa: PTH208 - a folder's handle
-        for name in sorted(names):
+        for name in sorted(names if among is None else among.intersection(names)):
             if len(commands) == MOST_AT_ONCE:
                 break
             command = _read(name, folder, trusted)
@@ -61,11 +71,12 @@ def take(control_dir: Path) -> list[tuple[str, AnyCommand]]:
     return commands
 
 
-def discard(control_dir: Path) -> int:
-    """Removes commands that nobody took; returns how many. A process that begins to train calls it once it holds the
-    lock: what was meant for the process before it, such as a stop, would end it at its first step."""
+def discard(control_dir: Path, *, among: set[str] | None = None) -> int:
+    """Removes commands that nobody took; returns how many. A process that begins to train calls it, once it holds the
+    lock, with those that were there before: what was meant for the process before it, such as a stop, would end it at
+    its first step."""
     count = 0
-    while found := take(control_dir):
+    while found := take(control_dir, among=among):
         count += len(found)
     return count
 

@@ -69,7 +69,8 @@ class Obedience:
 
     def refuse(self, reason: str) -> None:
         """What still waits."""
-        for command_id, command in self._orders.queue:
+        while self._orders.queue:
+            command_id, command = self._orders.queue.pop(0)
             self._report.acknowledge(command_id, command, reason)
 
     def _carry_out(self, command: AnyCommand) -> str:

@@ -119,6 +119,7 @@ class Trainer:
         finally:
             self.saver.close()
         if outcome.state == "failed":
+            self._obedience.refuse("training has failed")
             self.report.notice("error", "failed", outcome.reason)
         self.report.state(outcome.state, outcome.reason)
         return outcome
@@ -273,11 +274,11 @@ class Trainer:
 
     def _end(self) -> Outcome:
         orders = self._orders
-        if not orders.stop:
-            orders.receive()
-            self._obedience.refuse("training is over")
-            return Outcome("finished", self.progress.step)
-        self._obedience.refuse("training has stopped")
-        if not self.saver.write_at_stop():
+        saved = not orders.stop or self.saver.write_at_stop()
+        orders.receive()
+        self._obedience.refuse("training has stopped" if orders.stop else "training is over")
+        if not saved:
             raise TrainingFailed(f"stopped, but {not_saved(self.progress)}")
-        return Outcome("stopped", self.progress.step, orders.stop.reason)
+        if orders.stop:
+            return Outcome("stopped", self.progress.step, orders.stop.reason)
+        return Outcome("finished", self.progress.step)

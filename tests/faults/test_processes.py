@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tiny import tiny_arguments
 
 from pixeltui import events
 from pixeltui.cli import main
+from pixeltui.session import worker
 from pixeltui.store import control
 from pixeltui.store.rundir import RunDir
 from pixeltui.store.summary import summarize
@@ -205,6 +207,25 @@ def test_commands_left_for_a_dead_process_are_not_obeyed(tiny_train: Callable[..
     assert main(words) == 0
     assert summarize(run.path).state == "finished"
     assert summarize(run.path).step == 5
+
+
+def test_a_command_that_comes_once_a_process_has_the_run_is_obeyed(
+    tiny_train: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its lock on whoever looks takes it for training: a stop that got lost would be waited for, for ever."""
+    assert tiny_train("--set", "train.steps=3", "--name", "run") == 0
+    run, ids, check = RunDir(tmp_path / "runs" / "run"), [], worker.check_data
+
+    def checks(*arguments: Any) -> None:
+        assert run.is_locked()
+        ids.append(control.post(run.control_dir, events.Stop(reason="seen enough")))
+        check(*arguments)
+
+    monkeypatch.setattr(worker, "check_data", checks)
+    words = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", "--resume", "run", "--set", "train.steps=5"]
+    assert main(words) == 0
+    assert summarize(run.path).state == "stopped"
+    assert [event.id for event in run.read_events()[0] if isinstance(event, events.Acknowledged)] == ids
 
 
 def test_a_torn_log_line_is_passed_over_after_a_resume(tiny_train: Callable[..., int], tmp_path: Path) -> None:

@@ -62,3 +62,14 @@ def test_samples_asked_for_while_the_last_are_drawn_are_drawn_too(tiny_config: M
     assert outcome.state == "finished"
     assert [event.count for event in sink.of(events.SampleSaved)] == [config.sample.count, 2]
     assert scored_best(sink)
+
+
+def test_what_comes_while_the_last_checkpoint_of_a_stop_is_written_is_refused(
+    tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config("train.steps=9", "train.checkpoint_every=0", "train.eval_every=0")
+    late = {lambda sink: bool(sink.of(events.CheckpointSaved)): [events.DrawSample()]}
+    outcome, sink, _ = start(config, tmp_path, script={3: [events.Stop()], **late})
+    assert outcome.state == "stopped"
+    stopped, drawn = sink.of(events.Acknowledged)
+    assert (stopped.ok, drawn.ok, drawn.message) == (True, False, "training has stopped")

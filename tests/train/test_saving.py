@@ -230,3 +230,16 @@ def test_a_stop_promises_no_other_save(tiny_config: Make, tmp_path: Path) -> Non
     outcome, sink, _ = start(config, tmp_path, script={3: [events.Stop()]}, prepare=full_disk(9))
     assert outcome.state == "failed"
     assert [notice.message for notice in sink.of(events.Notice)] == ["no space left on device", outcome.reason]
+
+
+def test_what_is_asked_of_a_run_that_then_fails_is_refused(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixeltui.train.saving.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("pixeltui.train.saving.LAST_SAVE_SECONDS", (0.3, 0.3))
+    config = tiny_config("train.steps=4", "train.checkpoint_every=0", "train.eval_every=0")
+    script = {lambda sink: bool(sink.of(events.Notice)): [events.Evaluate()]}
+    outcome, sink, _ = start(config, tmp_path, script=script, prepare=full_disk(99))
+    assert outcome.state == "failed"
+    (answer,) = sink.of(events.Acknowledged)
+    assert (answer.ok, answer.message) == (False, "training has failed")
