@@ -5,6 +5,7 @@ an optimizer and an average that take the weights one by one.
 """
 
 import copy
+import os
 from collections.abc import Iterator
 
 import torch
@@ -84,7 +85,12 @@ class ImagesOneByOne(torch.utils.data.Dataset[tuple[Tensor, int]]):
 def naive_batches(data: DataSet, augmentations: Augmentations, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Without end: scaled float images [B, C, H, W] and labels [B], from worker processes."""
     loader = torch.utils.data.DataLoader(
-        ImagesOneByOne(data, augmentations), batch_size, shuffle=True, drop_last=True, num_workers=WORKERS
+        ImagesOneByOne(data, augmentations),
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=WORKERS,
+        worker_init_fn=lambda _: os.setpgrp(),  # a signal to all is the command's to heed, which then ends them
     )
     while True:
         yield from loader

@@ -2,12 +2,16 @@
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from several import descendants, wait_for
 from torch.utils.flop_counter import FlopCounterMode
 
 from pixeltui.cli import main
@@ -102,6 +106,23 @@ def test_training_is_measured_beside_the_naive_loop(
     assert result["ratio"] == pytest.approx(result["images_per_second"] / result["naive_images_per_second"])
     assert result["peak_gib"]["ours"] != result["peak_gib"]["naive"], "that of this process, handed down"
     assert "of the matrix rate" in bench.training_text([result], "quick")
+
+
+def test_a_signal_to_the_whole_group_is_told_once_and_not_as_the_end_of_a_worker() -> None:
+    """As from `timeout`, a job scheduler or a shell that ends a pipeline."""
+    words = ["train", "--preset", "quick", "--device", "cpu", "--repeats", "1000", "--batch", "2"]
+    command = [sys.executable, "-m", "pixeltui", "bench", *words]
+    for _ in range(2):
+        measures = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            wait_for(lambda process=measures: len(descendants(process.pid)) == 2, measures)
+            time.sleep(1)
+            os.killpg(measures.pid, signal.SIGTERM)
+            _, errors = measures.communicate(timeout=60)
+        finally:
+            measures.kill()
+            measures.communicate()
+        assert (measures.returncode, errors) == (143, "pixeltui: terminated\n")
 
 
 @pytest.mark.parametrize("architecture", ["single_stack", "two_stream", "depthwise"])
