@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pixeltui import __version__
 from pixeltui.config import Config, as_dict
 from pixeltui.data import DataSet
 from pixeltui.errors import UsageError, UserError
@@ -13,7 +14,7 @@ PLACES = ("data.name", "data.root")
 
 
 def check_alike(processes: Processes, config: Config, data: DataSet) -> None:
-    """Raises UserError in all processes where one has another config, or other data, than the first."""
+    """Raises UserError in all processes where one has another config or version, or other data, than the first."""
     own = _by_key(config), data.checksum
     first = processes.agree(own)
 
@@ -35,7 +36,7 @@ def check_alike(processes: Processes, config: Config, data: DataSet) -> None:
 
 def _by_key(config: Config) -> dict[str, Any]:
     tree = as_dict(config)
-    return {
+    return {"pixeltui": __version__} | {
         f"{table}.{key}": value
         for table in TABLES
         for key, value in tree[table].items()

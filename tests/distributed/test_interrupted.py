@@ -173,22 +173,23 @@ def test_an_id_of_torchrun_that_is_used_again_leaves_the_run_before_alone(start:
 
 
 @pytest.mark.parametrize(
-    ("key", "other", "told"),
+    ("change", "told"),
     [
-        ("train.lr", "0.5", "process 1 was started with another train.lr than process 0"),
-        ("data.name", "digits", "the data set digits of process 1 is not that of process 0"),
+        ("sys.argv += ['--set', 'train.lr=0.5']", "process 1 was started with another train.lr than process 0"),
+        ("pixeltui.__version__ = '0.0.0'", "process 1 was started with another pixeltui than process 0"),
+        ("sys.argv += ['--set', 'data.name=digits']", "the data set digits of process 1 is not that of process 0"),
     ],
 )
 def test_processes_that_were_started_differently_are_refused(
-    key: str, other: str, told: str, tmp_path: Path, tiny_npz: Path
+    change: str, told: str, tmp_path: Path, tiny_npz: Path
 ) -> None:
     """As by hand on two machines: each would train another model, and nobody would notice."""
     script = tmp_path / "different.py"
     script.write_text(
-        "import os, sys\n"
+        "import os, sys, pixeltui\n"
+        f"if os.environ['RANK'] == '1': {change}\n"
         "from pixeltui.cli import main\n"
-        f"other = ['--set', '{key}={other}'] if os.environ['RANK'] == '1' else []\n"
-        "sys.exit(main([*sys.argv[1:], *other]))\n"
+        "sys.exit(main())\n"
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     words = ["--no-ui", "--runs-dir", str(tmp_path / "runs"), "train", *tiny_arguments(tiny_npz), *settings()]
