@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         options.say(printable(f"run {job.run.name} in {job.run.path}"))
         with closing(make_display()) as display:
             outcome = worker.train(job, display, signals, options.warn)
-        status = conclude(outcome, job.run, args.runs_dir)
+    status = conclude(outcome, job.run, args.runs_dir)
     options.let_go(sys.stdout)  # a run has ended as it has, whether or not its last lines were taken
     return status
 

@@ -1,9 +1,7 @@
 """A run that trains in a thread of this process, beside the console."""
 
-import os
 import threading
 import time
-import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +10,6 @@ from pixeltui.errors import UserError
 from pixeltui.events import AnyCommand, AnyEvent, Frame, Notice, SampleSaved, StateChanged, Stop
 from pixeltui.session import worker
 from pixeltui.session.worker import Commands, TrainRequest
-from pixeltui.store.files import open_to_append
 from pixeltui.store.log import EventReader
 from pixeltui.store.rundir import RunDir
 
@@ -114,7 +111,7 @@ class LocalSession:
         except UserError as error:
             self._failed(error)
         except Exception as error:
-            self._failed(UserError(f"unexpected {type(error).__name__}: {error}"), traceback.format_exc())
+            self._failed(UserError(f"unexpected {type(error).__name__}: {error}"))
         finally:
             self.status = ""
 
@@ -131,16 +128,9 @@ class LocalSession:
 
         return load(config.data, progress=progress)
 
-    def _failed(self, error: UserError, story: str = "") -> None:
+    def _failed(self, error: UserError) -> None:
         self.error = error
-        where = ""
-        if self.run is not None:
-            where = f"; the whole story is in {self.run.log_path}"
-            try:
-                with os.fdopen(open_to_append(self.run.own(self.run.log_path)), "a") as log:
-                    log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  error: {error}\n{story}")
-            except OSError:
-                pass
+        where = f"; the whole story is in {self.run.log_path}" if self.run is not None else ""
         self._notice("error", "failed", f"{error}{where}")
         self.show(StateChanged(t=time.time(), state="failed", step=0, reason=str(error)))
 

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import pixeltui
 from pixeltui import __version__, launch
 from pixeltui.config import Config, dump_config, load_config
-from pixeltui.errors import UsageError, UserError
+from pixeltui.errors import UsageError, UserError, printable_lines
 from pixeltui.events import AnyCommand, Notice
 from pixeltui.session.recorder import Recorder
 from pixeltui.session.resuming import (
@@ -32,7 +33,7 @@ from pixeltui.session.sinks import RecordingSink, Silent, Watcher
 from pixeltui.session.tensorboard import TensorBoardWriter
 from pixeltui.session.watchdog import Watchdog, stacks_on_request
 from pixeltui.store import control
-from pixeltui.store.files import OLD_SECONDS, remove_leftovers
+from pixeltui.store.files import OLD_SECONDS, open_to_append, remove_leftovers
 from pixeltui.store.frames import FrameWriter
 from pixeltui.store.rundir import RunDir, check_name, find_run, new_run_name
 
@@ -118,6 +119,8 @@ def prepared(request: TrainRequest, load_data: LoadData) -> Iterator[Job]:
         claimed = processes.each(lambda: _claim(request, config, data, stack, processes) if processes.writes else None)
         run, resume, config = cast("tuple[RunDir, bool, Config]", processes.agree(claimed))
         set_now = lasting(request.overrides, config.data) if request.resume is not None else ()
+        if processes.writes:
+            stack.enter_context(_errors_in_log(run))
         yield Job(config, data, run, resume, processes, set_now)
 
 
@@ -187,6 +190,21 @@ def train(job: Job, watcher: Watcher, commands: Commands, on_trouble: Callable[[
         return trainer.run(
             resume=job.resume, sets_lr=job.sets_lr, on_loaded=lambda: job.processes.each(job.keep_overrides)
         )
+
+
+@contextlib.contextmanager
+def _errors_in_log(run: RunDir) -> Iterator[None]:
+    """What ends the block is in the log and, where nobody expected it, from where: it may come once in many hours."""
+    try:
+        yield
+    except Exception as error:
+        what = f"error: {error}"
+        if not isinstance(error, UserError):
+            what = f"error: unexpected {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with contextlib.suppress(OSError), os.fdopen(open_to_append(run.own(run.log_path)), "a") as log:
+            log.write(f"{stamp}  {printable_lines(what.rstrip())}\n")
+        raise
 
 
 def _watchdog(run: RunDir, sink: RecordingSink | Silent, stack: contextlib.ExitStack) -> Watchdog:

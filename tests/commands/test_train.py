@@ -17,6 +17,7 @@ from pixeltui.store.rundir import RunDir, find_run
 from pixeltui.store.summary import list_runs
 from pixeltui.train.precision import pick_device
 from pixeltui.train.trainer import Outcome
+from pixeltui.train.update import Updater
 
 Train = Callable[..., int]
 
@@ -166,6 +167,22 @@ def test_a_training_whose_figures_are_not_finite_is_finished_and_says_so(
     for command in (["runs", "list"], ["runs", "show", "a"], ["report", "a", "--out", str(tmp_path / "a.html")]):
         assert main([*runs, *command]) == 0
     assert main([*runs, "runs", "export", "a", "--out", str(tmp_path / "a.safetensors")]) == 0
+
+
+def test_where_an_error_was_that_nobody_expected_is_in_the_log(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may come after many hours, and not come again with --debug."""
+
+    def breaks(*arguments: object) -> None:
+        raise RuntimeError("something odd")
+
+    monkeypatch.setattr(Updater, "update", breaks)
+    assert tiny_train("--name", "run") == 1
+    assert "unexpected RuntimeError: something odd" in capsys.readouterr().err
+    log = (tmp_path / "runs" / "run" / "log.txt").read_text()
+    assert "error: unexpected RuntimeError: something odd" in log
+    assert "in breaks" in log
 
 
 def test_how_to_go_on_is_said_for_runs_anywhere(runs_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
