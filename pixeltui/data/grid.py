@@ -53,7 +53,7 @@ def grid_png(
         y = layout.corner(row * columns)[1] + layout.tile[1] // 2
         draw.text((GAP, y), name, font=font, fill=INK, anchor="lm")
     encoded = io.BytesIO()
-    sheet.save(encoded, "PNG", optimize=True)
+    sheet.save(encoded, "PNG")  # optimized it is 1 % smaller, and takes twelve times as long
     return encoded.getvalue()
 
 

@@ -165,15 +165,16 @@ class LiveSampler:
         sample = self._current
         if sample is None or (bounded and self._report.clock.trained_seconds < self._next_at):
             return
-        with self._while_memory_lasts(len(sample.images)), self._timed():
-            sample.advance()
-        if self._current is None:
-            return
-        names = [self._data.classes[label] for label in sample.labels]
-        self._report.sampling(sample, self._data.levels, names)
-        if sample.done:
-            self._current = None
-            self._write(sample, names)
+        with self._timed():
+            with self._while_memory_lasts(len(sample.images)):
+                sample.advance()
+            if self._current is None:
+                return
+            names = [self._data.classes[label] for label in sample.labels]
+            self._report.sampling(sample, self._data.levels, names)
+            if sample.done:
+                self._current = None
+                self._write(sample, names)
 
     def _write(self, sample: LiveSample, names: list[str]) -> None:
         self._written[sample.step] += 1

@@ -71,6 +71,30 @@ def test_the_share_of_the_time_is_bounded_whatever_a_row_takes(
     assert drawn[0] >= 0.9 * share * now[0], "and all of it, where there is something to draw"
 
 
+def test_what_a_sheet_takes_to_be_written_is_of_the_share_too(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sheet of thousands is a picture of many megapixels."""
+    config = tiny_config("sample.time_share=0.1")
+    data = load(config.data)
+    model = build_model(config, data.image_shape, data.levels, data.num_classes)
+    now, written = [0.0], []
+    clock = Clock(lambda: now[0])
+
+    def slow(*arguments: object, **more: object) -> None:
+        written.append(clock.trained_seconds)
+        now[0] += 3.0
+
+    monkeypatch.setattr("pixeltui.train.live.write_samples", slow)
+    recorder = Recorder(tmp_path, clock)
+    sampler = LiveSampler(model, config.sample, data, recorder, recorder)  # type: ignore[arg-type]
+    while len(written) < 2:
+        sampler.ask(events.DrawSample())
+        now[0] += 0.5
+        sampler.advance()
+    assert 3.0 * 9 <= written[1] - written[0] <= 3.0 * 9 + 4, "and the steps beside the rows of the second"
+
+
 def test_the_first_row_does_not_wait_for_what_starting_takes_once(
     tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
