@@ -25,9 +25,16 @@ def resumed_config(run: RunDir, new: Sequence[str]) -> Config:
             raise UsageError(f"--set {override}: a run keeps its data and model; start a new run for others")
     run.config()  # whether there is one that can be read
     try:
-        return load_config(run.config_path, overrides=all_overrides(run, new))
+        config = load_config(run.config_path, overrides=all_overrides(run, new))
     except ConfigError as error:
         raise ConfigError(f"run {run.name} cannot go on with its config:\n{error}") from None
+    for override in new:
+        if key_of(override) == "train.epochs" and config.train.steps:
+            raise UsageError(
+                f"--set {override}: the run is over at train.steps = {config.train.steps}, whatever its epochs: set "
+                "that, or train.steps=0 too"
+            )
+    return config
 
 
 def all_overrides(run: RunDir, new: Sequence[str]) -> list[str]:

@@ -121,6 +121,15 @@ def test_fewer_steps_than_are_done_are_refused(override: str, asks: str, runs_co
     assert json.loads(capsys.readouterr().out)["config"]["train"]["steps"] == 12, "what the run has now"
 
 
+def test_epochs_of_a_run_that_counts_steps_are_not_passed_over(runs_copy: Path, capsys) -> None:
+    resume = ["--no-ui", "--runs-dir", str(runs_copy), "train", "--resume", "done", "--set", "train.epochs=4"]
+    assert main(resume) == 2
+    assert "the run is over at train.steps = 10, whatever its epochs" in capsys.readouterr().err
+    assert list_runs(runs_copy)[0].step == 10
+    assert main([*resume, "--set", "train.steps=0"]) == 0
+    assert list_runs(runs_copy)[0].step == 16
+
+
 @pytest.mark.parametrize("override", ["model.channels=16", "data.name=digits"])
 def test_a_run_keeps_its_model_and_data(override: str, runs_copy: Path, capsys) -> None:
     status = main(["--no-ui", "--runs-dir", str(runs_copy), "train", "--resume", "done", "--set", override])
