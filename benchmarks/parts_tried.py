@@ -83,6 +83,10 @@ def relu2(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
+def blocks_of(trunk: TwoStream) -> list[TwoStreamBlock]:
+    return [block for block in trunk.blocks if isinstance(block, TwoStreamBlock)]
+
+
 class NormAtTheEnd(TwoStream):
     """Before the head alone; for model.norm=none"""
 
@@ -105,7 +109,7 @@ class NormAfter(TwoStream):
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
         self.norm = nn.Identity()
-        for block in self._blocks():
+        for block in blocks_of(self):
             block.__class__ = BlockNormedAfter
 
 
@@ -131,7 +135,7 @@ class ClassAtTheStart(TwoStream):
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
         self.class_bias = ClassBias(num_classes, 2 * model.channels)
-        for block in self._blocks():
+        for block in blocks_of(self):
             block.vertical_class = block.horizontal_class = None
         self._labels: Tensor | None = None
 
@@ -576,7 +580,7 @@ class Dilated(TwoStream):
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
         self.rows_above = None
-        for number, block in enumerate(self._blocks()):
+        for number, block in enumerate(blocks_of(self)):
             for conv, kind in ((block.vertical_conv, DilatedDown), (block.horizontal_conv, DilatedDownRight)):
                 conv.__class__ = kind
                 step = 2 ** (number % 3)
@@ -606,7 +610,7 @@ class ConcatElu(TwoStream):
 
     def __init__(self, image_channels: int, num_classes: int, model: Model) -> None:
         super().__init__(image_channels, num_classes, model)
-        for block in self._blocks():
+        for block in blocks_of(self):
             block.gate = concat_elu
             for name in ("vertical_out", "link", "horizontal_out"):
                 old = getattr(block, name)

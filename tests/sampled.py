@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pixeltui.core import ConditionalPixelCNN
 from pixeltui.core.parts import scale_levels
+from pixeltui.core.sampler import noise_of
 
 Tiny = Callable[..., ConditionalPixelCNN]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -59,3 +60,29 @@ def features_by_row(
         trunk.end_row()
         first = row + 1
     return features
+
+
+@torch.no_grad()
+def by_log_prob(model: ConditionalPixelCNN, labels: list[int] | None, guidance: float, seed: int) -> Tensor:
+    """Images that the model's own scores of all levels give, sub-pixel by sub-pixel, from the sampler's noise."""
+    channels, height, width = model.image_shape
+    batch, levels = 3, model.levels
+    noise = torch.stack([noise_of(seed, i, model.image_shape) for i in range(batch)]).double()
+    images = torch.zeros(batch, *model.image_shape, dtype=torch.uint8)
+    own = None if labels is None else torch.tensor(labels).repeat_interleave(levels)
+
+    def scores(place: tuple[int, int, int], labels: Tensor | None) -> Tensor:
+        each = images.repeat_interleave(levels, 0)
+        each[(slice(None), *place)] = torch.arange(levels, dtype=torch.uint8).repeat(batch)
+        return model.log_prob(each, labels)[(slice(None), *place)].view(batch, levels).double()
+
+    for row in range(height):
+        for column in range(width):
+            for channel in range(channels):
+                place = channel, row, column
+                conditional = scores(place, own)
+                plain = conditional if guidance == 1 else scores(place, None)
+                probs = (plain + guidance * (conditional - plain)).softmax(1)
+                below = probs.cumsum(1) <= noise[(slice(None), *place)][:, None]
+                images[(slice(None), *place)] = below.sum(1).clamp(max=levels - 1).to(torch.uint8)
+    return images

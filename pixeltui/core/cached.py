@@ -5,7 +5,6 @@ C channels.
 """
 
 import contextlib
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,6 +17,7 @@ from pixeltui.core.gpu.launches import MixtureKernel
 from pixeltui.core.gpu.pixels import GpuPixels
 from pixeltui.core.native.compiled import NativeSteps
 from pixeltui.core.parts import Head, IncrementalHead, IncrementalTrunk, WaveTrunk, scale_levels
+from pixeltui.core.readable import copied
 from pixeltui.core.replayed import Replayed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class AnyHead(IncrementalHead):
     """A head that does not offer `incremental`, by its level_log_probs."""
 
     def __init__(self, head: Head) -> None:
-        self.head = copy.deepcopy(head).eval()
+        self.head = copied(head)
 
     def begin(self, features: Tensor) -> None:
         self.features = features.to(next(self.head.parameters(), features).dtype)

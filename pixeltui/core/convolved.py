@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from pixeltui.core.fused import add_bias
 from pixeltui.core.layers import GainedConv2d, LayerNorm, PointwiseConv2d, gained
+from pixeltui.core.readable import calls
 
 
 def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | None) -> Tensor:
@@ -12,7 +13,7 @@ def normed_conv(conv: nn.Module, norm: nn.Module, x: Tensor, added: Tensor | Non
 
     The gain of a layer norm goes into the kernel, which is smaller than the features.
     """
-    if isinstance(norm, LayerNorm) and isinstance(conv, GainedConv2d):
+    if calls(norm, LayerNorm) and calls(conv, GainedConv2d):
         return gained_conv(conv, norm.bare(x), norm.weight, added)
     return gained_conv(conv, norm(x), None, added)
 
@@ -23,7 +24,7 @@ def gained_conv(conv: nn.Module, x: Tensor, gain: Tensor | None, added: Tensor |
     On a GPU the biases are added together, and a 1x1 convolution is a product: cuDNN's passes for a bias and its
     gradient take as long as its products, and its gradients of 1x1 kernels twice as long.
     """
-    if not isinstance(conv, GainedConv2d):
+    if not calls(conv, GainedConv2d):
         y: Tensor = conv(x if gain is None else x * gain[:, None, None])
     elif _on_gpu(x) and conv.bias is not None:
         if isinstance(conv, PointwiseConv2d) and added is None:
@@ -37,9 +38,9 @@ def gained_conv(conv: nn.Module, x: Tensor, gain: Tensor | None, added: Tensor |
     return y if added is None else y.add_(added.to(y.dtype))
 
 
-def plus_pointwise(to: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
+def plus_pointwise(to: Tensor, conv: nn.Module, x: Tensor) -> Tensor:
     """to + conv(x) of a 1x1 convolution; on a GPU one matrix product that adds."""
-    if not _on_gpu(x):
+    if not _on_gpu(x) or not (calls(conv, nn.Conv2d) or calls(conv, PointwiseConv2d)):
         y: Tensor = conv(x)
         return y.add_(to)
     matrix = conv.weight.flatten(1).t()

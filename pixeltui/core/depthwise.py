@@ -8,6 +8,8 @@ the features, an activation, one back. With D the depthwise kernels, W and U the
 Shapes: features [B, D, H, W].
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from pixeltui.core.gpu import block as gpu_block
 from pixeltui.core.gpu import depthwise as gpu
 from pixeltui.core.layers import LayerNorm, PointwiseConv2d, gained, gate_inputs, init_conv_, make_gate, make_norm, silu
 from pixeltui.core.packed import AttentionWeights
+from pixeltui.core.parts import Unsupported
+from pixeltui.core.readable import calls
 from pixeltui.core.single_stack import SingleStack
 from pixeltui.core.two_stream import OUT_GAIN
 
@@ -81,7 +85,7 @@ class DepthwiseBlock(nn.Module):
         init_conv_(self.out, gain=OUT_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.spread, DepthwiseConv2d) and isinstance(self.norm, LayerNorm) and gpu.usable(x):
+        if calls(self.spread, DepthwiseConv2d) and calls(self.norm, LayerNorm) and gpu.usable(x):
             if self._whole(x):
                 return self._on_gpu(x, self.spread, self.norm)
             y = gained_conv(self.into, self.spread.on_gpu(x, self.norm.eps), self.norm.weight, None)
@@ -91,7 +95,7 @@ class DepthwiseBlock(nn.Module):
 
     def _whole(self, x: Tensor) -> bool:
         """Whether there is a kernel for all that is behind the norm: elsewhere it is slower."""
-        known = all(isinstance(conv, PointwiseConv2d) and conv.bias is not None for conv in (self.into, self.out))
+        known = all(calls(conv, PointwiseConv2d) and conv.bias is not None for conv in (self.into, self.out))
         return known and self.gate is silu and not self.dropout.drops and gpu_block.usable(x)
 
     def _on_gpu(self, x: Tensor, spread: DepthwiseConv2d, norm: LayerNorm) -> Tensor:
@@ -110,8 +114,9 @@ class DepthwiseStack(SingleStack):
     def block(self, model: Model) -> nn.Module:
         return DepthwiseBlock(model)
 
-    def pack_blocks(self, attention: dict[int, AttentionWeights], dtype: torch.dtype) -> DepthwiseStackWeights:
-        blocks = [block for block in self.blocks if isinstance(block, DepthwiseBlock)]
+    def pack_blocks(
+        self, blocks: list[Any], attention: dict[int, AttentionWeights], dtype: torch.dtype
+    ) -> DepthwiseStackWeights:
         return DepthwiseStackWeights([_pack(block, dtype) for block in blocks], attention)
 
     def in_waves(
@@ -122,13 +127,15 @@ class DepthwiseStack(SingleStack):
 
 
 def _pack(block: DepthwiseBlock, dtype: torch.dtype) -> DepthwiseWeights:
+    if not isinstance(block.spread, DepthwiseConv2d):
+        raise Unsupported(type(block.spread).__name__)
     kernel = (block.spread.weight * block.spread.mask).detach()[:, 0].permute(1, 2, 0)
     norm, factors = packed.pack_norm(block.norm, dtype)
     return DepthwiseWeights(
         kernel.to(dtype).contiguous(),
         packed.bias_of(block.spread, dtype),
         norm,
-        packed.scaled_rows(packed.taps(block.into, dtype)[0, 0], factors),
+        packed.scaled_rows(packed.pointwise(block.into, dtype), factors),
         packed.bias_of(block.into, dtype),
         block.gate_name,
         packed.Gate.pack(block.out, dtype),

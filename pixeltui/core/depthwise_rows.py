@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixeltui.core.packed import AttentionWeights, Gate, Norm, PackedAttention
-from pixeltui.core.rows import AnyStack, below
+from pixeltui.core.rows import AnyStack, alike, below
 
 
 class DepthwiseWeights(NamedTuple):
@@ -67,6 +67,7 @@ class DepthwiseStackWeights:
     """Those of a DepthwiseStackRows."""
 
     def __init__(self, blocks: list[DepthwiseWeights], attention: dict[int, AttentionWeights]) -> None:
+        alike(blocks)
         self.blocks, self.attention = blocks, attention
         self.kernels = torch.stack([block.kernel for block in blocks], dim=2)
         """[rows, columns, L, D]"""

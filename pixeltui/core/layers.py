@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pixeltui import registry
 from pixeltui.core.dropout import Dropout
 from pixeltui.core.fused import rms_norm
-from pixeltui.core.parts import fp32
+from pixeltui.core.parts import dtype_of, fp32
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
@@ -194,7 +194,7 @@ class LinearSkip(nn.Module):
     def forward(self, above: Tensor, left: Tensor, features: Tensor) -> Tensor:
         """Behind `features` those of the image, from the image shifted down and the image shifted right; fp32."""
         with fp32(above.device):
-            dtype = self.above.weight.dtype
+            dtype = dtype_of(self.above)
             linear = self.above(above.to(dtype)) + self.left(left.to(dtype))
             return torch.cat([features.to(dtype), linear], dim=1)
 

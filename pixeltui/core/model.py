@@ -127,7 +127,8 @@ class ConditionalPixelCNN(nn.Module):
         first_index: int = 0,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """uint8 [B, C, H, W] from the model's distribution, by an exact sampler that computes only what changes.
+        """uint8 [B, C, H, W] from the model's distribution, by an exact sampler that computes only what changes; where
+        modules have hooks or others are in their place, by whole forward passes, hundreds of times slower.
 
         pixeltui.core.sampler.Settings explains the arguments. Raises ValueError for those that cannot be.
         """

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 T = TypeVar("T")
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -17,7 +18,7 @@ BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 class Made(NamedTuple):
     kind: Hashable
-    settings: list[tuple[type, dict[str, Any]]]
+    settings: list[tuple[str, type, dict[str, Any]]]
     weights: list[Tensor]
     result: Any
 
@@ -27,16 +28,18 @@ _made: "weakref.WeakKeyDictionary[nn.Module, Made]" = weakref.WeakKeyDictionary(
 
 
 def once(module: nn.Module, kind: Hashable, make: Callable[[], T]) -> T:
-    """What `make` makes of the module's parameters, buffers and plain attributes: anew only where one has changed.
+    """What `make` makes of the module's tensors and plain attributes: anew only where one has changed.
 
     The result must neither be written to nor name the module. On a device that records graphs, whose memory later
-    weights are copied into, and where comparing would take as long as packing, always anew.
+    weights are copied into, and where comparing would take as long as packing, always anew; so with parametrizations,
+    which may compute a weight from anything.
     """
-    device = next(module.parameters()).device
-    if device.type != "cpu":
+    parts = [*module.named_modules(remove_duplicate=False)]
+    if next(module.parameters()).device.type != "cpu" or any(is_parametrized(part) for _, part in parts):
         return make()
     weights = [*module.parameters(), *module.buffers()]
-    settings = [(type(part), _plain(part)) for part in module.modules()]
+    weights += [one for _, part in parts for one in vars(part).values() if isinstance(one, Tensor)]
+    settings = [(name, type(part), _plain(part)) for name, part in parts]
     made = _made.get(module)
     if made is not None and made[:2] == (kind, settings) and _same(made.weights, weights):
         result: T = made.result

@@ -5,31 +5,74 @@ are made without labels, so that every stream of a model can use the same (core.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.core.attention import CausalSelfAttention, position_features
-from pixeltui.core.layers import ClassBias, LayerNorm, MaskedConv2d, RMSNorm
+from pixeltui.core.layers import ClassBias, LayerNorm, MaskedConv2d, RMSNorm, make_gate
+from pixeltui.core.parts import Unsupported
+from pixeltui.core.readable import readable
 from pixeltui.core.replayed import put
 
 Norm = Callable[[Tensor, Tensor], object]
 """From features [M, D] to normed features, written into the second argument [M, D]."""
 
 
+Made = TypeVar("Made")
+Block = TypeVar("Block", bound=nn.Module)
 PACKED_GATES = ("tanh", "silu", "none")
 PAD = 16
 """columns behind gated features, of which the first is 1"""
 
 
-def taps(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
+def read(part: nn.Module, make: Callable[[], Made]) -> Made | None:
+    """What `make` makes of the weights of `part`; None where it computes with more than these, or in another way than
+    is known here."""
+    try:
+        return make() if readable(part) else None
+    except Unsupported:
+        return None
+
+
+def blocks_of(blocks: Iterable[nn.Module], kind: type[Block]) -> list[Block]:
+    """Themselves, of this kind and with one gate, which Gate knows. Raises Unsupported."""
+    found = [block for block in blocks if isinstance(block, kind)]
+    gates: list[Any] = [(block.gate_name, block.gate) for block in found]
+    known = len(found) == len([*blocks]) and len({*gates}) == 1 and gates[0][0] in PACKED_GATES
+    if not known or gates[0][1] is not make_gate(gates[0][0]):
+        raise Unsupported("blocks of several kinds, or a gate of their own")
+    return found
+
+
+def attention_of(layers: nn.ModuleDict, dtype: torch.dtype) -> "dict[int, AttentionWeights]":
+    """By the number of the block before it, from 0."""
+    return {
+        int(after) - 1: AttentionWeights(layer, dtype)
+        for after, layer in layers.items()
+        if not isinstance(layer, nn.Identity)
+    }
+
+
+def taps(conv: nn.Module, dtype: torch.dtype) -> Tensor:
     """A convolution's kernel as [rows, columns, in, out] matrices; the masked taps are zero."""
+    if not isinstance(conv, nn.Conv2d | MaskedConv2d) or getattr(conv, "groups", 1) != 1:
+        raise Unsupported(str(conv))
     weight = conv.weight.detach()
     if isinstance(conv, MaskedConv2d):
         weight = weight * conv.mask
     kernel = weight.permute(2, 3, 1, 0)
     return torch.empty(kernel.shape, dtype=dtype, device=kernel.device).copy_(kernel)
+
+
+def pointwise(conv: nn.Module, dtype: torch.dtype) -> Tensor:
+    """[in, out] of a 1x1 convolution."""
+    kernel = taps(conv, dtype)
+    if kernel.shape[:2] != (1, 1):
+        raise Unsupported(f"a kernel of {list(kernel.shape[:2])}")
+    return kernel[0, 0]
 
 
 def bias_of(conv: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
@@ -59,24 +102,13 @@ def with_bias(matrix: Tensor, bias: Tensor) -> Tensor:
 
 def batch_norm_affine(norm: nn.BatchNorm2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Scale and shift [D] of a BatchNorm in evaluation mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    if norm.running_mean is None or norm.running_var is None:
+        raise Unsupported("the statistics of a batch")
     scale = torch.rsqrt(norm.running_var.detach() + norm.eps)
     scale = scale * norm.weight.detach() if norm.affine else scale
     shift = -norm.running_mean.detach() * scale
     shift = shift + norm.bias.detach() if norm.affine else shift
     return scale.to(dtype), shift.to(dtype)
-
-
-def can_pack(gate: str, norms: Iterable[nn.Module]) -> bool:
-    """Whether Gate knows the gate, and pack_norm the norms of blocks, which then look at no other pixel."""
-    return gate in PACKED_GATES and all(_can_pack_norm(norm) for norm in norms)
-
-
-def _can_pack_norm(norm: nn.Module) -> bool:
-    if isinstance(norm, nn.BatchNorm2d):
-        return norm.running_mean is not None
-    return isinstance(norm, LayerNorm | RMSNorm | nn.Identity)
 
 
 class RmsOfPixel:
@@ -141,7 +173,7 @@ def pack_norm(norm: nn.Module, dtype: torch.dtype) -> tuple[Norm, Tensor | None]
         return ScaleAndShift(*batch_norm_affine(norm, dtype)), None
     if isinstance(norm, nn.Identity):
         return SameFeatures(), None
-    raise ValueError(f"expected a norm that looks at one pixel, got {type(norm).__name__}")
+    raise Unsupported(type(norm).__name__)
 
 
 def scaled_rows(matrix: Tensor, factors: Tensor | None) -> Tensor:
@@ -169,7 +201,7 @@ class Gate:
     def pack(out: nn.Conv2d | MaskedConv2d, dtype: torch.dtype) -> Tensor:
         """The 1x1 convolution that ends a block as [D + 1, D] for `add`; on CUDA [D + PAD, D], the rest zero: cuBLAS
         is slow where a matrix has an odd number of rows."""
-        matrix = with_bias(taps(out, dtype)[0, 0], bias_of(out, dtype))
+        matrix = with_bias(pointwise(out, dtype), bias_of(out, dtype))
         return F.pad(matrix, (0, 0, 0, PAD - 1)) if matrix.is_cuda else matrix
 
     def add(self, matrix: Tensor | None, residual: Tensor) -> None:
@@ -188,14 +220,16 @@ class Gate:
 class AttentionWeights:
     """A CausalSelfAttention's norm and matrices."""
 
-    def __init__(self, layer: CausalSelfAttention, dtype: torch.dtype) -> None:
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        if not isinstance(layer, CausalSelfAttention):
+            raise Unsupported(type(layer).__name__)
         channels = layer.out.weight.shape[0]
         self.heads, self.channels = layer.heads, channels
         self.norm, factors = pack_norm(layer.norm, dtype)
-        matrix = taps(layer.qkv, dtype)[0, 0]
+        matrix = pointwise(layer.qkv, dtype)
         self.matrix, self.of_places = scaled_rows(matrix[:channels], factors), matrix[channels:]
         self.bias = bias_of(layer.qkv, dtype)
-        self.out = with_bias(taps(layer.out, dtype)[0, 0], bias_of(layer.out, dtype))
+        self.out = with_bias(pointwise(layer.out, dtype), bias_of(layer.out, dtype))
 
 
 class PackedAttention:

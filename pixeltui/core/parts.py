@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltui.core.draw import inverse_cdf
+from pixeltui.core.readable import hooked, readable
 from pixeltui.core.recompute import recomputed
 from pixeltui.core.wavefront import Wavefront
 
@@ -55,6 +56,13 @@ class Trunk(nn.Module, ABC):
         None, the default, where there is no such thing. A subclass with a `forward` of its own has to say so again.
         """
         return None
+
+
+def takes_rows(trunk: Trunk) -> bool:
+    """Whether a trunk gives the features of a row from the rows that these hang on: not where modules of it have hooks,
+    or are others than it was made with, which may look for a place in the image, or reach further."""
+    own = type(trunk).incremental is Trunk.incremental
+    return not hooked(trunk) if own else readable(trunk)
 
 
 class Head(nn.Module, ABC):
@@ -204,3 +212,11 @@ def nearest_levels(x: Tensor, number: int) -> Tensor:
 def fp32(device: torch.device) -> torch.autocast:
     """A context in which autocast is off."""
     return torch.autocast(device.type, enabled=False)
+
+
+def dtype_of(layer: nn.Module) -> torch.dtype:
+    """Of its parameters or, where it is a copy that nn.DataParallel made and has none, of its weight."""
+    weight: Any = next(layer.parameters(), None)
+    weight = layer.weight if weight is None else weight
+    dtype: torch.dtype = weight.dtype
+    return dtype

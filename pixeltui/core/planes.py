@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from pixeltui.core.fused import plain
 from pixeltui.core.gpu import use
 from pixeltui.core.parts import fp32
+from pixeltui.core.readable import calls
 
 
 class PlanesConv2d(nn.Conv2d):
@@ -29,15 +30,15 @@ class PlanesConv2d(nn.Conv2d):
             return _planes(_rows(x), self.weight.flatten(1), self.bias, x)
         return super().forward(x)
 
-    def plus(self, x: Tensor, other: "PlanesConv2d", y: Tensor) -> Tensor:
-        """Of x, and `other`, which has no bias, of y: on a GPU as one product, of features side by side,
-        unless somebody watches either."""
-        watched = not torch.compiler.is_compiling() and (self._forward_hooks or other._forward_hooks)
-        if watched or not _has_kernels(x):
-            result: Tensor = self(x) + other(y)
-            return result
-        weight = torch.cat([self.weight, other.weight], dim=1).flatten(1)
-        return _planes(torch.cat([_rows(x), _rows(y)], dim=2), weight, self.bias, x)
+
+def sum_of(one: nn.Module, x: Tensor, other: nn.Module, y: Tensor) -> Tensor:
+    """one(x) + other(y), where `other` has no bias: of two PlanesConv2d on a GPU as one product, of features side by
+    side."""
+    if not _has_kernels(x) or not calls(one, PlanesConv2d) or not calls(other, PlanesConv2d):
+        result: Tensor = one(x) + other(y)
+        return result
+    weight = torch.cat([one.weight, other.weight], dim=1).flatten(1)
+    return _planes(torch.cat([_rows(x), _rows(y)], dim=2), weight, one.bias, x)
 
 
 def _has_kernels(x: Tensor) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixeltui.core.image_rows import ImageRows, convolved, move_up
 from pixeltui.core.packed import AttentionWeights, Gate, Norm, PackedAttention, labelled
-from pixeltui.core.parts import IncrementalTrunk
+from pixeltui.core.parts import IncrementalTrunk, Unsupported
 
 
 def below(above: Tensor, x: Tensor, left: int) -> Tensor:
@@ -26,6 +26,12 @@ def below(above: Tensor, x: Tensor, left: int) -> Tensor:
     rows[:, len(above) :, left : left + x.shape[2]] = x
     above.copy_(rows[:, x.shape[1] :].permute(1, 2, 0, 3))
     return rows
+
+
+def alike(blocks: Sequence[tuple[Any, ...]]) -> None:
+    """Raises Unsupported where the matrices of blocks are not of the same shapes, or there are no blocks."""
+    if len({tuple(part.shape if isinstance(part, Tensor) else None for part in block) for block in blocks}) != 1:
+        raise Unsupported("blocks of several sizes")
 
 
 def by_image(bias: Tensor) -> Tensor:
@@ -117,6 +123,7 @@ class StackWeights:
     """Those of a CausalStack."""
 
     def __init__(self, blocks: list[Block], attention: dict[int, AttentionWeights]) -> None:
+        alike(blocks)
         self.blocks, self.attention = blocks, attention
         self.left = [torch.stack([block.left[t] for block in blocks]) for t in range(len(blocks[0].left))]
         self.above: list[tuple[int, int, Tensor]] = []

@@ -1,8 +1,8 @@
 """Exact ancestral sampling, pixel by pixel, from noise that is drawn beforehand: the request and the three methods.
 
 Cached (core.cached) where the trunk offers `in_waves` or `incremental`; otherwise a forward of the rows that reach the
-pixel; naive, one full forward a pixel, for comparison. The same noise gives the same image by each, up to float
-rounding.
+pixel; naive, one full forward a pixel, for comparison. Where a module has hooks, whatever these do, the model is called
+for every sub-pixel. The same noise gives the same image by each, up to float rounding.
 
 Each image's noise is a function of (seed, index of the image), one uniform number a sub-pixel, so that an image does
 not hang on the batch it is drawn in. A level is the inverse of its cumulative distribution at that number.
@@ -11,7 +11,6 @@ Shapes: images [B, C, H, W], D features, L levels.
 """
 
 import contextlib
-import copy
 import hashlib
 import math
 import secrets
@@ -27,7 +26,8 @@ from torch import Tensor, nn
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
 from pixeltui.core.full_fp32 import drawing
-from pixeltui.core.parts import scale_levels
+from pixeltui.core.parts import scale_levels, takes_rows
+from pixeltui.core.readable import copied, hooked
 from pixeltui.core.samplers import cached_sampler
 
 if TYPE_CHECKING:
@@ -91,13 +91,19 @@ def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
     that cannot be.
     """
     with drawing(next(model.parameters()).device):
+        request = _checked(model, settings)
+        if hooked(model):
+            whole = copied(model)
+            whole.to(torch.promote_types(settings.dtype or whole._dtype(), whole._dtype()))
+            return _stream(whole, request, _by_calls)
         sampler = fast_sampler(model, settings)
         if sampler is not None:
             return sampler.stream()
-        copied = copy.deepcopy(model)
+        whole = copied(model)
         if settings.dtype is not None:
-            copied.trunk.to(settings.dtype)
-        return _stream(copied, _checked(model, settings), _cropped_features)
+            whole.trunk.to(settings.dtype)
+        features_at = _cropped_features if takes_rows(whole.trunk) else _full_features
+        return _stream(whole, request, partial(_by_features, features_at))
 
 
 def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSampler[Any] | None:
@@ -105,40 +111,60 @@ def fast_sampler(model: "ConditionalPixelCNN", settings: Settings) -> CachedSamp
     request = _checked(model, settings)
     temper = request.guided or request.temperature != 1 or request.top_p < 1
     draw = partial(_draw_levels, request) if temper else None
-    return cached_sampler(model, request, draw, settings.dtype)
+    with evaluating(model):  # a spectral norm moves in training mode when its weight is read
+        return cached_sampler(model, request, draw, settings.dtype)
 
 
 def naive_sample_stream(model: "ConditionalPixelCNN", batch_size: int, **options: Any) -> Rows:
     """The same by one full forward of the trunk for each pixel: the method that others are measured against."""
     with drawing(next(model.parameters()).device):
-        return _stream(model, _checked(model, Settings(batch_size, **options)), _full_features)
+        return _stream(model, _checked(model, Settings(batch_size, **options)), partial(_by_features, _full_features))
 
 
-def _stream(model: "ConditionalPixelCNN", request: Request, features_at: "FeaturesAt") -> Rows:
+def _stream(model: "ConditionalPixelCNN", request: Request, log_probs_at: "LogProbsAt") -> Rows:
     height = request.images.shape[2]
     for row in range(height):
         if row in request.rows:
             with drawing(request.images.device), evaluating(model):
-                _draw_row(model, request, row, features_at)
+                _draw_row(model, request, row, log_probs_at)
         yield request.images.clone(), row + 1
 
 
-def _draw_row(model: "ConditionalPixelCNN", request: Request, row: int, features_at: "FeaturesAt") -> None:
+def _draw_row(model: "ConditionalPixelCNN", request: Request, row: int, log_probs_at: "LogProbsAt") -> None:
     images = request.images
     for column in (~request.known[:, :, row]).any(dim=0).any(dim=0).nonzero().flatten().tolist():
-        features = features_at(model, request, row, column)
-        for channel in range(images.shape[1]):
-            earlier = images[:, :channel, row, column].long()
-            if request.guided:
-                earlier = earlier.repeat(2, 1)
-            log_probs = model.head.level_log_probs(features, earlier)
+        for channel, log_probs in enumerate(log_probs_at(model, request, row, column)):
             drawn = _draw_levels(request, log_probs, request.noise[:, channel, row, column])
             kept, old = request.known[:, channel, row, column], images[:, channel, row, column]
             images[:, channel, row, column] = torch.where(kept, old, drawn.to(torch.uint8))
 
 
+LogProbsAt = Callable[["ConditionalPixelCNN", Request, int, int], Iterator[Tensor]]
+"""[B, L] of each channel of a pixel (row, column), asked for when those before it are drawn; [2 B, L] where guided"""
 FeaturesAt = Callable[["ConditionalPixelCNN", Request, int, int], Tensor]
-"""Features [B, D] of a pixel (row, column); [2 B, D] where guided"""
+"""Features [B, D] of a pixel; [2 B, D] where guided"""
+
+
+def _by_calls(model: "ConditionalPixelCNN", request: Request, row: int, column: int) -> Iterator[Tensor]:
+    """By what the model says of the image so far: its score of every level."""
+    images, own = request.images, request.labels
+    parts = [None] if own is None else own.chunk(2 if request.guided else 1)
+    labels = [None if part is None or part[0] == model.num_classes else part for part in parts]
+    for channel in range(images.shape[1]):
+        params = torch.cat([model(images, one) for one in labels])[:, :, row, column, None, None]
+        levels = images[:, :, row, column, None, None].repeat(len(labels), 1, 1, model.levels)
+        levels[:, channel, 0] = torch.arange(model.levels, device=images.device)
+        log_probs = model.head.log_prob(params.expand(-1, -1, -1, model.levels), scale_levels(levels, model.levels))
+        yield log_probs[:, channel, 0]
+
+
+def _by_features(
+    features_at: FeaturesAt, model: "ConditionalPixelCNN", request: Request, row: int, column: int
+) -> Iterator[Tensor]:
+    features, images = features_at(model, request, row, column), request.images
+    for channel in range(images.shape[1]):
+        earlier = images[:, :channel, row, column].long()
+        yield model.head.level_log_probs(features, earlier.repeat(2, 1) if request.guided else earlier)
 
 
 def _full_features(model: "ConditionalPixelCNN", request: Request, row: int, column: int) -> Tensor:

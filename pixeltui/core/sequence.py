@@ -7,7 +7,6 @@ the same but for rounding, which is far too little to matter in a likelihood and
 Shapes: B images [B, C, H, W], D features, L levels.
 """
 
-import copy
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor
 
 from pixeltui.core.cached import AnyHead
-from pixeltui.core.parts import IncrementalHead, IncrementalTrunk, Trunk, scale_levels
+from pixeltui.core.parts import IncrementalHead, IncrementalTrunk, Trunk, scale_levels, takes_rows
+from pixeltui.core.readable import copied
 from pixeltui.core.sampler import evaluating
 
 if TYPE_CHECKING:
@@ -27,20 +27,21 @@ class WholeTrunk(IncrementalTrunk):
 
     def __init__(self, trunk: Trunk, labels: Tensor | None, image: Tensor) -> None:
         """image: zeros [B, C, H, W], which become the scaled image."""
-        self.trunk, self.labels, self.image = copy.deepcopy(trunk).eval(), labels, image
+        self.trunk, self.labels, self.image = copied(trunk), labels, image
+        self.takes_rows = takes_rows(trunk)
         self.set_row(0)
 
     def set_row(self, row: int) -> None:
-        self.top = 0 if self.trunk.rows_above is None else max(0, row - self.trunk.rows_above)
-        self.bottom = row + 1
+        above = row if self.trunk.rows_above is None else min(row, self.trunk.rows_above)
+        self.row, self.rows = row, slice(row - above, row + 1) if self.takes_rows else slice(None)
         self.current = self.image[:, :, row].transpose(1, 2)
 
     def begin_row(self) -> None:
         """Nothing: each pixel begins anew."""
 
     def pixel(self, column: int) -> Tensor:
-        features: Tensor = self.trunk(self.image[:, :, self.top : self.bottom], self.labels)
-        return features[:, :, -1, column]
+        features: Tensor = self.trunk(self.image[:, :, self.rows], self.labels)
+        return features[:, :, -1 if self.takes_rows else self.row, column]
 
     def fill_rows(self, row: int, x: Tensor) -> None:
         self.image[:, :, row : row + x.shape[1]] = x.permute(0, 3, 1, 2)

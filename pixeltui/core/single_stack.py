@@ -73,32 +73,26 @@ class SingleStack(Trunk):
         return None if weights is None else SingleStackRows(weights, weights.bias_of(labels), batch, height, width)
 
     def packed(self, dtype: torch.dtype) -> "SingleStackWeights | None":
-        """None where a block is of another kind, or a norm or the gate is not known."""
-        blocks: list[Any] = list(self.blocks)
-        if any(type(block) is not self.kind for block in blocks):
-            return None
-        if not packed.can_pack(blocks[0].gate_name, [block.norm for block in blocks]):
-            return None
-        return once(self, dtype, lambda: SingleStackWeights(self, dtype))
+        """None where they are not all that it computes with."""
+        return packed.read(self, lambda: self._read(packed.blocks_of(self.blocks, self.kind), dtype))
 
-    def pack_blocks(self, attention: dict[int, AttentionWeights], dtype: torch.dtype) -> AnyStackWeights:
+    def _read(self, blocks: list[Any], dtype: torch.dtype) -> "SingleStackWeights":
+        return once(self, dtype, lambda: SingleStackWeights(self, blocks, dtype))
+
+    def pack_blocks(
+        self, blocks: list[Any], attention: dict[int, AttentionWeights], dtype: torch.dtype
+    ) -> AnyStackWeights:
         """attention: by the number of the block before it, from 0."""
-        blocks = [block for block in self.blocks if isinstance(block, ResidualBlock)]
         return StackWeights([pack_block(block, dtype) for block in blocks], attention)
 
 
 class SingleStackWeights(TrunkWeights):
     """Those of a SingleStack: every kernel is cut into the rows above and the current row."""
 
-    def __init__(self, trunk: SingleStack, dtype: torch.dtype) -> None:
+    def __init__(self, trunk: SingleStack, blocks: list[Any], dtype: torch.dtype) -> None:
         first = packed.taps(trunk.first, dtype)
         self.image_channels, self.half = first.shape[2], len(first) - 1
-        attention = {
-            int(after) - 1: AttentionWeights(layer, dtype)
-            for after, layer in trunk.attention.items()
-            if isinstance(layer, CausalSelfAttention)
-        }
-        stack = trunk.pack_blocks(attention, dtype)
+        stack = trunk.pack_blocks(blocks, packed.attention_of(trunk.attention, dtype), dtype)
         self.first_above, left = first[:-1].flatten(0, 2), first[-1, : self.half].flatten(0, 1)
         self.bias = packed.bias_of(trunk.first, dtype)
         self.by_class = packed.class_table(trunk.class_bias, dtype)

@@ -30,7 +30,7 @@ from pixeltui.core.layers import (
     shift_right,
 )
 from pixeltui.core.once import once
-from pixeltui.core.packed import AttentionWeights, Gate
+from pixeltui.core.packed import Gate
 from pixeltui.core.parts import Trunk
 from pixeltui.core.rows import Block, RowTrunk, StackWeights, TrunkWeights, below, by_image
 
@@ -137,15 +137,11 @@ class TwoStream(Trunk):
     def incremental(
         self, labels: Tensor | None, batch: int, height: int, width: int, dtype: torch.dtype
     ) -> "TwoStreamRows | None":
-        blocks = self._blocks()
-        norms = [norm for block in blocks for norm in (block.vertical_norm, block.horizontal_norm)]
-        if not packed.can_pack(blocks[0].gate_name, [*norms, self.norm]):
-            return None
-        weights = once(self, dtype, lambda: TwoStreamWeights(self, dtype))
-        return TwoStreamRows(weights, labels, batch, height, width)
+        weights = packed.read(self, lambda: self._read(packed.blocks_of(self.blocks, TwoStreamBlock), dtype))
+        return None if weights is None else TwoStreamRows(weights, labels, batch, height, width)
 
-    def _blocks(self) -> list[TwoStreamBlock]:
-        return [block for block in self.blocks if isinstance(block, TwoStreamBlock)]
+    def _read(self, blocks: list[TwoStreamBlock], dtype: torch.dtype) -> "TwoStreamWeights":
+        return once(self, dtype, lambda: TwoStreamWeights(self, blocks, dtype))
 
 
 class VerticalWeights:
@@ -158,7 +154,7 @@ class VerticalWeights:
         self.bias = packed.bias_of(block.vertical_conv, dtype)
         self.by_class = packed.class_table(block.vertical_class, dtype)
         self.out = None if block.vertical_out is None else Gate.pack(block.vertical_out, dtype)
-        self.link = packed.taps(block.link, dtype)[0, 0]
+        self.link = packed.pointwise(block.link, dtype)
 
     def work(self, width: int, batch: int) -> "VerticalWork":
         channels, inner = self.kernel.shape[2:]
@@ -213,20 +209,16 @@ class VerticalWork:
 class TwoStreamWeights(TrunkWeights):
     """Those of a TwoStream."""
 
-    def __init__(self, trunk: TwoStream, dtype: torch.dtype) -> None:
+    def __init__(self, trunk: TwoStream, blocks: list[TwoStreamBlock], dtype: torch.dtype) -> None:
         firsts = [(trunk.vertical_first, trunk.horizontal_first)]
         if trunk.near is not None:
             firsts.append((trunk.near.above, trunk.near.left))
         vertical = torch.cat([packed.taps(above, dtype) for above, _ in firsts], dim=3)
         horizontal = torch.cat([packed.taps(left, dtype) for _, left in firsts], dim=3)
-        attention = {
-            int(after) - 1: AttentionWeights(layer, dtype)
-            for after, layer in trunk.attention.items()
-            if isinstance(layer, CausalSelfAttention)
-        }
-        blocks = trunk._blocks()
         self.verticals = [VerticalWeights(block, dtype) for block in blocks]
-        stack = StackWeights([_horizontal(block, dtype) for block in blocks], attention)
+        stack = StackWeights(
+            [_horizontal(block, dtype) for block in blocks], packed.attention_of(trunk.attention, dtype)
+        )
         super().__init__(horizontal[0].flatten(0, 1), stack, packed.pack_norm(trunk.norm, dtype))
         self.vertical_first = vertical
         """[rows, columns, C, D or more]"""

@@ -15,7 +15,7 @@ from pixeltui.core import PixelCNNLoss
 from pixeltui.core.gpu import mixture_loss, use
 from pixeltui.core.heads import dmol_loss
 from pixeltui.core.heads.logistic import SHARPEST, WIDEST
-from pixeltui.core.planes import PlanesConv2d
+from pixeltui.core.planes import PlanesConv2d, sum_of
 
 pytestmark = pytest.mark.usefixtures("kernels_on")
 LEVELS = 256
@@ -213,11 +213,11 @@ def test_parameters_come_plane_by_plane(
         inputs = [x, y, *one.parameters(), *other.parameters()]
         return [result, *torch.autograd.grad((result * weights).sum(), inputs)]
 
-    plus = one.plus
+    plus = sum_of
     if compiling:
         torch.compiler.reset()
         plus = torch.compile(plus, backend="eager", fullgraph=True)
-    found = with_gradients(plus(x, other, y))
+    found = with_gradients(plus(one, x, other, y))
     expected = F.conv2d(x, one.weight, one.bias) + F.conv2d(y, other.weight)
     for own, its in zip(found, with_gradients(expected), strict=True):
         torch.testing.assert_close(own, its)

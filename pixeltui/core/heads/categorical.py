@@ -64,8 +64,8 @@ class CategoricalHead(Head):
         with fp32(features.device):
             return F.log_softmax(logits.flatten(1).float(), dim=1)
 
-    def incremental(self) -> IncrementalHead:
-        return ChannelNetsPixel(self) if self.in_order else IndependentPixel(self)
+    def incremental(self) -> IncrementalHead | None:
+        return packed.read(self, lambda: ChannelNetsPixel(self) if self.in_order else IndependentPixel(self))
 
     def _independent(self, features: Tensor) -> Tensor:
         logits: Tensor = self.out(F.relu(self.hidden(F.relu(features))))
@@ -166,7 +166,7 @@ class ChannelNetsPixel(SoftmaxPixel):
 
 def _matrix(conv: nn.Conv2d | MaskedConv2d) -> tuple[Tensor, Tensor]:
     """fp32 copies of the bias [out] and the matrix [in, out] of a 1x1 convolution."""
-    return packed.bias_of(conv, torch.float32), packed.taps(conv, torch.float32)[0, 0]
+    return packed.bias_of(conv, torch.float32), packed.pointwise(conv, torch.float32)
 
 
 def _apply(layer: tuple[Tensor, Tensor], x: Tensor) -> Tensor:

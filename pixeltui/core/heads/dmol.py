@@ -12,14 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeltui.config import Model
+from pixeltui.core import packed
 from pixeltui.core.fused import transformed
 from pixeltui.core.gpu import mixture_loss
 from pixeltui.core.heads import dmol_loss
 from pixeltui.core.heads.dmol_pixel import LogisticMixturePixel
 from pixeltui.core.heads.logistic import SHARPEST, WIDEST, discretised_logistic
 from pixeltui.core.layers import init_conv_
-from pixeltui.core.parts import Head, fp32, nearest_levels, scale_levels
-from pixeltui.core.planes import PlanesConv2d, last_features
+from pixeltui.core.parts import Head, dtype_of, fp32, nearest_levels, scale_levels
+from pixeltui.core.planes import PlanesConv2d, last_features, sum_of
 
 TOGETHER = 1.5
 """where the coefficients between channels start, before their tanh: grey is the commonest colour"""
@@ -82,11 +83,11 @@ class LogisticMixtureHead(Head):
         hidden = F.silu(self.hidden(features))
         # bf16 has too few digits for a mean: 1 and its neighbour are half a level of 256 apart.
         with fp32(features.device):
-            hidden = hidden.to(self.out.weight.dtype)
+            hidden = hidden.to(dtype_of(self.out))
             if self.near is None:
                 params: Tensor = self.out(hidden)
                 return params
-            return self.out.plus(hidden, self.near, last_features(features, self.skipped))
+            return sum_of(self.out, hidden, self.near, last_features(features, self.skipped))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         with fp32(params.device):
@@ -144,8 +145,8 @@ class LogisticMixtureHead(Head):
             per_mixture = discretised_logistic(levels, means[channel], log_scale, self.levels)
             return torch.logsumexp(own + per_mixture, dim=1)[:, :, 0]
 
-    def incremental(self) -> LogisticMixturePixel:
-        return LogisticMixturePixel(self)
+    def incremental(self) -> LogisticMixturePixel | None:
+        return packed.read(self, lambda: LogisticMixturePixel(self))
 
     def _split(self, params: Tensor) -> Mixture:
         """Parameters [B, K * n, H, W], the n of a mixture together: logits, C means, C log-scales, coefficients."""

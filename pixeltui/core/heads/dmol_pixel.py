@@ -30,7 +30,7 @@ class LogisticMixturePixel(IncrementalHead):
     def __init__(self, head: "LogisticMixtureHead") -> None:
         self.levels, self.mixtures, self.in_order = head.levels, head.mixtures, head.in_order
         self.image_channels, self.sharpest = head.image_channels, head.log_bin + SHARPEST
-        weight = head.out.weight.detach().float().flatten(1)
+        weight = packed.pointwise(head.out, torch.float32).t()
         bias = packed.bias_of(head.out, torch.float32)
         # each kind of parameter together: [n, K] for logits, means, scales, coefficients
         by_kind = torch.arange(len(bias), device=bias.device).view(self.mixtures, -1).t().flatten()
@@ -46,9 +46,9 @@ class LogisticMixturePixel(IncrementalHead):
         self.out, self.bias = weight.t().contiguous(), bias
         self.skipped, self.near = head.skipped, None
         if head.near is not None:
-            near = packed.taps(head.near, torch.float32)[0, 0][:, by_kind] * signs
+            near = packed.pointwise(head.near, torch.float32)[:, by_kind] * signs
             self.near = near.contiguous()
-        self.hidden = packed.taps(head.hidden, torch.float32)[0, 0]
+        self.hidden = packed.pointwise(head.hidden, torch.float32)
         self.hidden_bias = packed.bias_of(head.hidden, torch.float32)
         counts = [head.logit_channels, head.image_channels, head.image_channels, head.pairs]
         self.sizes = [count * self.mixtures for count in counts]

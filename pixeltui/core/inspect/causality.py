@@ -7,7 +7,6 @@ single precision is looked at again in double: rounding vanishes there, a leak d
 Shapes: images uint8 [B, C, H, W], L levels. Log-probabilities are natural.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from pixeltui.core.inspect.probing import Place, Told, exact, features_of, flat, place_of, spread, unflat
 from pixeltui.core.parts import scale_levels
+from pixeltui.core.readable import copied
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
@@ -125,7 +125,7 @@ class _Probe:
         self.features = caught[0]
 
     def double(self) -> "_Probe":
-        return _Probe(copy.deepcopy(self.model).double(), self.images, self.labels)
+        return _Probe(copied(self.model).double(), self.images, self.labels)
 
     @torch.no_grad()
     def log_prob(self, changed: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """The pixels that a pixel's distribution can hang on, by random weights, and does hang on, by the trained ones."""
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from pixeltui.core.inspect.probing import exact
 from pixeltui.core.parts import scale_levels
+from pixeltui.core.readable import copied
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
@@ -80,7 +80,7 @@ def receptive_field(
 
 def _support(model: "ConditionalPixelCNN", row: int, column: int) -> Tensor:
     """bool [H, W]: where the parameters at the pixel have a gradient, under random weights, in double precision."""
-    model = copy.deepcopy(model).cpu().double().eval()
+    model = copied(model).cpu().double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
