@@ -82,6 +82,8 @@ class _Gate(torch.autograd.Function):
         """With t = tanh(a), s = sigmoid(b): (grad s (1 - t²), grad t s (1 - s))."""
         both, out = ctx.saved_tensors
         t, s = both.chunk(2, dim=1)
+        if torch._C._functorch.is_legacy_batchedtensor(grad):  # many at once, as torch.autograd takes them
+            return torch.cat([grad * s * (1 - t * t), grad * out * (1 - s)], dim=1)
         result = torch.empty_like(both)
         of_a, of_b = result.chunk(2, dim=1)
         product = grad * s

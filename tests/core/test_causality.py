@@ -73,7 +73,7 @@ TRANSFORMED = pytest.mark.parametrize(
 
 
 @TRANSFORMED
-def test_jacobians_by_torch_func_are_those_of_autograd(tiny: Tiny, parts: dict[str, Any]) -> None:
+def test_jacobians_all_at_once_are_those_of_autograd(tiny: Tiny, parts: dict[str, Any]) -> None:
     model = tiny((3, 2, 3), levels=6, num_classes=3, **parts)
     x, labels = image(model).float() / 2.5 - 1, torch.tensor([2])
 
@@ -84,6 +84,8 @@ def test_jacobians_by_torch_func_are_those_of_autograd(tiny: Tiny, parts: dict[s
     assert float(expected.abs().max()) > 1e-2
     for jacobian in (torch.func.jacrev, torch.func.jacfwd):
         torch.testing.assert_close(jacobian(log_prob)(x), expected, atol=1e-4, rtol=1e-4)
+    together = torch.autograd.functional.jacobian(log_prob, x, vectorize=True)
+    torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-4)
 
 
 @TRANSFORMED
