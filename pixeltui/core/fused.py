@@ -4,12 +4,14 @@ In a half format everything between two convolutions stays in it: elementwise wo
 times slower on a CPU. Shapes: x [B, C, H, W] in any memory format.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+Backward = TypeVar("Backward", bound=Callable[..., Any])
 HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -21,6 +23,19 @@ def transformed() -> bool:
 def plain() -> bool:
     """Whether torch has to be given its own operations: it compiles or transforms them."""
     return torch.compiler.is_compiling() or transformed()
+
+
+def differentiable_once(backward: Backward) -> Backward:
+    """Of a backward pass that autograd cannot go back through. Raises RuntimeError where it is asked to: torch's own
+    once_differentiable raises only in some of these cases and gives wrong derivatives in others."""
+
+    @wraps(backward)
+    def checked(ctx: Any, *grads: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError("gradients of gradients: expected torch.func (grad, hessian), got create_graph=True")
+        return backward(ctx, *grads)
+
+    return checked  # type: ignore[return-value]
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -77,7 +92,7 @@ class _Gate(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         """With t = tanh(a), s = sigmoid(b): (grad s (1 - t²), grad t s (1 - s))."""
         both, out = ctx.saved_tensors
@@ -104,7 +119,7 @@ class _RMSNorm(torch.autograd.Function):
         return normed * weight.to(x.dtype)[:, None, None]
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         """With n = x scale and g = grad weight: scale (g - n mean(g n)), and the sum over pixels of grad n."""
         normed, scale, weight = ctx.saved_tensors
@@ -128,7 +143,6 @@ class _AddBias(torch.autograd.Function):
         return x.add_(bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         """The sum over pixels as a product with ones, several times as fast as a sum on a GPU, where a compiler would
         compute once more all that the gradient comes from."""

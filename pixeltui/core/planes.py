@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from pixeltui.core.fused import plain
 from pixeltui.core.gpu import use
@@ -81,7 +80,6 @@ class _Planes(torch.autograd.Function):
         return _product(rows, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         rows, weight = ctx.saved_tensors
         with fp32(grad.device):
@@ -97,7 +95,6 @@ class _Last(torch.autograd.Function):
         return x[:, -number:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         whole = grad.new_empty_strided(ctx.shape, ctx.stride)
         whole[:, : -ctx.number] = 0

@@ -89,6 +89,30 @@ def test_jacobians_all_at_once_are_those_of_autograd(tiny: Tiny, parts: dict[str
 
 
 @TRANSFORMED
+def test_second_derivatives_are_right_or_refused(tiny: Tiny, parts: dict[str, Any]) -> None:
+    """torch.func has them all; autograd those of parts whose gradients are not written out."""
+    written_out = parts["norm"] == "rms"  # as is the norm of attention
+    model = tiny((3, 2, 3), levels=6, **{**parts, "attention": written_out})
+    x = image(model).float() / 2.5 - 1
+
+    def log_prob(x: Tensor) -> Tensor:
+        return model.log_prob(x).sum()
+
+    expected = torch.func.hessian(log_prob)(x).detach()
+    assert float(expected.abs().max()) > 1e-2
+    if written_out:
+        with pytest.raises(RuntimeError, match=r"expected torch\.func"):
+            torch.autograd.functional.hessian(log_prob, x)
+    else:
+        found = torch.autograd.functional.hessian(log_prob, x)
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    if parts["head"] == "dmol":
+        loss, parameters = PixelCNNLoss()(model, image(model)), [*model.parameters()]
+        with pytest.raises(RuntimeError, match=r"expected torch\.func"):
+            torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+
+
+@TRANSFORMED
 def test_gradients_of_each_image_by_torch_func_are_those_of_autograd(tiny: Tiny, parts: dict[str, Any]) -> None:
     model = tiny((3, 2, 3), levels=6, num_classes=3, **parts)
     images, labels = image(model, 2), torch.tensor([2, 0])

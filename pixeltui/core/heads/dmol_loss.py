@@ -14,7 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from pixeltui.core.fused import differentiable_once
 
 
 def log_prob(params: Tensor, x: Tensor, mixtures: int, half_bin: float, sharpest: float, widest: float) -> Tensor:
@@ -35,7 +36,7 @@ class _LogProb(torch.autograd.Function):
         return both - prior
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad[:, None], None, None, None, None, None
