@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 T = TypeVar("T")
+PLAIN = (bool, int, float, str, tuple)
+"""themselves: a NamedTuple holds the draws of dropout's masks"""
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Made(NamedTuple):
     kind: Hashable
-    settings: list[tuple[str, type, dict[str, Any]]]
     weights: list[Tensor]
     result: Any
 
@@ -34,25 +35,29 @@ def once(module: nn.Module, kind: Hashable, make: Callable[[], T]) -> T:
     weights are copied into, and where comparing would take as long as packing, always anew; so with parametrizations,
     which may compute a weight from anything.
     """
-    parts = [*module.named_modules(remove_duplicate=False)]
-    if next(module.parameters()).device.type != "cpu" or any(is_parametrized(part) for _, part in parts):
+    parts = [*module.modules()]
+    if next(module.parameters()).device.type != "cpu" or any(map(is_parametrized, parts)):
         return make()
     weights = [*module.parameters(), *module.buffers()]
-    weights += [one for _, part in parts for one in vars(part).values() if isinstance(one, Tensor)]
-    settings = [(name, type(part), _plain(part)) for name, part in parts]
+    weights += [one for part in parts for one in vars(part).values() if isinstance(one, Tensor)]
+    kind = kind, settings(module)
     made = _made.get(module)
-    if made is not None and made[:2] == (kind, settings) and _same(made.weights, weights):
+    if made is not None and made.kind == kind and _same(made.weights, weights):
         result: T = made.result
         return result
     copies = [one.detach().clone() for one in weights]
     result = make()
-    _made[module] = Made(kind, settings, copies, result)
+    _made[module] = Made(kind, copies, result)
     return result
 
 
-def _plain(part: nn.Module) -> dict[str, Any]:
-    plain = bool, int, float, str, tuple
-    return {name: value for name, value in vars(part).items() if isinstance(value, plain) and name != "training"}
+def settings(module: nn.Module) -> Hashable:
+    """Names, classes and plain attributes of a module and of those in it: what else than weights is read of them."""
+    return tuple((name, type(part), _plain(part)) for name, part in module.named_modules(remove_duplicate=False))
+
+
+def _plain(part: nn.Module) -> str:
+    return repr({name: value for name, value in vars(part).items() if type(value) in PLAIN and name != "training"})
 
 
 def _same(copies: list[Tensor], weights: list[Tensor]) -> bool:

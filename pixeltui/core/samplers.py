@@ -9,6 +9,7 @@ from pixeltui.core import kept
 from pixeltui.core.by_row import RowSampler
 from pixeltui.core.by_wave import WaveSampler
 from pixeltui.core.cached import AnyHead, CachedSampler, Draw
+from pixeltui.core.once import settings
 
 if TYPE_CHECKING:
     from pixeltui.core.model import ConditionalPixelCNN
@@ -43,6 +44,8 @@ def cached_sampler(
             dtype,
             sampler.gpu is None,
             None if wave is None else wave.recorded,
+            settings(model.trunk),
+            settings(model.head),
         )
         sampler = kept.take(model, (*kind, request.images.device), sampler)
         sampler.done = partial(kept.give_back, model, (*kind, request.images.device))

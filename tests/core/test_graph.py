@@ -13,6 +13,7 @@ from sampled import Fast, features_by_row, last, random_images
 from pixeltui.core import ConditionalPixelCNN, kept
 from pixeltui.core.by_row import RowSampler
 from pixeltui.core.cached import CachedSampler
+from pixeltui.core.layers import LayerNorm, silu_gate
 from pixeltui.core.native import compiled
 from pixeltui.core.packed import PackedAttention
 from pixeltui.core.parts import scale_levels
@@ -196,3 +197,28 @@ def test_kept_samplers_go_with_their_model(tiny: Tiny, recording: list[Any]) -> 
     del model
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("change", ["gate", "block", "attention", "head", "norm"])
+def test_a_kept_sampler_is_of_no_use_to_a_model_with_other_parts(
+    tiny: Tiny, recording: list[Any], architecture: str, change: str
+) -> None:
+    model: Any = tiny((3, 4, 3), 8, architecture=architecture, attention=True, norm="layer", gate="tanh")
+    model.sample(2, seed=1)
+    if change == "gate":
+        for block in model.trunk.blocks:
+            block.gate_name, block.gate = "silu", silu_gate
+    elif change == "block":
+        del model.trunk.blocks[-1]
+    elif change == "attention":
+        model.trunk.attention["1"] = torch.nn.Identity()
+    elif change == "head":
+        model.head = tiny((3, 4, 3), 8, head="categorical", architecture=architecture).head
+    else:
+        for part in list(model.trunk.blocks):
+            for name, child in list(part.named_children()):
+                if isinstance(child, LayerNorm):
+                    setattr(part, name, torch.nn.Identity())
+    assert torch.equal(model.sample(2, seed=1), last(naive_sample_stream(model, 2, seed=1)))
+    assert recording[0] is not recording[1]

@@ -149,3 +149,15 @@ def test_a_copy_and_a_model_that_is_gone_hold_nothing(tiny: Tiny) -> None:
     del model
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+def test_batches_of_other_sizes_whose_dropout_has_seeds_change_nothing(
+    tiny: Tiny, architecture: str, packings: list[nn.Module]
+) -> None:
+    model = tiny((3, 5, 4), 8, architecture=architecture, dropout=0.3)
+    expected = model.sample(2, seed=1)
+    for batch in (2, 3):
+        model.seed_images([*range(batch)])
+        assert torch.equal(model.sample(2, seed=1), expected)
+    assert len(packings) == 1
