@@ -63,9 +63,8 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
         request: "Request",
         levels: int,
         draw: Draw | None,
-        rows_above: int | None,
     ) -> None:
-        """draw: how to draw from log-probabilities; None: by the head's own `draw`. rows_above: as Trunk's."""
+        """draw: how to draw from log-probabilities; None: by the head's own `draw`."""
         self.batch = request.images.shape[0]
         """images that were asked for: the request may have been padded"""
         self.trunk, self.head, self.request, self.levels, self.draw = trunk, head, request, levels, draw
@@ -78,7 +77,6 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
         self.row = torch.zeros(shape, dtype=torch.int64, device=device)
         """levels at hand: those known, later all"""
         self.scaled = scale_levels(torch.arange(levels, device=device), levels).to(trunk.current.dtype)
-        self.rows_above = rows_above
         self.taken = 0
         """rows before it are taken in, or are of no use to later ones"""
         self.again = Replayed(device)
@@ -113,7 +111,8 @@ class CachedSampler(ABC, Generic[AnyTrunk]):
     def _rows(self) -> Iterator[tuple[Tensor, int]]:
         images, drawn = self.request.images, self.request.rows
         self.begin()
-        self.taken = max(drawn[0] - self.rows_above, 0) if drawn and self.rows_above is not None else 0
+        above = self.trunk.rows_above
+        self.taken = max(drawn[0] - above, 0) if drawn and above is not None else 0
         for row in range(images.shape[2]):
             with drawing(images.device):
                 if row in drawn:

@@ -30,6 +30,7 @@ class DepthwiseWave(WaveTrunk):
         self.half, self.reach, self.above = weights.half, columns // 2, rows - 1
         self.front = Wavefront.of(width, max(self.half, self.reach), max(self.half, self.above))
         self.nowhere = width + max(self.half, self.reach)
+        self.rows_above = self.half + number * self.above
         pixels, like = copies * self.front.tracks * batch, weights.first
 
         def zeros(*shape: int) -> Tensor:

@@ -117,6 +117,8 @@ class IncrementalTrunk(ABC):
 
     current: Tensor
     """[B, W, C] of the row, scaled: the caller writes a pixel after its features were asked for"""
+    rows_above: int | None = None
+    """Rows above a pixel that its features hang on, by the weights that it has; None: all of them."""
 
     @abstractmethod
     def set_row(self, row: int) -> None:
@@ -155,6 +157,8 @@ class WaveTrunk(ABC):
     """[copies T B, 1, C]"""
     nowhere: int
     """column of a track that has no pixel"""
+    rows_above: int | None = None
+    """as IncrementalTrunk's"""
     recorded: Hashable = None
     """numbers and kernels that a recorded step has for good: it is not replayed for a trunk with others"""
 

@@ -260,6 +260,8 @@ class RowTrunk(IncrementalTrunk):
         self.h = self.own.clone(memory_format=torch.contiguous_format)
         """[B, D]: memory of its own, or every norm would begin with a copy"""
         self.norm, self.factors = weights.norm
+        reached = len(image.stored) - 1 + len(stack.blocks) * len(stack.previous)
+        self.rows_above = None if stack.attention else reached
 
     def pixel(self, column: int) -> Tensor:
         torch.addmm(self.start[column], self.image.windows[column], self.first, out=self.features)

@@ -31,7 +31,7 @@ def cached_sampler(
     if trunk is None:
         return None
     head = model.head.incremental() or AnyHead(model.head)
-    rest = head, request, model.levels, draw, model.trunk.rows_above
+    rest = head, request, model.levels, draw
     sampler: CachedSampler[Any] = RowSampler(trunk, *rest) if wave is None else WaveSampler(wave, *rest)
     if records:
         kind = (

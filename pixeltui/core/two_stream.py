@@ -234,6 +234,9 @@ class TwoStreamRows(RowTrunk):
         image = ImageRows(batch, width, channels - 1, rows, rows, columns // 2, weights.vertical_first, ones=True)
         super().__init__(weights, image, labels, height)
         self.verticals = [VerticalBlock(one, labels, batch, width) for one in weights.verticals]
+        if self.rows_above is not None:
+            here = len(self.stack.previous)
+            self.rows_above += sum(max(len(vertical.kernel) - 1 - here, 0) for vertical in self.verticals)
         self.vertical_first = weights.vertical_first.flatten(0, 2)
         self.vertical_bias, self.bias = weights.vertical_bias, weights.bias
         self.work = weights.verticals[0].work(width, batch)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from sampled import Fast, by_log_prob, random_images
+from sampled import Fast, by_log_prob, last, random_images
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from pixeltui.core import ConditionalPixelCNN, MaskedConv2d, inspect
 from pixeltui.core.depthwise import DepthwiseConv2d
 from pixeltui.core.layers import LayerNorm, silu_gate
+from pixeltui.core.sampler import naive_sample_stream
 from pixeltui.core.sequence import distributions
 
 Tiny = Callable[..., ConditionalPixelCNN]
@@ -267,3 +268,20 @@ def test_a_pruned_model_is_inspected(tiny: Tiny) -> None:
     assert inspect.check_causality(model, images).causal
     assert inspect.receptive_field(model, images).outside == 0
     assert inspect.check_sampler(model, pixels=4).follows
+
+
+@pytest.mark.parametrize("architecture", list(Fast.ARCHITECTURES))
+@pytest.mark.parametrize("change", ["kernels", "attention"])
+def test_a_completion_sees_as_far_up_as_the_modules_of_now(tiny: Tiny, architecture: str, change: str) -> None:
+    model = tiny((1, 7, 3), 4, architecture=architecture, blocks=1, kernel=1)
+    if change == "attention":
+        layers: Any = model.get_submodule("trunk.attention")
+        layers["1"] = tiny((1, 7, 3), 4, architecture=architecture, attention=True).get_submodule("trunk.attention.1")
+    else:
+        blocks: Any = model.get_submodule("trunk.blocks")
+        wide = tiny((1, 7, 3), 4, architecture=architecture, blocks=1, kernel=9)
+        blocks[0] = wide.get_submodule("trunk.blocks.0")
+    given, known = random_images(model, 4), torch.ones(7, 3, dtype=torch.bool)
+    known[6] = False
+    naive = last(naive_sample_stream(model, 4, seed=1, given=given, known=known))
+    assert torch.equal(model.sample(4, seed=1, given=given, known=known), naive)
