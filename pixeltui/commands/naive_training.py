@@ -90,10 +90,15 @@ def naive_batches(data: DataSet, augmentations: Augmentations, batch_size: int) 
         shuffle=True,
         drop_last=True,
         num_workers=WORKERS,
-        worker_init_fn=lambda _: os.setpgrp(),  # a signal to all is the command's to heed, which then ends them
+        worker_init_fn=_apart,
     )
     while True:
         yield from loader
+
+
+def _apart(worker: int) -> None:
+    """A signal to the process group is the command's to heed, which then ends the workers."""
+    os.setpgrp()
 
 
 class NaiveTraining:

@@ -220,7 +220,8 @@ def fp32(device: torch.device) -> torch.autocast:
 
 def dtype_of(layer: nn.Module) -> torch.dtype:
     """Of its parameters or, where it is a copy that nn.DataParallel made and has none, of its weight."""
-    weight: Any = next(layer.parameters(), None)
-    weight = layer.weight if weight is None else weight
-    dtype: torch.dtype = weight.dtype
+    for weight in layer.parameters():  # not next with a default, which the compiler of torch 2.8 cannot read
+        return weight.dtype
+    copied: Any = layer.weight
+    dtype: torch.dtype = copied.dtype
     return dtype
