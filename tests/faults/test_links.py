@@ -10,9 +10,8 @@ import torch
 from pixeltui import events
 from pixeltui.cli import main
 from pixeltui.errors import UserError
-from pixeltui.session.local import LocalSession
+from pixeltui.session import worker
 from pixeltui.session.watchdog import stacks_on_request
-from pixeltui.session.worker import TrainRequest
 from pixeltui.store import control
 from pixeltui.store.files import own_folder, remove_leftovers
 from pixeltui.store.rundir import RunDir
@@ -86,15 +85,17 @@ def test_a_sheet_that_is_a_link_is_replaced_and_what_it_leads_to_stays(
 def test_why_training_ended_is_not_appended_behind_a_link(
     tiny_train: Callable[..., int], tmp_path: Path, others: Path
 ) -> None:
-    """In the console the training thread itself writes it."""
+    """What nobody expected is written with its traceback, not by the Recorder."""
     assert tiny_train("--set", "train.steps=4", "--name", "run") == 0
     run, before = RunDir(tmp_path / "runs" / "run"), contents(others)
     link(run.log_path, others / "diary.txt")
-    session = LocalSession(TrainRequest(runs_dir=run.path.parent, resume="run"))
-    session.run = run
-    session._failed(UserError("something broke"), "the stack")
+    with pytest.raises(ZeroDivisionError), worker._errors_in_log(run):
+        raise ZeroDivisionError("something broke")
     assert contents(others) == before
-    assert session.error is not None
+    run.log_path.unlink()
+    with pytest.raises(ZeroDivisionError), worker._errors_in_log(run):
+        raise ZeroDivisionError("something broke")
+    assert "test_links.py" in run.log_path.read_text()
 
 
 def test_temporary_files_are_removed_from_the_run_once_they_are_old(
