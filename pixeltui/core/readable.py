@@ -54,7 +54,7 @@ def _inside(part: nn.Module) -> Iterator[nn.Module]:
 def _hooked(module: nn.Module) -> bool:
     everywhere = of_all._global_forward_hooks or of_all._global_forward_pre_hooks
     hooks = module._forward_hooks or module._forward_pre_hooks or everywhere
-    return bool(hooks) or ("forward" in vars(module) and not _compiled(module))
+    return bool(hooks) or ("forward" in module.__dict__ and not _compiled(module))
 
 
 def _known(module: nn.Module) -> bool:
