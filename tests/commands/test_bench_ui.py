@@ -44,7 +44,7 @@ def test_a_program_that_ends_or_never_gets_there_is_told() -> None:
 
 def test_every_figure_of_the_console(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
-        ("SECONDS", 0.5),
+        ("SECONDS", 2.0),  # several of the moments at which a live console draws
         ("PRESSES", 6),
         ("RUNS", 8),
         ("EVENTS", 2000),
