@@ -18,7 +18,7 @@ from pixeltui.core import sampler
 from pixeltui.core.dropout import Dropout, seed_dropouts
 from pixeltui.core.full_fp32 import full_fp32
 from pixeltui.core.fused import plain
-from pixeltui.core.parts import Head, Trunk, scale_levels
+from pixeltui.core.parts import Head, Trunk, dtype_of, scale_levels
 
 LABEL_STREAM = 0x6C6162656C
 """keeps the draws of hidden labels apart from those of dropout"""
@@ -88,7 +88,7 @@ class ConditionalPixelCNN(nn.Module):
         batch = len(scaled)
         if self.training and self._seeded not in (None, batch):
             raise ValueError(f"expected the {self._seeded} images that seed_images was told of, got {batch}")
-        features: Tensor = self.trunk(scaled.to(self._dtype()), self.label_index(labels, batch, scaled.device))
+        features: Tensor = self.trunk(scaled.to(dtype_of(self)), self.label_index(labels, batch, scaled.device))
         params: Tensor = self.head(features, scaled)
         return params
 
@@ -176,13 +176,6 @@ class ConditionalPixelCNN(nn.Module):
             draws = torch.rand(batch, device=labels.device) if self._label_draws is None else self._label_draws
             labels = torch.where(draws < self.label_dropout, self.num_classes, labels)
         return labels
-
-    def _dtype(self) -> torch.dtype:
-        """Of the weights, which the copies that nn.DataParallel makes have as attributes: they have no parameters."""
-        for weight in self.parameters():  # not next with a default, which the compiler of torch 2.8 cannot read
-            return weight.dtype
-        former: Iterator[Tensor] = (one for part in self.modules() for one in vars(part)["_former_parameters"].values())
-        return next(former).dtype
 
     def _scaled(self, x: Tensor) -> Tensor:
         """x in [-1, 1], checked; fp32 where it was uint8."""

@@ -4,7 +4,7 @@ Shapes: images [B, C, H, W], features [B, D, H, W], L levels, labels int64 [B] i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import torch
@@ -218,10 +218,9 @@ def fp32(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
 
 
-def dtype_of(layer: nn.Module) -> torch.dtype:
-    """Of its parameters or, where it is a copy that nn.DataParallel made and has none, of its weight."""
-    for weight in layer.parameters():  # not next with a default, which the compiler of torch 2.8 cannot read
+def dtype_of(part: nn.Module) -> torch.dtype:
+    """Of its weights, which the copies that nn.DataParallel makes have as attributes: they have no parameters."""
+    for weight in part.parameters():  # not next with a default, which the compiler of torch 2.8 cannot read
         return weight.dtype
-    copied: Any = layer.weight
-    dtype: torch.dtype = copied.dtype
-    return dtype
+    former: Iterator[Tensor] = (one for inner in part.modules() for one in vars(inner)["_former_parameters"].values())
+    return next(former).dtype

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from pixeltui.core.cached import CachedSampler
 from pixeltui.core.draw import LARGEST_NOISE, inverse_cdf, nucleus
 from pixeltui.core.full_fp32 import drawing
-from pixeltui.core.parts import scale_levels, takes_rows
+from pixeltui.core.parts import dtype_of, scale_levels, takes_rows
 from pixeltui.core.readable import copied, hooked
 from pixeltui.core.samplers import cached_sampler
 
@@ -94,7 +94,7 @@ def sample_stream(model: "ConditionalPixelCNN", settings: Settings) -> Rows:
         request = _checked(model, settings)
         if hooked(model):
             whole = copied(model)
-            whole.to(torch.promote_types(settings.dtype or whole._dtype(), whole._dtype()))
+            whole.to(torch.promote_types(settings.dtype or dtype_of(whole), dtype_of(whole)))
             return _stream(whole, request, _by_calls)
         sampler = fast_sampler(model, settings)
         if sampler is not None:
